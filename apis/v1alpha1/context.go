@@ -1,0 +1,94 @@
+package v1alpha1
+
+// Context keys are an API: a station may be replaced by somebody else's
+// function in any language. The context dies with the reconcile; what must
+// last stands in status.
+const (
+	// ContextDataset holds a Dataset, or null when the order can't be filled now.
+	// validate-dataset always sets it; an absent key is a broken pipeline.
+	ContextDataset = "dataset"
+
+	// ContextTuning holds a Tuning. Absent: render-workloads computes it.
+	ContextTuning = "tuning"
+
+	// ContextHeldBack holds a list of HeldBack: what earlier steps did not
+	// render yet. Absent: nothing is known to be held back.
+	ContextHeldBack = "held_back"
+
+	// ContextSpendUSD holds the US dollars spent in the current period, a number.
+	// Absent: spend could not be measured.
+	ContextSpendUSD = "spend_usd"
+
+	// ContextWindowSec holds the seconds of samples that the measurement read, a
+	// number.
+	ContextWindowSec = "window_sec"
+
+	// ContextLedger holds a Ledger, to be written to status by decide.
+	ContextLedger = "ledger"
+
+	// ContextSpendProblem holds a SpendProblem when spend could not be measured.
+	ContextSpendProblem = "spend_problem"
+
+	// ContextMeasurement holds a Measurement: what fetch-spend noticed while it
+	// counted. Absent: nothing was noticed.
+	ContextMeasurement = "measurement"
+
+	// ContextShouldPause holds decide's verdict, a bool.
+	ContextShouldPause = "should_pause"
+)
+
+// A Dataset is the dataset an agent works on, in context and in status.
+type Dataset struct {
+	// Name of the XDataset.
+	Name string `json:"name"`
+
+	// GCSPath of the CSV: gs://<bucket>/<object>.csv.
+	GCSPath string `json:"gcsPath"`
+
+	// SizeBytes of the CSV.
+	SizeBytes int64 `json:"sizeBytes"`
+
+	// DisplayName is how people call the dataset.
+	DisplayName string `json:"displayName"`
+}
+
+// Tuning is what compute-tuning derives from a dataset.
+type Tuning struct {
+	// SandboxMemMi is the memory limit of the sandbox in MiB, whole GiB.
+	SandboxMemMi int64 `json:"sandboxMemMi"`
+}
+
+// HeldBack is a part that is not rendered yet, and what it waits for.
+type HeldBack struct {
+	// Part is the composed resource name.
+	Part string `json:"part"`
+
+	// WaitsFor says in words what must happen first.
+	WaitsFor string `json:"waitsFor"`
+}
+
+// A SpendProblem says why spend could not be measured.
+type SpendProblem struct {
+	// Reason is a CamelCase word, used as the condition's reason.
+	Reason string `json:"reason"`
+
+	// Message is a sentence for people, without figures that move.
+	Message string `json:"message"`
+}
+
+// A Measurement is what fetch-spend noticed while it counted.
+type Measurement struct {
+	// Period that spend_usd belongs to, as in Ledger.Period.
+	Period string `json:"period"`
+
+	// NeverSeen says that no sample of the agent was ever counted.
+	NeverSeen bool `json:"neverSeen,omitempty"`
+
+	// UnpricedModels have no row in the price table; they were counted at its
+	// dearest row. Sorted.
+	UnpricedModels []string `json:"unpricedModels,omitempty"`
+
+	// Distrusted series were left out, each with a sentence that says why.
+	// Sorted.
+	Distrusted []string `json:"distrusted,omitempty"`
+}

@@ -1,0 +1,94 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// What the schemas refuse at admission is refused here once more, with the same
+// rules: an order that is rendered by hand has passed no admission.
+var (
+	agentNamePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
+	projectIDPattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
+	baseDomainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	bucketPattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
+)
+
+// Validate says what of an order can't be rendered, or nil.
+func (s XDatasetAgentSpec) Validate() error {
+	if err := validateAgentName(s.AgentName); err != nil {
+		return err
+	}
+	if strings.Contains(s.AgentName, "google") {
+		return fmt.Errorf("spec.agentName %q must not contain \"google\": Google refuses a bucket with that name", s.AgentName)
+	}
+	if s.DatasetRef.Name == "" {
+		return fmt.Errorf("spec.datasetRef.name is empty: it names an XDataset (kubectl get xds lists them)")
+	}
+	if !projectIDPattern.MatchString(s.ProjectID) {
+		return fmt.Errorf("spec.projectId %q must be 6 to 30 lower-case letters, digits and dashes, starting with a letter and not ending with a dash", s.ProjectID)
+	}
+	if strings.Contains(s.ProjectID, "google") || strings.HasPrefix(s.ProjectID, "goog") {
+		return fmt.Errorf("spec.projectId %q must not contain \"google\" or start with \"goog\": Google refuses a bucket with that name", s.ProjectID)
+	}
+	if len(s.BaseDomain) > 220 || !baseDomainPattern.MatchString(s.BaseDomain) {
+		return fmt.Errorf("spec.baseDomain %q must be a DNS name in lower case of at most 220 characters", s.BaseDomain)
+	}
+	return validateBudget(s.BudgetUSD)
+}
+
+// Validate says what of a budget can't be used, or nil.
+func (s XAgentBudgetSpec) Validate() error {
+	if err := validateAgentName(s.AgentName); err != nil {
+		return err
+	}
+	switch s.Enforcement {
+	case "", EnforcementEnabled, EnforcementMonitorOnly:
+	default:
+		return fmt.Errorf("spec.enforcement %q must be enabled or monitor-only", s.Enforcement)
+	}
+	switch s.Period {
+	case "", PeriodLifetime, PeriodDaily, PeriodWeekly, PeriodMonthly:
+	default:
+		return fmt.Errorf("spec.period %q must be lifetime, daily, weekly or monthly", s.Period)
+	}
+	return validateBudget(s.BudgetUSD)
+}
+
+// Validate says why a dataset can't be used, or nil.
+func (d Dataset) Validate() error {
+	if d.Name == "" {
+		return fmt.Errorf("the dataset has no name")
+	}
+	if !strings.HasPrefix(d.GCSPath, "gs://") || !strings.HasSuffix(d.GCSPath, ".csv") || !strings.Contains(strings.TrimPrefix(d.GCSPath, "gs://"), "/") {
+		return fmt.Errorf("gcsPath %q of dataset %q must be gs://<bucket>/<object>.csv", d.GCSPath, d.Name)
+	}
+	if !bucketPattern.MatchString(d.Bucket()) {
+		return fmt.Errorf("gcsPath %q of dataset %q names no bucket: 3 to 222 lower-case letters, digits, dots, dashes and underscores", d.GCSPath, d.Name)
+	}
+	if d.SizeBytes < 0 {
+		return fmt.Errorf("sizeBytes %d of dataset %q must not be negative", d.SizeBytes, d.Name)
+	}
+	return nil
+}
+
+// Bucket returns the name of the bucket that holds the dataset.
+func (d Dataset) Bucket() string {
+	b, _, _ := strings.Cut(strings.TrimPrefix(d.GCSPath, "gs://"), "/")
+	return b
+}
+
+func validateAgentName(n string) error {
+	if len(n) < 3 || len(n) > 24 || !agentNamePattern.MatchString(n) {
+		return fmt.Errorf("spec.agentName %q must be 3 to 24 lower-case letters, digits and dashes, starting with a letter and ending with a letter or digit", n)
+	}
+	return nil
+}
+
+func validateBudget(usd float64) error {
+	if !(usd >= 0 && usd <= 10000) { // so that NaN is refused too
+		return fmt.Errorf("spec.budgetUsd %v must be a number from 0 to 10000", usd)
+	}
+	return nil
+}

@@ -1,0 +1,288 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// An XAgentBudget measures what one agent spends on LLM tokens and scales the
+// agent to zero when its budget is gone.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Namespaced,path=xagentbudgets,shortName=xab;budget
+// +kubebuilder:printcolumn:name="BUDGET",type=number,JSONPath=`.spec.budgetUsd`
+// +kubebuilder:printcolumn:name="SPENT",type=number,JSONPath=`.status.spentUsd`
+// +kubebuilder:printcolumn:name="RATIO",type=string,JSONPath=`.status.ratioPct`
+// +kubebuilder:printcolumn:name="PAUSED",type=boolean,JSONPath=`.status.paused`
+// +kubebuilder:printcolumn:name="CAUSE",type=string,JSONPath=`.status.cause`
+// +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.agentName",message="metadata.name and spec.agentName must be equal: the chat page finds an agent's budget by the agent's name"
+type XAgentBudget struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   XAgentBudgetSpec   `json:"spec"`
+	Status XAgentBudgetStatus `json:"status,omitempty"`
+}
+
+// XAgentBudgetSpec is what a budget allows. For an ordered agent the order
+// writes agentName, budgetUsd and pricingRef; the rest is its operator's.
+type XAgentBudgetSpec struct {
+	// AgentName is the agent whose tokens are counted: the value of the label
+	// agent_name on its token series. It equals metadata.name.
+	//
+	// +kubebuilder:validation:MinLength=3
+	// +kubebuilder:validation:MaxLength=24
+	// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9-]*[a-z0-9]$`
+	AgentName string `json:"agentName"`
+
+	// BudgetUSD is what the agent may spend per period, in US dollars. 0 means no
+	// money at all: the agent is paused. For an ordered agent, change it in the
+	// order.
+	//
+	// +kubebuilder:validation:Minimum=0
+	// +kubebuilder:validation:Maximum=10000
+	BudgetUSD float64 `json:"budgetUsd"`
+
+	// PricingRef names the ConfigMap that holds the price table, under the key
+	// prices.yaml. A change of the table works at the next look.
+	//
+	// +kubebuilder:default={}
+	PricingRef PricingReference `json:"pricingRef,omitempty"`
+
+	// Enforcement says what happens when the money is gone: "enabled" scales the
+	// agent to zero, "monitor-only" measures and never cuts.
+	//
+	// +kubebuilder:default=enabled
+	Enforcement Enforcement `json:"enforcement,omitempty"`
+
+	// Period after which spending starts again from zero: "lifetime" (never),
+	// "daily", "weekly" (from Monday) or "monthly", all in UTC.
+	//
+	// +kubebuilder:default=lifetime
+	Period Period `json:"period,omitempty"`
+
+	// WarnAtPercent lists the percentages of the budget at whose crossing one
+	// warning event is written.
+	//
+	// +kubebuilder:default={80}
+	// +kubebuilder:validation:MaxItems=10
+	// +kubebuilder:validation:items:Minimum=1
+	// +kubebuilder:validation:items:Maximum=100
+	// +listType=atomic
+	WarnAtPercent []int32 `json:"warnAtPercent,omitempty"`
+
+	// Opening is what had been spent before this budget existed. The order writes
+	// it once, when a budget that was deleted is made again: deleting a meter
+	// does not pay the bill.
+	//
+	// +optional
+	Opening *Opening `json:"opening,omitempty"`
+}
+
+// A PricingReference names the ConfigMap that holds a price table.
+type PricingReference struct {
+	// Name of the ConfigMap.
+	//
+	// +kubebuilder:default=whisperops-pricing
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// Namespace of the ConfigMap.
+	//
+	// +kubebuilder:default=crossplane-system
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// An Enforcement says what a budget does when its money is gone.
+//
+// +kubebuilder:validation:Enum=enabled;monitor-only
+type Enforcement string
+
+// The enforcements.
+const (
+	EnforcementEnabled     Enforcement = "enabled"
+	EnforcementMonitorOnly Enforcement = "monitor-only"
+)
+
+// A Period is how long a budget lasts before it starts anew.
+//
+// +kubebuilder:validation:Enum=lifetime;daily;weekly;monthly
+type Period string
+
+// The periods; all begin and end at midnight UTC.
+const (
+	PeriodLifetime Period = "lifetime"
+	PeriodDaily    Period = "daily"
+	PeriodWeekly   Period = "weekly"
+	PeriodMonthly  Period = "monthly"
+)
+
+// An Opening is a balance carried into a new budget.
+type Opening struct {
+	// USD spent before AsOf in the period named by Period, in US dollars.
+	//
+	// +kubebuilder:validation:Minimum=0
+	USD float64 `json:"usd"`
+
+	// AsOf is the time up to which USD counts (RFC 3339); samples after it are
+	// counted by this budget.
+	//
+	// +kubebuilder:validation:Format=date-time
+	AsOf string `json:"asOf"`
+
+	// Period that USD belongs to, as status.ledger.period names it. USD counts
+	// only while this is the current period.
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=16
+	Period string `json:"period"`
+}
+
+// A Cause is why a budget's decision is what it is.
+//
+// +kubebuilder:validation:Enum=budget-exhausted;agent-unreachable;unknown;running
+type Cause string
+
+// The causes; the first that holds, in this order, is the cause.
+const (
+	CauseBudgetExhausted  Cause = "budget-exhausted"
+	CauseAgentUnreachable Cause = "agent-unreachable"
+	CauseUnknown          Cause = "unknown"
+	CauseRunning          Cause = "running"
+)
+
+// XAgentBudgetStatus is the single place where the truth about an agent's money
+// is written. The step "decide" writes it, all of it, on every pass.
+type XAgentBudgetStatus struct {
+	// SpentUSD is what the agent has spent in the current period, in US dollars,
+	// rounded to 4 decimals.
+	//
+	// +optional
+	SpentUSD *float64 `json:"spentUsd,omitempty"`
+
+	// Ratio of spentUsd to the budget, rounded to 4 decimals; 1 is all of it. With
+	// a budget of 0 it is 1.
+	//
+	// +optional
+	Ratio *float64 `json:"ratio,omitempty"`
+
+	// RatioPct is the ratio as a person reads it: "29.20%".
+	//
+	// +optional
+	RatioPct string `json:"ratioPct,omitempty"`
+
+	// Paused says whether planner and worker are held at zero. Together with
+	// cause budget-exhausted it is the one meaning of "402 Payment Required".
+	//
+	// +optional
+	Paused *bool `json:"paused,omitempty"`
+
+	// Cause of the decision: budget-exhausted, agent-unreachable, unknown or
+	// running; the first that holds.
+	//
+	// +optional
+	Cause Cause `json:"cause,omitempty"`
+
+	// Ledger is what was counted and where counting goes on. It belongs to the
+	// step "fetch-spend"; the step "decide" writes it.
+	//
+	// +optional
+	Ledger *Ledger `json:"ledger,omitempty"`
+
+	// Conditions of the budget.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// A Ledger holds the tokens an agent has used and a cursor for each of its
+// series, so that every sample is counted once. All figures are decimal
+// strings: a protobuf Struct carries numbers as doubles.
+type Ledger struct {
+	// Period that the totals belong to: "lifetime", "2026-11-23", "2026-W48" or
+	// "2026-11" (UTC).
+	Period string `json:"period"`
+
+	// From is the time after which samples are counted (RFC 3339).
+	From string `json:"from"`
+
+	// Mapping identifies the query and metric mapping that the cursors belong to
+	// (16 hex digits).
+	Mapping string `json:"mapping"`
+
+	// AsOf is the time of the newest sample that was counted, on the time grid
+	// (RFC 3339).
+	AsOf string `json:"asOf"`
+
+	// SettledAt is the time up to which totals and cursors are final (RFC 3339).
+	SettledAt string `json:"settledAt"`
+
+	// Totals are the settled tokens by model and class.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=256
+	Totals []TokenTotal `json:"totals,omitempty"`
+
+	// Cursors are the last settled sample of each series that may still grow.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=512
+	Cursors []Cursor `json:"cursors,omitempty"`
+}
+
+// A TokenTotal counts the tokens of one model and class.
+type TokenTotal struct {
+	// Model is the value of the model label.
+	Model string `json:"model"`
+
+	// Class of the tokens; the classes are disjoint.
+	//
+	// +kubebuilder:validation:Enum=input;output;cachedInput
+	Class TokenClass `json:"class"`
+
+	// Tokens used, a whole number.
+	//
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	Tokens string `json:"tokens"`
+}
+
+// A TokenClass is a kind of token with a price of its own.
+type TokenClass string
+
+// The token classes; disjoint.
+const (
+	TokenInput       TokenClass = "input"
+	TokenOutput      TokenClass = "output"
+	TokenCachedInput TokenClass = "cachedInput"
+)
+
+// A Cursor is the last settled sample of one series.
+type Cursor struct {
+	// Series is the SHA-256 of the series' identity, first 16 hex digits.
+	Series string `json:"series"`
+
+	// At is the time of the sample in Unix milliseconds.
+	//
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	At string `json:"at"`
+
+	// Value of the sample in tokens.
+	//
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	Value string `json:"value"`
+}
+
+// XAgentBudgetList is a list of budgets.
+//
+// +kubebuilder:object:root=true
+type XAgentBudgetList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []XAgentBudget `json:"items"`
+}

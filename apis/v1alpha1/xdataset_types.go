@@ -1,0 +1,89 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// An XDataset records one CSV of the datasets bucket. The dataset watcher makes
+// it and alone owns its status; people order agents for it by its name.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:scope=Cluster,path=xdatasets,singular=xdataset,shortName=xds;datasets
+// +kubebuilder:printcolumn:name="SIZE",type=string,JSONPath=`.status.sizeHuman`
+// +kubebuilder:printcolumn:name="READY",type=boolean,JSONPath=`.status.ready`
+// +kubebuilder:printcolumn:name="LAST_SEEN",type=date,JSONPath=`.status.lastSeen`
+// +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+type XDataset struct {
+	metav1.TypeMeta   `json:",inline"`
+	metav1.ObjectMeta `json:"metadata,omitempty"`
+
+	Spec   XDatasetSpec   `json:"spec"`
+	Status XDatasetStatus `json:"status,omitempty"`
+}
+
+// XDatasetSpec says where a CSV is and how large.
+type XDatasetSpec struct {
+	// GCSPath of the CSV, with the object's own name: gs://<bucket>/<object>.csv.
+	//
+	// +kubebuilder:validation:Pattern=`^gs://.+\.csv$`
+	// +kubebuilder:validation:MaxLength=1100
+	GCSPath string `json:"gcsPath"`
+
+	// SizeBytes of the CSV. 0 is recorded too, so that an empty upload is seen;
+	// it is never ready.
+	//
+	// +kubebuilder:validation:Minimum=0
+	SizeBytes int64 `json:"sizeBytes"`
+
+	// DisplayName is how people call the dataset: "California Housing".
+	//
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=200
+	DisplayName string `json:"displayName"`
+}
+
+// XDatasetStatus is what the dataset watcher last saw.
+type XDatasetStatus struct {
+	// Ready says whether an agent may be ordered for the dataset.
+	//
+	// +optional
+	Ready bool `json:"ready"`
+
+	// SizeHuman is the size as a person reads it: "1.9 MiB".
+	//
+	// +optional
+	SizeHuman string `json:"sizeHuman,omitempty"`
+
+	// LastSeen is when a listing of the bucket last held the object, on a grid of
+	// one hour: every write of a dataset wakes every agent that uses it.
+	//
+	// +optional
+	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
+
+	// Generation of the object in Google Cloud Storage, as a decimal string.
+	//
+	// +optional
+	Generation string `json:"generation,omitempty"`
+
+	// CRC32C of the object, base64 in big-endian byte order as Google Cloud
+	// Storage writes it.
+	//
+	// +optional
+	CRC32C string `json:"crc32c,omitempty"`
+
+	// Conditions of the dataset.
+	//
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// XDatasetList is a list of datasets.
+//
+// +kubebuilder:object:root=true
+type XDatasetList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+
+	Items []XDataset `json:"items"`
+}

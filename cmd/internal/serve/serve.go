@@ -1,0 +1,123 @@
+// Package serve holds what the mains of all functions share: the flags that
+// Crossplane's function specification demands, and the serving. It knows
+// nothing about any station.
+package serve
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	function "github.com/crossplane/function-sdk-go"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
+)
+
+// Flags of a function. Crossplane sets --tls-certs-dir through the environment
+// variable TLS_SERVER_CERTS_DIR.
+type Flags struct {
+	Network            string
+	Address            string
+	MetricsAddress     string
+	TLSCertsDir        string
+	Insecure           bool
+	Debug              bool
+	MaxRecvMessageSize int // MiB
+}
+
+// Main serves the function that newFunction makes, and ends the process.
+func Main[F fnv1.FunctionRunnerServiceServer](name string, newFunction func(logging.Logger) F) {
+	f, err := Parse(name, os.Args[1:], os.Getenv, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		os.Exit(2) // the flag package has said why
+	}
+	if err := run(f, newFunction); err != nil {
+		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
+		os.Exit(1)
+	}
+}
+
+// Parse reads the flags from args. It writes usage and errors to out.
+func Parse(name string, args []string, env func(string) string, out io.Writer) (Flags, error) {
+	var f Flags
+	fs := flag.NewFlagSet(name, flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.BoolVar(&f.Debug, "debug", false, "log what every call did, not only what changed the world")
+	fs.BoolVar(&f.Debug, "d", false, "short for --debug")
+	fs.StringVar(&f.Network, "network", "tcp", "network on which to listen for gRPC connections")
+	fs.StringVar(&f.Address, "address", ":9443", "address at which to listen for gRPC connections")
+	fs.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address at which to serve /metrics; empty serves none")
+	fs.StringVar(&f.TLSCertsDir, "tls-certs-dir", env("TLS_SERVER_CERTS_DIR"), "folder that holds tls.crt, tls.key and ca.crt (env TLS_SERVER_CERTS_DIR)")
+	fs.BoolVar(&f.Insecure, "insecure", false, "serve without TLS, for rendering and development; --tls-certs-dir is ignored then")
+	fs.IntVar(&f.MaxRecvMessageSize, "max-recv-message-size", 16, "largest request in MiB: 22 observed parts are many kilobytes, a large dashboard is more")
+	if err := fs.Parse(args); err != nil {
+		return f, err
+	}
+	if fs.NArg() > 0 {
+		err := errors.Errorf("unexpected argument %q: flags start with --", fs.Arg(0))
+		fmt.Fprintln(out, err)
+		return f, err
+	}
+	if f.MaxRecvMessageSize < 1 {
+		err := errors.Errorf("invalid value %d for flag --max-recv-message-size: it must be at least 1", f.MaxRecvMessageSize)
+		fmt.Fprintln(out, err)
+		return f, err
+	}
+	return f, nil
+}
+
+func run[F fnv1.FunctionRunnerServiceServer](f Flags, newFunction func(logging.Logger) F) error {
+	log, err := function.NewLogger(f.Debug)
+	if err != nil {
+		return errors.Wrap(err, "cannot make logger")
+	}
+	return function.Serve(Surviving(log, newFunction(log)),
+		function.Listen(f.Network, f.Address),
+		function.MTLSCertificates(certsDir(f)),
+		function.Insecure(f.Insecure),
+		function.MaxRecvMessageSize(f.MaxRecvMessageSize*1024*1024),
+		function.WithMetricsServer(f.MetricsAddress))
+}
+
+// certsDir lets --insecure win over a TLS_SERVER_CERTS_DIR that is set but empty.
+func certsDir(f Flags) string {
+	if f.Insecure {
+		return ""
+	}
+	return f.TLSCertsDir
+}
+
+// Surviving turns a panic in a step into a fatal result. A panic would end the
+// process, and with it every other call; the fuzz tests call the functions
+// without it, so that it hides nothing from them.
+func Surviving(log logging.Logger, fn fnv1.FunctionRunnerServiceServer) fnv1.FunctionRunnerServiceServer {
+	return &surviving{log: log, fn: fn}
+}
+
+type surviving struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log logging.Logger
+	fn  fnv1.FunctionRunnerServiceServer
+}
+
+// RunFunction calls the function and survives its panic.
+func (s *surviving) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (rsp *fnv1.RunFunctionResponse, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			// The stack, but not the value: it may hold a part of the request.
+			s.log.Info("Step panicked", "stack", string(debug.Stack()))
+			rsp, err = response.To(req, 0), nil
+			response.Fatal(rsp, errors.New("cannot run step: it panicked, which is a defect of this function; its log holds the stack. Nothing was changed"))
+		}
+	}()
+	return s.fn.RunFunction(ctx, req)
+}

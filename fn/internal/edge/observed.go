@@ -1,0 +1,130 @@
+package edge
+
+import (
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+// A Part is one observed composed resource, read in place. Every method takes
+// whatever the request holds, garbage and nothing included.
+type Part struct{ r *fnv1.Resource }
+
+// Observed returns the observed composed resource of that name; it may not exist.
+func Observed(req *fnv1.RunFunctionRequest, name string) Part {
+	return Part{r: req.GetObserved().GetResources()[name]}
+}
+
+// Exists says whether the resource is observed at all.
+func (p Part) Exists() bool { return p.r != nil }
+
+// Value returns the value at a path of map keys, or nil.
+func (p Part) Value(path ...string) *structpb.Value {
+	s := p.r.GetResource()
+	for i, k := range path {
+		v := s.GetFields()[k]
+		if i == len(path)-1 {
+			return v
+		}
+		s = v.GetStructValue()
+	}
+	return nil
+}
+
+// String returns the string at a path of map keys, or "".
+func (p Part) String(path ...string) string { return p.Value(path...).GetStringValue() }
+
+// Kind of the resource, as observed.
+func (p Part) Kind() string { return p.String("kind") }
+
+// Group is the API group of the resource, as observed.
+func (p Part) Group() string { return groupOf(p.String("apiVersion")) }
+
+// Deleting says whether the resource is being deleted.
+func (p Part) Deleting() bool { return p.String("metadata", "deletionTimestamp") != "" }
+
+// Condition returns the status of a condition of the resource ("True", "False",
+// "Unknown", or "" when it has none) and since when it has been so (zero when
+// that isn't said).
+func (p Part) Condition(typ string) (status string, since time.Time) {
+	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
+		c := v.GetStructValue().GetFields()
+		if c["type"].GetStringValue() != typ {
+			continue
+		}
+		// An unreadable time is no time: nothing may depend on it then.
+		since, err := time.Parse(time.RFC3339, c["lastTransitionTime"].GetStringValue())
+		if err != nil {
+			since = time.Time{}
+		}
+		return c["status"].GetStringValue(), since
+	}
+	return "", time.Time{}
+}
+
+// Ready says whether the resource's condition Ready is True.
+func (p Part) Ready() bool {
+	s, _ := p.Condition("Ready")
+	return s == "True"
+}
+
+// HasConnectionDetail says whether the resource's connection details hold a value
+// under key. The value itself is a secret, and never leaves this method.
+func (p Part) HasConnectionDetail(key string) bool { return len(p.r.GetConnectionDetails()[key]) > 0 }
+
+// AnyObserved says whether any composed resource is observed.
+func AnyObserved(req *fnv1.RunFunctionRequest) bool { return len(req.GetObserved().GetResources()) > 0 }
+
+// AddComposed adds composed resources by name to the desired ones. It refuses to
+// put another kind under the name of an observed resource: Crossplane would
+// forget the observed one and leave it alive, unseen.
+func AddComposed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, parts map[string]manifest.Object) error {
+	if rsp.GetDesired() == nil {
+		rsp.Desired = &fnv1.State{}
+	}
+	if rsp.GetDesired().GetResources() == nil {
+		rsp.Desired.Resources = make(map[string]*fnv1.Resource, len(parts))
+	}
+	for _, name := range manifest.Keys(parts) {
+		s, err := manifest.Composed(parts[name])
+		if err != nil {
+			return errors.Wrapf(err, "cannot render composed resource %q", name)
+		}
+		if o := Observed(req, name); o.Exists() {
+			kind, group := s.GetFields()["kind"].GetStringValue(), groupOf(s.GetFields()["apiVersion"].GetStringValue())
+			if o.Kind() != kind || o.Group() != group {
+				return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
+			}
+		}
+		rsp.Desired.Resources[name] = &fnv1.Resource{Resource: s}
+	}
+	return nil
+}
+
+// NothingLost fails when one of the named composed resources is observed and not
+// desired: leaving out is deleting. A step calls it last, with the names of its
+// own parts.
+func NothingLost(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, why string, names ...string) error {
+	var lost []string
+	for _, n := range names {
+		if _, ok := rsp.GetDesired().GetResources()[n]; !ok && Observed(req, n).Exists() {
+			lost = append(lost, n)
+		}
+	}
+	if len(lost) == 0 {
+		return nil
+	}
+	return errors.Errorf("cannot go on without deleting what lives: %s (not rendered: %s)", why, strings.Join(lost, ", "))
+}
+
+func groupOf(apiVersion string) string {
+	if i := strings.LastIndex(apiVersion, "/"); i >= 0 {
+		return apiVersion[:i]
+	}
+	return ""
+}
