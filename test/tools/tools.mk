@@ -27,9 +27,20 @@ CROSSPLANE_CLI_VERSION  := $(call tool-version,crossplane-cli,github.com/crosspl
 CROSSPLANE_CORE_VERSION := $(call tool-version,crossplane-core,github.com/crossplane/crossplane/v2)
 CONTROLLER_GEN_VERSION  := $(call tool-version,controller-gen,sigs.k8s.io/controller-tools)
 
+GOLANGCI_LINT_VERSION   := $(call tool-version,golangci-lint,github.com/golangci/golangci-lint/v2)
+PROMETHEUS_VERSION      := $(call tool-version,prometheus,github.com/prometheus/prometheus)
+ETCD_VERSION            := $(call tool-version,etcd,go.etcd.io/etcd/server/v3)
+
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
 CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)
 CONTROLLER_GEN  := $(TOOLS_DIR)/controller-gen-$(CONTROLLER_GEN_VERSION)
+GOLANGCI_LINT   := $(TOOLS_DIR)/golangci-lint-$(GOLANGCI_LINT_VERSION)
+PROMETHEUS      := $(TOOLS_DIR)/prometheus-$(PROMETHEUS_VERSION)
+PROMTOOL        := $(TOOLS_DIR)/promtool-$(PROMETHEUS_VERSION)
+ETCD            := $(TOOLS_DIR)/etcd-$(ETCD_VERSION)
+
+# Service discovery for clouds triples the build and nothing here uses it.
+PROMETHEUS_TAGS := remove_all_sd
 
 # Without its version Crossplane refuses every package that constrains it.
 XP_VERSION := -X github.com/crossplane/crossplane-runtime/v2/pkg/version.version=
@@ -37,3 +48,7 @@ XP_VERSION := -X github.com/crossplane/crossplane-runtime/v2/pkg/version.version
 $(eval $(call tool-rule,$(CROSSPLANE_CLI),crossplane-cli,github.com/crossplane/cli/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CLI_VERSION),4 minutes))
 $(eval $(call tool-rule,$(CROSSPLANE_CORE),crossplane-core,github.com/crossplane/crossplane/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CORE_VERSION),3 minutes))
 $(eval $(call tool-rule,$(CONTROLLER_GEN),controller-gen,sigs.k8s.io/controller-tools/cmd/controller-gen,,1 minute))
+$(eval $(call tool-rule,$(GOLANGCI_LINT),golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,-X main.version=$(GOLANGCI_LINT_VERSION),4 minutes))
+$(eval $(call tool-rule,$(PROMETHEUS),prometheus,github.com/prometheus/prometheus/cmd/prometheus,-X github.com/prometheus/common/version.Version=$(PROMETHEUS_VERSION),2 minutes,$(PROMETHEUS_TAGS)))
+$(eval $(call tool-rule,$(PROMTOOL),prometheus,github.com/prometheus/prometheus/cmd/promtool,-X github.com/prometheus/common/version.Version=$(PROMETHEUS_VERSION),1 minute,$(PROMETHEUS_TAGS)))
+$(eval $(call tool-rule,$(ETCD),etcd,go.etcd.io/etcd/server/v3,,1 minute))
