@@ -11,15 +11,15 @@ TOOLS_SRC := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 # $(call tool-version,folder,module): the version that folder/go.mod requires.
 tool-version = $(or $(shell sed -n 's|^\(require \)\?[[:space:]]*$(2) \(v[^ ]*\).*|\2|p' $(TOOLS_SRC)/$(1)/go.mod),$(error $(TOOLS_SRC)/$(1)/go.mod does not require $(2)))
 
-# $(call tool-rule,file,folder,package,linker flags,time,build tags): how to
-# build one binary. It is built under a name of its own and renamed, so two
+# $(call tool-rule,file,folder,package,linker flags,time,build tags,cgo): how to
+# build one binary; without a C compiler unless cgo is 1. It is built under a name of its own and renamed, so two
 # makes at once may both build it, and an interrupted one leaves nothing half.
 define tool-rule
 $(1):
 	@mkdir -p $$(@D)
 	@echo "building $$(@F) once for this machine ($(5) on two cores) ..." >&2
 	@tmp=$$@.building-$$$$$$$$; trap 'rm -f "$$$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; \
-	  (cd $(TOOLS_SRC)/$(2) && GOWORK=off CGO_ENABLED=0 go build -mod=readonly -trimpath -buildvcs=false \
+	  (cd $(TOOLS_SRC)/$(2) && GOWORK=off CGO_ENABLED=$(or $(7),0) go build -mod=readonly -trimpath -buildvcs=false \
 	    $(if $(6),-tags '$(6)') -ldflags '-s -w $(4)' -o "$$$$tmp" $(3)) && mv -f "$$$$tmp" $$@
 endef
 
@@ -30,6 +30,10 @@ CONTROLLER_GEN_VERSION  := $(call tool-version,controller-gen,sigs.k8s.io/contro
 GOLANGCI_LINT_VERSION   := $(call tool-version,golangci-lint,github.com/golangci/golangci-lint/v2)
 PROMETHEUS_VERSION      := $(call tool-version,prometheus,github.com/prometheus/prometheus)
 ETCD_VERSION            := $(call tool-version,etcd,go.etcd.io/etcd/server/v3)
+KUBERNETES_VERSION      := $(call tool-version,kubernetes,k8s.io/kubernetes)
+PROVIDER_KUBERNETES_VERSION := $(call tool-version,provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes)
+FAKE_GCS_SERVER_VERSION := $(call tool-version,fake-gcs-server,github.com/fsouza/fake-gcs-server)
+GITEA_VERSION           := $(call tool-version,gitea,code.gitea.io/gitea)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
 CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)
@@ -38,12 +42,21 @@ GOLANGCI_LINT   := $(TOOLS_DIR)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 PROMETHEUS      := $(TOOLS_DIR)/prometheus-$(PROMETHEUS_VERSION)
 PROMTOOL        := $(TOOLS_DIR)/promtool-$(PROMETHEUS_VERSION)
 ETCD            := $(TOOLS_DIR)/etcd-$(ETCD_VERSION)
+KUBE_APISERVER  := $(TOOLS_DIR)/kube-apiserver-$(KUBERNETES_VERSION)
+KUBE_CONTROLLER_MANAGER := $(TOOLS_DIR)/kube-controller-manager-$(KUBERNETES_VERSION)
+KUBECTL         := $(TOOLS_DIR)/kubectl-$(KUBERNETES_VERSION)
+PROVIDER_KUBERNETES := $(TOOLS_DIR)/provider-kubernetes-$(PROVIDER_KUBERNETES_VERSION)
+FAKE_GCS_SERVER := $(TOOLS_DIR)/fake-gcs-server-$(FAKE_GCS_SERVER_VERSION)
+GITEA           := $(TOOLS_DIR)/gitea-$(GITEA_VERSION)
 
 # Service discovery for clouds triples the build and nothing here uses it.
 PROMETHEUS_TAGS := remove_all_sd
 
 # Without its version Crossplane refuses every package that constrains it.
 XP_VERSION := -X github.com/crossplane/crossplane-runtime/v2/pkg/version.version=
+# Kubernetes keeps its version in two places; the API server reports an empty
+# one, and clients misjudge it, when it isn't set.
+kube-version = $(foreach m,k8s.io/component-base/version k8s.io/client-go/pkg/version,-X $(m).gitVersion=$(KUBERNETES_VERSION) -X $(m).gitMajor=1 -X $(m).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION))))
 
 $(eval $(call tool-rule,$(CROSSPLANE_CLI),crossplane-cli,github.com/crossplane/cli/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CLI_VERSION),4 minutes))
 $(eval $(call tool-rule,$(CROSSPLANE_CORE),crossplane-core,github.com/crossplane/crossplane/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CORE_VERSION),3 minutes))
@@ -52,3 +65,10 @@ $(eval $(call tool-rule,$(GOLANGCI_LINT),golangci-lint,github.com/golangci/golan
 $(eval $(call tool-rule,$(PROMETHEUS),prometheus,github.com/prometheus/prometheus/cmd/prometheus,-X github.com/prometheus/common/version.Version=$(PROMETHEUS_VERSION),2 minutes,$(PROMETHEUS_TAGS)))
 $(eval $(call tool-rule,$(PROMTOOL),prometheus,github.com/prometheus/prometheus/cmd/promtool,-X github.com/prometheus/common/version.Version=$(PROMETHEUS_VERSION),1 minute,$(PROMETHEUS_TAGS)))
 $(eval $(call tool-rule,$(ETCD),etcd,go.etcd.io/etcd/server/v3,,1 minute))
+$(eval $(call tool-rule,$(KUBE_APISERVER),kubernetes,k8s.io/kubernetes/cmd/kube-apiserver,$(kube-version),5 minutes))
+$(eval $(call tool-rule,$(KUBE_CONTROLLER_MANAGER),kubernetes,k8s.io/kubernetes/cmd/kube-controller-manager,$(kube-version),2 minutes))
+$(eval $(call tool-rule,$(KUBECTL),kubernetes,k8s.io/kubernetes/cmd/kubectl,$(kube-version),1 minute))
+$(eval $(call tool-rule,$(PROVIDER_KUBERNETES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes/cmd/provider,-X github.com/crossplane-contrib/provider-kubernetes/internal/version.Version=$(PROVIDER_KUBERNETES_VERSION),2 minutes))
+$(eval $(call tool-rule,$(FAKE_GCS_SERVER),fake-gcs-server,github.com/fsouza/fake-gcs-server,,1 minute))
+# Gitea's SQLite is C.
+$(eval $(call tool-rule,$(GITEA),gitea,code.gitea.io/gitea,-X main.Version=$(GITEA_VERSION:v%=%),6 minutes,sqlite sqlite_unlock_notify,1))
