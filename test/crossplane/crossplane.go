@@ -261,3 +261,12 @@ func ReadYAML(file string, v any) (bool, error) {
 	}
 	return true, errors.Wrapf(sigsyaml.UnmarshalStrict(b, v), "cannot read %s", file)
 }
+
+// Convert decodes an untyped object into a typed one.
+func Convert(from, into any) error {
+	b, err := sigsyaml.Marshal(from)
+	if err != nil {
+		return err
+	}
+	return sigsyaml.Unmarshal(b, into)
+}
