@@ -12,7 +12,7 @@ FUNCTIONS := $(notdir $(wildcard cmd/function-*))
 OUTPUT := $(CURDIR)/_output
 
 include test/tools/tools.mk
-include $(wildcard test/*/*.mk package/*.mk hack/*/*.mk internal/*/*.mk)
+include $(filter-out test/tools/tools.mk,$(wildcard test/*/*.mk package/*.mk hack/*/*.mk internal/*/*.mk))
 
 .PHONY: help
 help: ## list every task
