@@ -13,6 +13,7 @@ import (
 	"github.com/crossplane/function-sdk-go/request"
 	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/types/known/structpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"whisperops.io/functions/apis/v1alpha1"
@@ -111,9 +112,12 @@ func jsonType(kind string) string {
 	return kind
 }
 
-// Input decodes the step's input strictly: a typo fails early. An absent input
-// leaves into as it is.
+// Input decodes the step's input over its defaults, strictly: a typo fails early.
+// An absent input leaves the defaults.
 func Input(req *fnv1.RunFunctionRequest, into runtime.Object) error {
+	if d, ok := into.(interface{ Default() }); ok {
+		d.Default()
+	}
 	if req.GetInput() == nil {
 		return nil
 	}
@@ -245,6 +249,20 @@ func desiredComposite(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespons
 		xr.Resource.Fields[k] = structpb.NewStringValue(v)
 	}
 	return xr, nil
+}
+
+// Condition writes a condition of the XR: type, status, reason and message.
+func Condition(rsp *fnv1.RunFunctionResponse, c metav1.Condition) {
+	var o *response.ConditionOption
+	switch c.Status {
+	case metav1.ConditionTrue:
+		o = response.ConditionTrue(rsp, c.Type, c.Reason)
+	case metav1.ConditionFalse:
+		o = response.ConditionFalse(rsp, c.Type, c.Reason)
+	default:
+		o = response.ConditionUnknown(rsp, c.Type, c.Reason)
+	}
+	o.WithMessage(c.Message)
 }
 
 // HoldBack adds parts to those that earlier steps hold back, and says so in the

@@ -20,6 +20,17 @@ func Observed(req *fnv1.RunFunctionRequest, name string) Part {
 	return Part{r: req.GetObserved().GetResources()[name]}
 }
 
+// Required returns the resources that Crossplane found for a requirement, and
+// whether it has looked at all. An answer may be older than the requirement:
+// Crossplane hands over at once what the previous pass asked for.
+func Required(req *fnv1.RunFunctionRequest, key string) (found []Part, answered bool) {
+	rs, answered := req.GetRequiredResources()[key]
+	for _, r := range rs.GetItems() {
+		found = append(found, Part{r: r})
+	}
+	return found, answered
+}
+
 // Exists says whether the resource is observed at all.
 func (p Part) Exists() bool { return p.r != nil }
 
@@ -34,6 +45,12 @@ func (p Part) Value(path ...string) *structpb.Value {
 		s = v.GetStructValue()
 	}
 	return nil
+}
+
+// Into decodes the value at a path of map keys. It ignores fields that it doesn't
+// know. Errors name the field, but not the part.
+func (p Part) Into(into any, path ...string) error {
+	return decode(p.Value(path...).AsInterface(), into)
 }
 
 // String returns the string at a path of map keys, or "".
