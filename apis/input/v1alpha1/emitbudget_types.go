@@ -1,6 +1,8 @@
 package v1alpha1
 
 import (
+	"fmt"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
@@ -48,4 +50,42 @@ type EmitBudgetInput struct {
 	// +optional
 	// +listType=atomic
 	WarnAtPercent []int32 `json:"warnAtPercent,omitempty"`
+}
+
+// Default fills in what an absent field means.
+func (in *EmitBudgetInput) Default() {
+	in.CompositionName = "xagentbudget-default"
+	in.PricingRef = v1alpha1.PricingReference{Name: "whisperops-pricing", Namespace: "crossplane-system"}
+}
+
+// Validate says what of the input can't be used, or nil.
+func (in *EmitBudgetInput) Validate() error {
+	if in.CompositionName == "" {
+		return fmt.Errorf("compositionName is empty: it names a Composition of XAgentBudgets")
+	}
+	if in.PricingRef.Name == "" || in.PricingRef.Namespace == "" {
+		return fmt.Errorf("pricingRef needs the name and the namespace of a ConfigMap")
+	}
+	if in.ExternalPort < 0 || in.ExternalPort > 65535 {
+		return fmt.Errorf("externalPort %d must be from 1 to 65535", in.ExternalPort)
+	}
+	if e := in.Enforcement; e != nil && *e != v1alpha1.EnforcementEnabled && *e != v1alpha1.EnforcementMonitorOnly {
+		return fmt.Errorf("enforcement %q must be %s or %s", *e, v1alpha1.EnforcementEnabled, v1alpha1.EnforcementMonitorOnly)
+	}
+	if p := in.Period; p != nil {
+		switch *p {
+		case v1alpha1.PeriodLifetime, v1alpha1.PeriodDaily, v1alpha1.PeriodWeekly, v1alpha1.PeriodMonthly:
+		default:
+			return fmt.Errorf("period %q must be lifetime, daily, weekly or monthly", *p)
+		}
+	}
+	if len(in.WarnAtPercent) > 10 {
+		return fmt.Errorf("warnAtPercent holds %d percentages, 10 are allowed", len(in.WarnAtPercent))
+	}
+	for _, w := range in.WarnAtPercent {
+		if w < 1 || w > 100 {
+			return fmt.Errorf("warnAtPercent %d must be from 1 to 100", w)
+		}
+	}
+	return nil
 }

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // RenderIAMInput configures the step "render-iam".
 //
@@ -36,6 +40,31 @@ type RenderIAMInput struct {
 	//
 	// +kubebuilder:default=Delete
 	DataDeletion DataDeletion `json:"dataDeletion,omitempty"`
+}
+
+// Default fills in what an absent field means.
+func (in *RenderIAMInput) Default() {
+	in.Location = "EU"
+	in.ProviderConfig = "default"
+	in.Grants = GrantProjectIAMMember
+	in.DataDeletion = DataDelete
+}
+
+// Validate says what of the input can't be used, or nil.
+func (in *RenderIAMInput) Validate() error {
+	if in.Location == "" {
+		return fmt.Errorf("location is empty: it names a region, dual-region or multi-region of Google Cloud Storage, such as EU")
+	}
+	if in.ProviderConfig == "" {
+		return fmt.Errorf("providerConfig is empty: it names a ProviderConfig (gcp.upbound.io)")
+	}
+	if in.Grants != GrantProjectIAMMember && in.Grants != GrantBucketIAMMember {
+		return fmt.Errorf("grants %q must be %s or %s", in.Grants, GrantProjectIAMMember, GrantBucketIAMMember)
+	}
+	if in.DataDeletion != DataDelete && in.DataDeletion != DataOrphan {
+		return fmt.Errorf("dataDeletion %q must be %s or %s", in.DataDeletion, DataDelete, DataOrphan)
+	}
+	return nil
 }
 
 // A GrantKind is the kind that opens a bucket to an agent.

@@ -1,6 +1,11 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"fmt"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // ComputeTuningInput configures the step "compute-tuning".
 //
@@ -19,6 +24,17 @@ type ComputeTuningInput struct {
 	MaxSandboxGi int32 `json:"maxSandboxGi,omitempty"`
 }
 
+// Default fills in what an absent field means.
+func (in *ComputeTuningInput) Default() { in.MaxSandboxGi = 8 }
+
+// Validate says what of the input can't be used, or nil.
+func (in *ComputeTuningInput) Validate() error {
+	if in.MaxSandboxGi < 1 || in.MaxSandboxGi > 1024 {
+		return fmt.Errorf("maxSandboxGi %d must be from 1 to 1024", in.MaxSandboxGi)
+	}
+	return nil
+}
+
 // ValidateDatasetInput configures the step "validate-dataset".
 //
 // +kubebuilder:object:root=true
@@ -33,4 +49,17 @@ type ValidateDatasetInput struct {
 	//
 	// +kubebuilder:default="60s"
 	RetryAfter *metav1.Duration `json:"retryAfter,omitempty"`
+}
+
+// Default fills in what an absent field means.
+func (in *ValidateDatasetInput) Default() {
+	in.RetryAfter = &metav1.Duration{Duration: time.Minute}
+}
+
+// Validate says what of the input can't be used, or nil.
+func (in *ValidateDatasetInput) Validate() error {
+	if in.RetryAfter == nil || in.RetryAfter.Duration <= 0 {
+		return fmt.Errorf("retryAfter must be a duration of more than 0, such as 60s")
+	}
+	return nil
 }

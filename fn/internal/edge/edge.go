@@ -87,7 +87,7 @@ func withoutManagedFields(s *structpb.Struct) map[string]any {
 func decode(from, into any) error {
 	b, err := json.Marshal(from)
 	if err != nil {
-		return errors.New("it holds a number that JSON has not (NaN or infinity)")
+		return err
 	}
 	err = json.Unmarshal(b, into)
 	var te *json.UnmarshalTypeError
@@ -118,17 +118,22 @@ func Input(req *fnv1.RunFunctionRequest, into runtime.Object) error {
 	if d, ok := into.(interface{ Default() }); ok {
 		d.Default()
 	}
-	if req.GetInput() == nil {
-		return nil
+	if req.GetInput() != nil {
+		want := strings.TrimPrefix(kindOf(into), "*")
+		if got := req.GetInput().GetFields()["kind"].GetStringValue(); got != want {
+			return errors.Errorf("cannot use input: its kind is %q, this step takes %q", got, want)
+		}
+		if got := req.GetInput().GetFields()["apiVersion"].GetStringValue(); got != inputAPIVersion {
+			return errors.Errorf("cannot use input: its apiVersion is %q, this step takes %q", got, inputAPIVersion)
+		}
+		if err := cause(request.GetInput(req, into)); err != nil {
+			return errors.Wrap(err, "cannot use input")
+		}
 	}
-	want := strings.TrimPrefix(kindOf(into), "*")
-	if got := req.GetInput().GetFields()["kind"].GetStringValue(); got != want {
-		return errors.Errorf("cannot use input: its kind is %q, this step takes %q", got, want)
+	if v, ok := into.(interface{ Validate() error }); ok {
+		return errors.Wrap(v.Validate(), "cannot use input")
 	}
-	if got := req.GetInput().GetFields()["apiVersion"].GetStringValue(); got != inputAPIVersion {
-		return errors.Errorf("cannot use input: its apiVersion is %q, this step takes %q", got, inputAPIVersion)
-	}
-	return errors.Wrap(cause(request.GetInput(req, into)), "cannot use input")
+	return nil
 }
 
 // ContextInto decodes the value of a context key. It returns false when the key
@@ -275,7 +280,7 @@ func HoldBack(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, parts
 	}
 	all = append(all, parts...)
 	if len(all) == 0 {
-		response.ConditionFalse(rsp, "PartsHeldBack", "NothingHeldBack").WithMessage("Every part of the agent is rendered")
+		response.ConditionFalse(rsp, "PartsHeldBack", "NothingHeldBack").WithMessage("No part waits for another")
 		return nil
 	}
 	says := make([]string, 0, len(all))

@@ -8,6 +8,7 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
@@ -93,6 +94,16 @@ func (p Part) Ready() bool {
 // HasConnectionDetail says whether the resource's connection details hold a value
 // under key. The value itself is a secret, and never leaves this method.
 func (p Part) HasConnectionDetail(key string) bool { return len(p.r.GetConnectionDetails()[key]) > 0 }
+
+// NamespaceActive says whether the agent's namespace is there and going to stay:
+// the gate of the parts that can't be made before it, or only once.
+func NamespaceActive(req *fnv1.RunFunctionRequest) bool {
+	o := Observed(req, v1alpha1.PartNamespace)
+	wrapped := []string{"status", "atProvider", "manifest"}
+	return o.Kind() == "Object" && !o.Deleting() &&
+		o.String(append(wrapped, "status", "phase")...) == "Active" &&
+		o.String(append(wrapped, "metadata", "deletionTimestamp")...) == ""
+}
 
 // AnyObserved says whether any composed resource is observed.
 func AnyObserved(req *fnv1.RunFunctionRequest) bool { return len(req.GetObserved().GetResources()) > 0 }
