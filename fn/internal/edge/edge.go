@@ -10,7 +10,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/request"
 	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -126,7 +125,7 @@ func Input(req *fnv1.RunFunctionRequest, into runtime.Object) error {
 		if got := req.GetInput().GetFields()["apiVersion"].GetStringValue(); got != inputAPIVersion {
 			return errors.Errorf("cannot use input: its apiVersion is %q, this step takes %q", got, inputAPIVersion)
 		}
-		if err := cause(request.GetInput(req, into)); err != nil {
+		if err := decodeStrict(req.GetInput().AsMap(), into); err != nil {
 			return errors.Wrap(err, "cannot use input")
 		}
 	}

@@ -1,8 +1,12 @@
 package edge
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	strict "sigs.k8s.io/json"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 )
@@ -15,17 +19,16 @@ func kindOf(o any) string {
 	return n[strings.LastIndex(n, ".")+1:]
 }
 
-// cause strips what the SDK says about Go types from a decoding error, because
-// readers know none.
-func cause(err error) error {
-	if err == nil {
-		return nil
+// decodeStrict is decode that refuses fields it doesn't know, and names all of
+// them. Names are case-sensitive, as everywhere in Kubernetes.
+func decodeStrict(from, into any) error {
+	b, err := json.Marshal(from)
+	if err != nil {
+		return err
 	}
-	msg := err.Error()
-	if i := strings.LastIndex(msg, "cannot unmarshal JSON from "); i >= 0 {
-		if _, rest, ok := strings.Cut(msg[i:], ": "); ok {
-			msg = rest
-		}
+	unknown, err := strict.UnmarshalStrict(b, into, strict.DisallowUnknownFields)
+	if err != nil {
+		return decode(from, into) // the same failure, said better
 	}
-	return fmt.Errorf("%s", msg)
+	return errors.Join(unknown...)
 }

@@ -1,0 +1,295 @@
+package edge
+
+import (
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+func object(t *testing.T, m map[string]any) *structpb.Struct {
+	t.Helper()
+	s, err := structpb.NewStruct(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func order(spec map[string]any) map[string]any {
+	return map[string]any{"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "metadata": map[string]any{"name": "bot"}, "spec": spec}
+}
+
+func goodSpec() map[string]any {
+	return map[string]any{
+		"agentName": "bot", "datasetRef": map[string]any{"name": "d"}, "budgetUsd": 5.0,
+		"baseDomain": "example.org", "projectId": "acme-data", "crossplane": map[string]any{"x": "of a later version"},
+	}
+}
+
+func withSpec(k string, v any) map[string]any {
+	s := goodSpec()
+	s[k] = v
+	return order(s)
+}
+
+func requestOf(t *testing.T, xr map[string]any) *fnv1.RunFunctionRequest {
+	t.Helper()
+	return &fnv1.RunFunctionRequest{Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: object(t, xr)}}}
+}
+
+func says(t *testing.T, err error, want string) {
+	t.Helper()
+	switch {
+	case want == "" && err != nil:
+		t.Errorf("want no error, got %v", err)
+	case want != "" && err == nil:
+		t.Errorf("want an error that says %q, got none", want)
+	case want != "" && !strings.Contains(err.Error(), want):
+		t.Errorf("want an error that says %q, got %q", want, err)
+	}
+}
+
+func TestAgent(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		xr     map[string]any
+		err    string
+	}{
+		"Good":         {reason: "Fields that Crossplane adds must not make an order unreadable.", xr: order(goodSpec())},
+		"WrongType":    {reason: "Readers know no Go types, but they know their field.", xr: withSpec("budgetUsd", "five"), err: `cannot decode observed XR: field "spec.budgetUsd" must be a number, not a string`},
+		"NotAMap":      {reason: "As above, for a field that should hold others.", xr: withSpec("datasetRef", "d"), err: `field "spec.datasetRef" must be a map, not a string`},
+		"Infinity":     {reason: "Protobuf has it, JSON has not.", xr: withSpec("budgetUsd", math.Inf(1)), err: `field "spec.budgetUsd" must be a number`},
+		"Name":         {reason: "The name reaches a CEL string and a Google id.", xr: withSpec("agentName", `a" || true`), err: "spec.agentName"},
+		"NameGoogle":   {reason: "Google refuses the bucket, long after admission.", xr: withSpec("agentName", "my-google-bot"), err: `must not contain "google"`},
+		"NameTooLong":  {reason: "agent-<name> is a Google account id of at most 30.", xr: withSpec("agentName", strings.Repeat("a", 25)), err: "3 to 24"},
+		"Project":      {reason: "The bucket carries it.", xr: withSpec("projectId", "Acme"), err: "spec.projectId"},
+		"ProjectGoog":  {reason: "Google refuses the bucket.", xr: withSpec("projectId", "goog-data"), err: "spec.projectId"},
+		"Domain":       {reason: "It becomes a host name.", xr: withSpec("baseDomain", "Example.org/x"), err: "spec.baseDomain"},
+		"NoDataset":    {reason: "The first thing to know.", xr: withSpec("datasetRef", map[string]any{}), err: "spec.datasetRef.name is empty"},
+		"Budget":       {reason: "Money is never negative.", xr: withSpec("budgetUsd", -1.0), err: "spec.budgetUsd"},
+		"BudgetTooBig": {reason: "The API's bound.", xr: withSpec("budgetUsd", 10001.0), err: "spec.budgetUsd"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			_, err := Agent(requestOf(t, tc.xr))
+			says(t, err, tc.err)
+		})
+	}
+	_, err := Agent(&fnv1.RunFunctionRequest{})
+	says(t, err, "the request holds none")
+}
+
+func TestInput(t *testing.T) {
+	const group, kind = "fn.whisperops.io/v1alpha1", "ValidateDatasetInput"
+	cases := map[string]struct {
+		reason string
+		in     map[string]any
+		err    string
+	}{
+		"None":         {reason: "Every input has a default."},
+		"Good":         {reason: "The usual one.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": "30s"}},
+		"Typo":         {reason: "A typo that is ignored is found months later.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": "30s"}, err: `cannot use input: unknown field "retryafter"`},
+		"WrongType":    {reason: "As a typo.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": 30.0}, err: "cannot use input: "},
+		"OtherStep":    {reason: "Inputs are easily pasted to the wrong step.", in: map[string]any{"apiVersion": group, "kind": "RenderIAMInput"}, err: `its kind is "RenderIAMInput", this step takes "ValidateDatasetInput"`},
+		"OtherVersion": {reason: "A later version's input may mean something else.", in: map[string]any{"apiVersion": "fn.whisperops.io/v9", "kind": kind}, err: `its apiVersion is "fn.whisperops.io/v9"`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			req := &fnv1.RunFunctionRequest{}
+			if tc.in != nil {
+				req.Input = object(t, tc.in)
+			}
+			err := Input(req, &input.ValidateDatasetInput{})
+			says(t, err, tc.err)
+			if err != nil && (strings.Contains(err.Error(), "structpb") || strings.Contains(err.Error(), "v1alpha1.Val")) {
+				t.Errorf("readers know no Go types: %v", err)
+			}
+		})
+	}
+}
+
+func TestDataset(t *testing.T) {
+	good := map[string]any{"name": "d", "gcsPath": "gs://bucket/d.csv", "sizeBytes": 7.0, "displayName": "D"}
+	with := func(k string, v any) map[string]any {
+		m := map[string]any{}
+		for gk, gv := range good {
+			m[gk] = gv
+		}
+		m[k] = v
+		return m
+	}
+	cases := map[string]struct {
+		reason  string
+		context map[string]any
+		want    *v1alpha1.Dataset
+		err     string
+	}{
+		"Good":     {reason: "The contract.", context: map[string]any{"dataset": good}, want: &v1alpha1.Dataset{Name: "d", GCSPath: "gs://bucket/d.csv", SizeBytes: 7, DisplayName: "D"}},
+		"Null":     {reason: "null means that the order can't be filled now.", context: map[string]any{"dataset": nil}},
+		"Absent":   {reason: "A station that drops the context must not look like an order that can't be filled.", context: map[string]any{}, err: `context key "dataset" is absent`},
+		"NoMap":    {reason: "A foreign station may leave anything.", context: map[string]any{"dataset": "d"}, err: `cannot decode context key "dataset"`},
+		"BadPath":  {reason: "The path reaches prompts and grants.", context: map[string]any{"dataset": with("gcsPath", "s3://b/d.csv")}, err: "must be gs://<bucket>/<object>.csv"},
+		"BadQuote": {reason: "The bucket's name stands in a CEL string.", context: map[string]any{"dataset": with("gcsPath", `gs://b"||true||"/d.csv`)}, err: "names no bucket"},
+		"Negative": {reason: "Sizes are never negative.", context: map[string]any{"dataset": with("sizeBytes", -1.0)}, err: "must not be negative"},
+		"Half":     {reason: "Bytes are whole.", context: map[string]any{"dataset": with("sizeBytes", 0.5)}, err: "must be a whole number"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			got, err := Dataset(&fnv1.RunFunctionRequest{Context: object(t, tc.context)})
+			says(t, err, tc.err)
+			if err == nil {
+				if diff := cmp.Diff(tc.want, got); diff != "" {
+					t.Errorf("Dataset(...): -want, +got:\n%s", diff)
+				}
+			}
+		})
+	}
+}
+
+func TestSetStatusKeepsWhatEarlierStepsWrote(t *testing.T) {
+	req := requestOf(t, order(goodSpec()))
+	req.Desired = &fnv1.State{Composite: &fnv1.Resource{Resource: object(t, map[string]any{"status": map[string]any{"phase": "Ready", "url": "old"}})}}
+	rsp := &fnv1.RunFunctionResponse{Desired: req.GetDesired()}
+	if err := SetStatus(req, rsp, map[string]any{"url": "new"}); err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]any{"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "status": map[string]any{"phase": "Ready", "url": "new"}}
+	if diff := cmp.Diff(want, rsp.GetDesired().GetComposite().GetResource().AsMap()); diff != "" {
+		t.Errorf("SetStatus(...): -want, +got:\n%s", diff)
+	}
+
+	rsp.Desired.Composite.Resource = object(t, map[string]any{"status": "rubbish"})
+	says(t, SetStatus(req, rsp, map[string]any{"url": "new"}), "a desired status that is not a map")
+}
+
+func TestHoldBack(t *testing.T) {
+	run := func(context map[string]any, parts ...v1alpha1.HeldBack) (*fnv1.RunFunctionResponse, error) {
+		req := requestOf(t, order(goodSpec()))
+		req.Context = object(t, context)
+		rsp := &fnv1.RunFunctionResponse{Context: req.GetContext()}
+		return rsp, HoldBack(req, rsp, parts...)
+	}
+
+	rsp, err := run(map[string]any{})
+	says(t, err, "")
+	if c := rsp.GetConditions(); len(c) != 1 || c[0].GetStatus() != fnv1.Status_STATUS_CONDITION_FALSE {
+		t.Errorf("open gates must say so, or the condition of an earlier pass stands for ever: %v", c)
+	}
+	if rsp.GetDesired().GetComposite().GetReady() != fnv1.Ready_READY_UNSPECIFIED {
+		t.Error("open gates have no opinion on the XR's readiness")
+	}
+
+	earlier := map[string]any{"held_back": []any{map[string]any{"part": "sa-key", "waitsFor": "the namespace"}}}
+	rsp, err = run(earlier, v1alpha1.HeldBack{Part: "agent-planner", WaitsFor: "agent-worker"})
+	says(t, err, "")
+	if got, want := rsp.GetConditions()[0].GetMessage(), "sa-key waits for the namespace; agent-planner waits for agent-worker"; got != want {
+		t.Errorf("the last step's condition must name all that waits: want %q, got %q", want, got)
+	}
+	if rsp.GetDesired().GetComposite().GetReady() != fnv1.Ready_READY_FALSE {
+		t.Error("an order with parts held back is not ready, even if all that is rendered is")
+	}
+
+	rsp, err = run(earlier)
+	says(t, err, "")
+	if rsp.GetConditions()[0].GetStatus() != fnv1.Status_STATUS_CONDITION_TRUE {
+		t.Error("a step without gates of its own must not deny what an earlier one holds back")
+	}
+}
+
+func TestAddComposed(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		observed map[string]any
+		err      string
+	}{
+		"New":          {reason: "Nothing stands in the way."},
+		"Same":         {reason: "The usual pass."},
+		"OtherVersion": {reason: "A stored version may differ from the rendered one.", observed: map[string]any{"apiVersion": "storage.gcp.upbound.io/v1beta1", "kind": "Bucket"}},
+		"OtherGroup":   {reason: "The namespaced flavour under the same name leaves two buckets alive.", observed: map[string]any{"apiVersion": "storage.gcp.m.upbound.io/v1beta2", "kind": "Bucket"}, err: "delete that by hand first"},
+		"OtherKind":    {reason: "As above.", observed: map[string]any{"apiVersion": "storage.gcp.upbound.io/v1beta2", "kind": "Object"}, err: "which would live on unseen"},
+		"Garbage":      {reason: "What can't be recognised can't be kept either.", observed: map[string]any{"kind": 7.0}, err: "which would live on unseen"},
+	}
+	bucket := manifest.Object{"apiVersion": "storage.gcp.upbound.io/v1beta2", "kind": "Bucket"}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			req := requestOf(t, order(goodSpec()))
+			if tc.observed != nil {
+				req.Observed.Resources = map[string]*fnv1.Resource{"bucket": {Resource: object(t, tc.observed)}}
+			}
+			rsp := &fnv1.RunFunctionResponse{}
+			err := AddComposed(req, rsp, map[string]manifest.Object{"bucket": bucket})
+			says(t, err, tc.err)
+			if err == nil && rsp.GetDesired().GetResources()["bucket"] == nil {
+				t.Error("the bucket is not desired")
+			}
+		})
+	}
+}
+
+func TestNothingLost(t *testing.T) {
+	req := requestOf(t, order(goodSpec()))
+	req.Observed.Resources = map[string]*fnv1.Resource{"bucket": {}, "sa": {}, "prompts": {}}
+	rsp := &fnv1.RunFunctionResponse{Desired: &fnv1.State{Resources: map[string]*fnv1.Resource{"sa": {}}}}
+	says(t, NothingLost(req, rsp, "no dataset", "bucket", "sa"), "no dataset (not rendered: bucket)")
+	says(t, NothingLost(req, rsp, "no dataset", "sa"), "")
+	says(t, NothingLost(req, rsp, "no dataset", "iam-bucket-admin"), "")
+}
+
+func TestPart(t *testing.T) {
+	req := &fnv1.RunFunctionRequest{Observed: &fnv1.State{Resources: map[string]*fnv1.Resource{
+		"good": {
+			Resource: object(t, map[string]any{
+				"apiVersion": "a.b/v1", "kind": "K",
+				"metadata": map[string]any{"deletionTimestamp": "2026-11-23T00:00:00Z"},
+				"status": map[string]any{"conditions": []any{
+					"rubbish",
+					map[string]any{"type": "Synced", "status": "False", "lastTransitionTime": "rubbish"},
+					map[string]any{"type": "Ready", "status": "True", "lastTransitionTime": "2026-11-23T08:00:00Z"},
+				}},
+			}),
+			ConnectionDetails: map[string][]byte{"private_key": []byte("x"), "empty": {}},
+		},
+		"nothing": nil,
+		"rubbish": {Resource: object(t, map[string]any{"metadata": 1.0, "status": []any{}})},
+	}}}
+	good := Observed(req, "good")
+	status, since := good.Condition("Ready")
+	if !good.Exists() || !good.Ready() || !good.Deleting() || good.Kind() != "K" || good.Group() != "a.b" || status != "True" || !since.Equal(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)) {
+		t.Errorf("a good part is misread: %v, Ready %q since %v", good, status, since)
+	}
+	if status, since := good.Condition("Synced"); status != "False" || !since.IsZero() {
+		t.Errorf("an unreadable time is no time: %q since %v", status, since)
+	}
+	if !good.HasConnectionDetail("private_key") || good.HasConnectionDetail("empty") || good.HasConnectionDetail("absent") {
+		t.Error("a connection detail counts when it holds something")
+	}
+	for _, name := range []string{"nothing", "rubbish", "absent"} {
+		p := Observed(req, name)
+		if p.Ready() || p.Deleting() || p.Kind() != "" || p.String("a", "b", "c") != "" || p.HasConnectionDetail("private_key") {
+			t.Errorf("%s is read as something", name)
+		}
+	}
+}
+
+func TestRun(t *testing.T) {
+	req := &fnv1.RunFunctionRequest{Meta: &fnv1.RequestMeta{Tag: "t"}}
+	rsp := Run(logging.NewNopLogger(), req, func(*fnv1.RunFunctionResponse) error { return errors.New("no") })
+	if len(rsp.GetResults()) != 1 || rsp.GetResults()[0].GetSeverity() != fnv1.Severity_SEVERITY_FATAL || rsp.GetMeta().GetTtl().AsDuration() != 0 {
+		t.Errorf("a failure is one fatal result, with no opinion on the TTL: %v", rsp)
+	}
+}
