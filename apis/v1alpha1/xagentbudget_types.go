@@ -184,6 +184,19 @@ type XAgentBudgetStatus struct {
 	// +optional
 	Cause Cause `json:"cause,omitempty"`
 
+	// Period that the decision belongs to: "lifetime", "2026-11-23", "2026-W48" or
+	// "2026-11" (UTC).
+	//
+	// +optional
+	Period string `json:"period,omitempty"`
+
+	// DecidedBudgetUSD is the budget that the decision was made for, in US dollars.
+	// A paused agent runs again when spec.budgetUsd is above it and above what is
+	// spent: a figure that falls is no reason.
+	//
+	// +optional
+	DecidedBudgetUSD *float64 `json:"decidedBudgetUsd,omitempty"`
+
 	// Ledger is what was counted and where counting goes on. It belongs to the
 	// step "fetch-spend"; the step "decide" writes it.
 	//

@@ -312,6 +312,11 @@ func (in *XAgentBudgetStatus) DeepCopyInto(out *XAgentBudgetStatus) {
 		*out = new(bool)
 		**out = **in
 	}
+	if in.DecidedBudgetUSD != nil {
+		in, out := &in.DecidedBudgetUSD, &out.DecidedBudgetUSD
+		*out = new(float64)
+		**out = **in
+	}
 	if in.Ledger != nil {
 		in, out := &in.Ledger, &out.Ledger
 		*out = new(Ledger)

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // FetchSpendInput configures the step "fetch-spend".
 //
@@ -125,6 +129,14 @@ type DecideInput struct {
 	GuardBandSeconds int32 `json:"guardBandSeconds,omitempty"`
 }
 
+// Validate says what of the input can't be used, or nil.
+func (in *DecideInput) Validate() error {
+	if in.GuardBandSeconds < 0 || in.GuardBandSeconds > 3600 {
+		return fmt.Errorf("guardBandSeconds %d must be from 0 (off) to 3600", in.GuardBandSeconds)
+	}
+	return nil
+}
+
 // RenderReplicasInput configures the step "render" of the budget's pipeline.
 //
 // +kubebuilder:object:root=true
@@ -145,4 +157,21 @@ type RenderReplicasInput struct {
 	//
 	// +kubebuilder:default=in-cluster
 	ObjectProviderConfig string `json:"objectProviderConfig,omitempty"`
+}
+
+// Default fills in what an absent field means.
+func (in *RenderReplicasInput) Default() {
+	in.RunningReplicas = 1
+	in.ObjectProviderConfig = "in-cluster"
+}
+
+// Validate says what of the input can't be used, or nil.
+func (in *RenderReplicasInput) Validate() error {
+	if in.RunningReplicas < 1 || in.RunningReplicas > 100 {
+		return fmt.Errorf("runningReplicas %d must be from 1 to 100", in.RunningReplicas)
+	}
+	if in.ObjectProviderConfig == "" {
+		return fmt.Errorf("objectProviderConfig is empty: it names a ClusterProviderConfig of provider-kubernetes")
+	}
+	return nil
 }
