@@ -1,0 +1,62 @@
+package computetuning
+
+import (
+	"fmt"
+	"math/bits"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// ConditionDatasetFitsSandbox says whether the sandbox gets the memory that the
+// dataset asks for.
+const ConditionDatasetFitsSandbox = "DatasetFitsSandbox"
+
+// A Verdict is how much memory the sandbox gets, and how much it should have.
+type Verdict struct {
+	v1alpha1.Tuning
+
+	// NeededGi is what the dataset asks for in GiB, at least 1.
+	NeededGi int64
+	// MaxGi is the cap in GiB.
+	MaxGi int64
+}
+
+// Tune returns the memory for a CSV of sizeBytes: 3.5 times its size, because
+// pandas holds a CSV in about twice its size and works on copies of it; in whole
+// GiB, at least 1 and at most maxGi. Every size has a verdict; one below 0 counts
+// as 0.
+func Tune(sizeBytes int64, maxGi int32) Verdict {
+	// 3.5 x size / 2^30 is 7 x size / 2^31; 7 x size needs up to 66 bits.
+	hi, lo := bits.Mul64(7, uint64(max(sizeBytes, 0)))
+	gi, rest := bits.Div64(hi, lo, 1<<31)
+	if rest > 0 {
+		gi++
+	}
+	v := Verdict{NeededGi: max(int64(gi), 1), MaxGi: int64(maxGi)} //nolint:gosec // at most 7 x 2^63 / 2^31
+	v.SandboxMemMi = min(v.NeededGi, v.MaxGi) * 1024
+	return v
+}
+
+// Condition says whether the cap bites. Its figures move only with the dataset.
+func (v Verdict) Condition() metav1.Condition {
+	if v.NeededGi > v.MaxGi {
+		return metav1.Condition{
+			Type: ConditionDatasetFitsSandbox, Status: metav1.ConditionFalse, Reason: "SandboxCapped",
+			Message: fmt.Sprintf("The dataset asks for %d GiB of sandbox memory (3.5 times its size), and the cap is %d GiB: loading it whole may fail. Order a smaller dataset, or let the platform raise maxSandboxGi, the input of step compute-tuning", v.NeededGi, v.MaxGi),
+		}
+	}
+	return metav1.Condition{
+		Type: ConditionDatasetFitsSandbox, Status: metav1.ConditionTrue, Reason: "DatasetFits",
+		Message: fmt.Sprintf("The sandbox has the %d GiB of memory that the dataset asks for", v.NeededGi),
+	}
+}
+
+// NoDataset is the condition while there is no dataset to judge.
+func NoDataset() metav1.Condition {
+	return metav1.Condition{
+		Type: ConditionDatasetFitsSandbox, Status: metav1.ConditionUnknown, Reason: "NoDataset",
+		Message: "There is no valid dataset yet; condition DatasetValid says why",
+	}
+}

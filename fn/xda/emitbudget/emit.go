@@ -1,0 +1,121 @@
+package emitbudget
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+// A Budget is what an agent's XAgentBudget is made from.
+type Budget struct {
+	Agent       string // as v1alpha1 validates it
+	USD         float64
+	Composition string
+	Pricing     v1alpha1.PricingReference
+
+	// Enforcement, Period and WarnAtPercent are their operator's when they are
+	// not set here.
+	Enforcement   *v1alpha1.Enforcement
+	Period        *v1alpha1.Period
+	WarnAtPercent []int32
+
+	// Opening is what goes to spec.opening: an Opening, or an observed value to be
+	// repeated as it is. Nil: there is none.
+	Opening any
+}
+
+// Render returns an agent's XAgentBudget. The chat page finds it by its name.
+func Render(b Budget) manifest.Object {
+	spec := manifest.Object{
+		"crossplane": manifest.Object{"compositionRef": manifest.Object{"name": b.Composition}},
+		"agentName":  b.Agent,
+		"budgetUsd":  b.USD,
+		"pricingRef": manifest.Object{"name": b.Pricing.Name, "namespace": b.Pricing.Namespace},
+	}
+	if b.Enforcement != nil {
+		spec["enforcement"] = *b.Enforcement
+	}
+	if b.Period != nil {
+		spec["period"] = *b.Period
+	}
+	if len(b.WarnAtPercent) > 0 {
+		spec["warnAtPercent"] = b.WarnAtPercent
+	}
+	if b.Opening != nil {
+		spec["opening"] = b.Opening
+	}
+	return manifest.Object{
+		"apiVersion": v1alpha1.GroupVersion.String(),
+		"kind":       v1alpha1.KindXAgentBudget,
+		"metadata": manifest.Object{
+			"name":      b.Agent,
+			"namespace": v1alpha1.AgentNamespace(b.Agent),
+		},
+		"spec": spec,
+	}
+}
+
+// Opening carries what an agent has spent into a new budget: deleting a meter
+// does not pay the bill. It is nil when nothing was ever counted.
+func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {
+	if spent == nil || spent.AsOf == "" || spent.Period == "" {
+		return nil, nil //nolint:nilnil // no opening is an answer
+	}
+	if _, err := time.Parse(time.RFC3339, spent.AsOf); err != nil {
+		return nil, fmt.Errorf("status.budget.asOf %q of the order is no time such as 2026-11-23T10:00:00Z", spent.AsOf)
+	}
+	if spent.SpentUSD < 0 {
+		return nil, fmt.Errorf("status.budget.spentUsd %v of the order is below 0", spent.SpentUSD)
+	}
+	if len(spent.Period) > 16 {
+		return nil, fmt.Errorf("status.budget.period %q of the order is no period such as 2026-11", spent.Period)
+	}
+	return manifest.Object{"usd": spent.SpentUSD, "asOf": spent.AsOf, "period": spent.Period}, nil
+}
+
+// Observed is what an XAgentBudget says about itself. Fields are nil or empty
+// while it hasn't said it.
+type Observed struct {
+	SpentUSD *float64
+	Ratio    *float64
+	Paused   *bool
+	Cause    v1alpha1.Cause
+	AsOf     string // of its ledger
+	Period   string // of its ledger
+	Opening  *v1alpha1.Opening
+}
+
+// Figures returns the figures that the order repeats: those of its XAgentBudget.
+// What was spent is not forgotten because a new meter hasn't measured yet: until
+// then it is what the order itself knows, nil when it knows nothing.
+func Figures(o Observed, own *v1alpha1.BudgetFigures) *v1alpha1.BudgetFigures {
+	decided := o.Paused != nil && o.Cause != ""
+	if decided && o.SpentUSD != nil && o.Ratio != nil {
+		f := v1alpha1.BudgetFigures{
+			SpentUSD: *o.SpentUSD, Ratio: *o.Ratio, Paused: *o.Paused, Cause: o.Cause,
+			AsOf: o.AsOf, Period: o.Period,
+		}
+		if f.AsOf == "" && o.Opening != nil && o.Opening.Period == o.Period {
+			f.AsOf = o.Opening.AsOf // no sample since: all that was spent is the opening
+		}
+		return &f
+	}
+	if own == nil || !decided {
+		return own
+	}
+	f := *own
+	f.Paused, f.Cause = *o.Paused, o.Cause
+	return &f
+}
+
+// URL of the agent's chat page. A port of 0 or 443 is not written.
+func URL(agent, baseDomain string, port int32) string {
+	host := v1alpha1.AgentNamespace(agent) + "." + baseDomain
+	if port != 0 && port != 443 {
+		host += ":" + strconv.Itoa(int(port))
+	}
+	return "https://" + host + "/"
+}

@@ -1,0 +1,115 @@
+// Package renderiam is the step "render-iam" of the agent pipeline. It renders
+// what the agent is and owns in Google Cloud: a bucket, a service account with a
+// key, and two grants that open one bucket each.
+package renderiam
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/edge"
+)
+
+// Function is the step "render-iam".
+type Function struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log logging.Logger
+}
+
+// New returns the step.
+func New(log logging.Logger) *Function { return &Function{log: log} }
+
+// RunFunction adds five parts, and sets conditions CredentialsPresent and
+// PartsHeldBack.
+func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
+}
+
+func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+	in := &input.RenderIAMInput{}
+	if err := edge.Input(req, in); err != nil {
+		return err
+	}
+	xr, err := edge.Agent(req)
+	if err != nil {
+		return err
+	}
+	name := xr.Spec.AgentName
+
+	key := edge.Observed(req, v1alpha1.PartServiceAccountKey)
+	edge.Condition(rsp, Credentials(name, Key{
+		Ready: key.Ready() && !key.Deleting(),
+		Held:  key.HasConnectionDetail("private_key"),
+	}))
+
+	dataset, err := edge.Dataset(req)
+	if err != nil {
+		return err
+	}
+	if dataset == nil {
+		if err := edge.HoldBack(req, rsp); err != nil {
+			return err
+		}
+		return edge.NothingLost(req, rsp, "there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", Parts()...)
+	}
+	if opened := Opens(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)); opened != "" && opened != dataset.Bucket() {
+		return errors.Errorf("cannot render %s: it opens bucket %q and can't be edited, but dataset %q lies in bucket %q; set spec.datasetRef.name back, or order another agent",
+			v1alpha1.PartIAMDatasetsViewer, opened, dataset.Name, dataset.Bucket())
+	}
+
+	agent := Agent{
+		Name:           name,
+		Project:        xr.Spec.ProjectID,
+		Description:    xr.Spec.Description,
+		DatasetsBucket: dataset.Bucket(),
+		Location:       in.Location,
+		ProviderConfig: in.ProviderConfig,
+		KeepData:       in.DataDeletion == input.DataOrphan,
+		ViewerGrant:    grantKind(req, v1alpha1.PartIAMDatasetsViewer, in.Grants),
+		AdminGrant:     grantKind(req, v1alpha1.PartIAMBucketAdmin, in.Grants),
+		WithKey:        key.Exists() || edge.NamespaceActive(req),
+	}
+	if err := edge.AddComposed(req, rsp, Render(agent)); err != nil {
+		return err
+	}
+	var heldBack []v1alpha1.HeldBack
+	if !agent.WithKey {
+		heldBack = append(heldBack, v1alpha1.HeldBack{
+			Part:     v1alpha1.PartServiceAccountKey,
+			WaitsFor: "namespace " + v1alpha1.AgentNamespace(name) + " to be active",
+		})
+	}
+	if err := edge.HoldBack(req, rsp, heldBack...); err != nil {
+		return err
+	}
+	f.log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
+	return edge.NothingLost(req, rsp, "a part of this step was left out", Parts()...)
+}
+
+// Opens returns the bucket that an observed grant opens, or "" when there is no
+// grant, or none that can be read.
+func Opens(grant edge.Part) string {
+	switch input.GrantKind(grant.Kind()) {
+	case input.GrantProjectIAMMember:
+		return OpenedBy(grant.String("spec", "forProvider", "condition", "expression"))
+	case input.GrantBucketIAMMember:
+		return grant.String("spec", "forProvider", "bucket")
+	}
+	return ""
+}
+
+// grantKind keeps the kind that a living agent's grant was made with: another
+// kind under the same name would leave both grants alive.
+func grantKind(req *fnv1.RunFunctionRequest, part string, chosen input.GrantKind) input.GrantKind {
+	switch k := input.GrantKind(edge.Observed(req, part).Kind()); k {
+	case input.GrantProjectIAMMember, input.GrantBucketIAMMember:
+		return k
+	}
+	return chosen
+}

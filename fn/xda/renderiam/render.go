@@ -1,0 +1,237 @@
+package renderiam
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+// CredentialsSecret in the agent's namespace holds the agent's key, under the key
+// private_key.
+const CredentialsSecret = "gcp-credentials" //nolint:gosec // a name, no credential
+
+// An Agent is what its identity and its data in Google Cloud are made from.
+type Agent struct {
+	Name           string // as v1alpha1 validates it: 3 to 24 characters
+	Project        string // 6 to 30 characters
+	Description    string // anything a user wrote
+	DatasetsBucket string // holds the dataset; a valid bucket name
+
+	Location       string // of the agent's own bucket
+	ProviderConfig string // gcp.upbound.io
+	KeepData       bool   // whether the bucket survives the agent
+
+	ViewerGrant input.GrantKind // of the grant on the datasets bucket
+	AdminGrant  input.GrantKind // of the grant on the agent's own bucket
+
+	// WithKey says that the account's key may be made: its private half is handed
+	// out once, so the namespace of its Secret must be there.
+	WithKey bool
+}
+
+// Parts returns the composed resource names that Render uses.
+func Parts() []string {
+	return []string{
+		v1alpha1.PartBucket, v1alpha1.PartServiceAccount, v1alpha1.PartServiceAccountKey,
+		v1alpha1.PartIAMDatasetsViewer, v1alpha1.PartIAMBucketAdmin,
+	}
+}
+
+// Render returns an agent's own bucket, its Google service account with a key,
+// and its two grants, by composed resource name.
+func Render(a Agent) map[string]manifest.Object {
+	parts := map[string]manifest.Object{
+		v1alpha1.PartBucket:            bucket(a),
+		v1alpha1.PartServiceAccount:    serviceAccount(a),
+		v1alpha1.PartIAMDatasetsViewer: grant(a, v1alpha1.PartIAMDatasetsViewer, a.ViewerGrant, "roles/storage.objectViewer", a.DatasetsBucket, "datasets bucket only"),
+		v1alpha1.PartIAMBucketAdmin:    grant(a, v1alpha1.PartIAMBucketAdmin, a.AdminGrant, "roles/storage.objectAdmin", BucketName(a.Project, a.Name), "own bucket only"),
+	}
+	if a.WithKey {
+		parts[v1alpha1.PartServiceAccountKey] = serviceAccountKey(a)
+	}
+	return parts
+}
+
+// BucketName starts with the project, because bucket names are global and the
+// provider adopts a bucket that exists. At most 61 of the 63 characters.
+func BucketName(project, agent string) string { return project + "-agent-" + agent }
+
+// member is who the grants are for. There is no reference for it: the account's
+// address follows from its id, which is the agent's namespace's name.
+func member(a Agent) string {
+	return "serviceAccount:" + v1alpha1.AgentNamespace(a.Name) + "@" + a.Project + ".iam.gserviceaccount.com"
+}
+
+func bucket(a Agent) manifest.Object {
+	forProvider := manifest.Object{
+		"project":                  a.Project,
+		"location":                 a.Location,
+		"uniformBucketLevelAccess": true, // bucket-level conditions need it
+		"publicAccessPrevention":   "enforced",
+		"forceDestroy":             true,
+		// Deleted data stays billable and restorable otherwise.
+		"softDeletePolicy": manifest.Object{"retentionDurationSeconds": 0},
+		"labels":           manifest.Object{"whisperops-agent": a.Name},
+	}
+	spec := manifest.Object{
+		"forProvider":       forProvider,
+		"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
+	}
+	if a.KeepData {
+		forProvider["forceDestroy"] = false
+		forProvider["softDeletePolicy"] = manifest.Object{"retentionDurationSeconds": 604800} // Google's default, 7 days
+		// The one set of policies without Delete that the provider knows and that
+		// still manages the bucket.
+		spec["managementPolicies"] = []string{"Observe", "Create", "Update", "LateInitialize"}
+	}
+	return manifest.Object{
+		"apiVersion": "storage.gcp.upbound.io/v1beta2",
+		"kind":       "Bucket",
+		"metadata": manifest.Object{
+			"name":        v1alpha1.PartName(a.Name, v1alpha1.PartBucket),
+			"annotations": manifest.Object{"crossplane.io/external-name": BucketName(a.Project, a.Name)},
+		},
+		"spec": spec,
+	}
+}
+
+func serviceAccount(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "cloudplatform.gcp.upbound.io/v1beta1",
+		"kind":       "ServiceAccount",
+		"metadata": manifest.Object{
+			"name":        v1alpha1.PartName(a.Name, v1alpha1.PartServiceAccount),
+			"annotations": manifest.Object{"crossplane.io/external-name": v1alpha1.AgentNamespace(a.Name)},
+		},
+		"spec": manifest.Object{
+			"forProvider": manifest.Object{
+				"project":     a.Project,
+				"displayName": cut("Whisperops agent "+a.Name, 100),
+				"description": description(a),
+			},
+			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
+		},
+	}
+}
+
+// serviceAccountKey has no external name: Google gives it one.
+func serviceAccountKey(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "cloudplatform.gcp.upbound.io/v1beta1",
+		"kind":       "ServiceAccountKey",
+		"metadata":   manifest.Object{"name": v1alpha1.PartName(a.Name, v1alpha1.PartServiceAccountKey)},
+		"spec": manifest.Object{
+			"forProvider": manifest.Object{
+				"serviceAccountIdRef": manifest.Object{"name": v1alpha1.PartName(a.Name, v1alpha1.PartServiceAccount)},
+			},
+			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
+			"writeConnectionSecretToRef": manifest.Object{
+				"name":      CredentialsSecret,
+				"namespace": v1alpha1.AgentNamespace(a.Name),
+			},
+		},
+	}
+}
+
+// grant opens one bucket to the agent. All its fields are force-new, and it has
+// no external name: Google gives it one.
+func grant(a Agent, part string, kind input.GrantKind, role, bucket, title string) manifest.Object {
+	apiVersion := "cloudplatform.gcp.upbound.io/v1beta2"
+	forProvider := manifest.Object{"role": role, "member": member(a)}
+	if kind == input.GrantBucketIAMMember {
+		apiVersion = "storage.gcp.upbound.io/v1beta2"
+		forProvider["bucket"] = bucket
+	} else {
+		forProvider["project"] = a.Project
+		forProvider["condition"] = manifest.Object{"title": title, "expression": expression(bucket)}
+	}
+	return manifest.Object{
+		"apiVersion": apiVersion,
+		"kind":       string(kind),
+		"metadata":   manifest.Object{"name": v1alpha1.PartName(a.Name, part)},
+		"spec": manifest.Object{
+			"forProvider":       forProvider,
+			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
+		},
+	}
+}
+
+const bucketResource = "projects/_/buckets/"
+
+// expression opens a bucket and what is in it. Listing is checked against the
+// bucket's own name; a bare prefix would also match every bucket whose name
+// begins the same way.
+func expression(bucket string) string {
+	b := bucketResource + bucket
+	return fmt.Sprintf("resource.name == %q || resource.name.startsWith(%q)", b, b+"/")
+}
+
+// OpenedBy returns the bucket that an expression opens, or "" when it names none.
+func OpenedBy(expression string) string {
+	_, rest, ok := strings.Cut(expression, bucketResource)
+	end := strings.IndexAny(rest, `/"`)
+	if !ok || end < 0 {
+		return ""
+	}
+	return rest[:end]
+}
+
+// description is what Google shows beside the account, from user text in at most
+// 256 bytes.
+func description(a Agent) string {
+	text := strings.Join(strings.FieldsFunc(a.Description, func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
+	if text == "" {
+		text = "Identity of agent " + a.Name
+	}
+	return cut(text, 256)
+}
+
+// cut shortens text to at most n bytes, between two characters.
+func cut(text string, n int) string {
+	if len(text) <= n {
+		return text
+	}
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return strings.TrimRight(text[:n], " ")
+}
+
+// ConditionCredentialsPresent says whether the agent's key is where its sandbox
+// looks for it.
+const ConditionCredentialsPresent = "CredentialsPresent"
+
+// Key is what is observed of the account's key.
+type Key struct {
+	Ready bool // the key exists in Google Cloud
+	Held  bool // its private half has reached Crossplane
+}
+
+// Credentials says whether the private half of the key is there, and how to get
+// one again if it is lost: Google hands it out once, and a provider that was
+// restarted at the wrong moment forgets it and calls the key ready.
+func Credentials(agent string, k Key) metav1.Condition {
+	c := metav1.Condition{Type: ConditionCredentialsPresent}
+	switch {
+	case k.Held:
+		c.Status, c.Reason = metav1.ConditionTrue, "KeyPresent"
+		c.Message = fmt.Sprintf("Secret %s in namespace %s holds the agent's key", CredentialsSecret, v1alpha1.AgentNamespace(agent))
+	case k.Ready:
+		c.Status, c.Reason = metav1.ConditionFalse, "KeyLost"
+		c.Message = fmt.Sprintf("The agent's key exists, but its private half is lost: Secret %s in namespace %s has no private_key. Run `kubectl delete serviceaccountkeys.cloudplatform.gcp.upbound.io %s`; Crossplane makes a new one",
+			CredentialsSecret, v1alpha1.AgentNamespace(agent), v1alpha1.PartName(agent, v1alpha1.PartServiceAccountKey))
+	default:
+		c.Status, c.Reason = metav1.ConditionUnknown, "NoKeyYet"
+		c.Message = "The agent's key has not been made yet"
+	}
+	return c
+}

@@ -1,0 +1,160 @@
+// Package validatedataset is the step "validate-dataset" of the agent pipeline. It
+// asks Crossplane for the XDataset that the order names, judges it, and leaves
+// the dataset that the agent works on in the context: null when the order can't
+// be filled now.
+package validatedataset
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
+	"google.golang.org/protobuf/types/known/durationpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/edge"
+	"whisperops.io/functions/fn/xda/renderiam"
+)
+
+// requirement is the key under which Crossplane hands over the XDataset. A
+// Composition that names it too spares one call per order.
+const requirement = "dataset"
+
+// Function is the step "validate-dataset".
+type Function struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log logging.Logger
+}
+
+// New returns the step.
+func New(log logging.Logger) *Function { return &Function{log: log} }
+
+// RunFunction sets context dataset, status phase and dataset, and condition
+// DatasetValid.
+func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
+}
+
+func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+	in := &input.ValidateDatasetInput{}
+	if err := edge.Input(req, in); err != nil {
+		return err
+	}
+	xr, err := edge.Agent(req)
+	if err != nil {
+		return err
+	}
+	ordered := xr.Spec.DatasetRef.Name
+	edge.Require(rsp, requirement, &fnv1.ResourceSelector{
+		ApiVersion: v1alpha1.GroupVersion.String(),
+		Kind:       v1alpha1.KindXDataset,
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: ordered},
+	})
+
+	facts := Facts{
+		Ordered:  ordered,
+		Known:    []*v1alpha1.Dataset{xr.Status.Dataset, backup(req)},
+		Live:     edge.AnyObserved(req),
+		AllReady: allReady(req),
+		Granted:  renderiam.Opens(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)),
+	}
+	found, answered := edge.Required(req, requirement)
+	if answered {
+		facts.Answer, facts.Dataset, facts.Problem = answer(ordered, found)
+	}
+	v := Validate(facts)
+	f.log.Debug("Validated dataset", "dataset", ordered, "reason", v.Condition.Reason, "phase", v.Phase)
+
+	edge.Condition(rsp, v.Condition)
+	if v.Stop {
+		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
+	}
+	tell(rsp, xr.Status.Conditions, v.Condition)
+	if v.Waits {
+		rsp.Meta.Ttl = durationpb.New(in.RetryAfter.Duration)
+	}
+	if v.Dataset == nil {
+		// Later steps render nothing then, and an XR that desires nothing is ready.
+		if err := edge.NotReady(req, rsp); err != nil {
+			return err
+		}
+	}
+	if err := edge.SetContext(rsp, v1alpha1.ContextDataset, v.Dataset); err != nil {
+		return err
+	}
+	status := map[string]any{"phase": v.Phase}
+	if v.LastValid != nil {
+		status["dataset"] = v.LastValid
+	}
+	return edge.SetStatus(req, rsp, status)
+}
+
+// answer reads what Crossplane found. An XDataset of another name is the answer
+// to what the previous pass asked for: it says nothing about this order.
+func answer(ordered string, found []edge.Part) (Answer, v1alpha1.Dataset, string) {
+	if len(found) == 0 {
+		return NotFound, v1alpha1.Dataset{}, ""
+	}
+	o := found[0]
+	if o.Kind() != v1alpha1.KindXDataset || o.Group() != v1alpha1.GroupVersion.Group {
+		return Invalid, v1alpha1.Dataset{}, "what was found under its name is no XDataset (whisperops.io)"
+	}
+	if o.String("metadata", "name") != ordered {
+		return Unresolved, v1alpha1.Dataset{}, ""
+	}
+	if !o.Value("status", "ready").GetBoolValue() {
+		return NotReady, v1alpha1.Dataset{}, ""
+	}
+	var spec v1alpha1.XDatasetSpec
+	if err := o.Into(&spec, "spec"); err != nil {
+		return Invalid, v1alpha1.Dataset{}, "its spec can't be read: " + err.Error()
+	}
+	d := v1alpha1.Dataset{Name: ordered, GCSPath: spec.GCSPath, SizeBytes: spec.SizeBytes, DisplayName: spec.DisplayName}
+	if err := d.Validate(); err != nil {
+		return Invalid, v1alpha1.Dataset{}, err.Error()
+	}
+	return Found, d, ""
+}
+
+// backup returns the dataset that render-workloads notes on a part, or nil. It is
+// what is left of the last valid dataset when a restore has brought no status.
+func backup(req *fnv1.RunFunctionRequest) *v1alpha1.Dataset {
+	d := &v1alpha1.Dataset{}
+	note := edge.Observed(req, v1alpha1.PartPrompts).String("metadata", "annotations", v1alpha1.AnnotationDataset)
+	if err := json.Unmarshal([]byte(note), d); err != nil {
+		return nil // a note that can't be read is no note
+	}
+	return d
+}
+
+func allReady(req *fnv1.RunFunctionRequest) bool {
+	for _, name := range v1alpha1.AgentParts() {
+		if !edge.Observed(req, name).Ready() {
+			return false
+		}
+	}
+	return true
+}
+
+// tell writes one event when the condition is about to change. Unknown is no
+// news: it stands only until Crossplane has looked.
+func tell(rsp *fnv1.RunFunctionResponse, before []metav1.Condition, now metav1.Condition) {
+	for _, b := range before {
+		if b.Type == now.Type && b.Status == now.Status && b.Reason == now.Reason {
+			return
+		}
+	}
+	switch now.Status {
+	case metav1.ConditionTrue:
+		response.Normal(rsp, now.Message).WithReason(now.Reason)
+	case metav1.ConditionFalse:
+		response.Warning(rsp, errors.New(now.Message)).WithReason(now.Reason)
+	case metav1.ConditionUnknown:
+	}
+}
