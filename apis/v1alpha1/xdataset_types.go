@@ -2,6 +2,21 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+// Condition types of an XDataset.
+const (
+	// ConditionDatasetReady repeats status.ready and says why: reason Available, or
+	// what is wrong with the object.
+	ConditionDatasetReady = "Ready"
+
+	// ConditionDatasetVerified says whether the last complete listing of the bucket
+	// held the object.
+	ConditionDatasetVerified = "Verified"
+
+	// ConditionDatasetNameUnique says whether another object of the bucket would
+	// have got the same name.
+	ConditionDatasetNameUnique = "NameUnique"
+)
+
 // An XDataset records one CSV of the datasets bucket. The dataset watcher makes
 // it and alone owns its status; people order agents for it by its name.
 //
@@ -12,6 +27,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:printcolumn:name="READY",type=boolean,JSONPath=`.status.ready`
 // +kubebuilder:printcolumn:name="LAST_SEEN",type=date,JSONPath=`.status.lastSeen`
 // +kubebuilder:printcolumn:name="AGE",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="self.spec.sizeBytes > 0 || !has(self.status) || !has(self.status.ready) || !self.status.ready",message="an empty file is never ready: sizeBytes must be at least 1 where status.ready is true"
 type XDataset struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
@@ -22,10 +38,11 @@ type XDataset struct {
 
 // XDatasetSpec says where a CSV is and how large.
 type XDatasetSpec struct {
-	// GCSPath of the CSV, with the object's own name: gs://<bucket>/<object>.csv.
+	// GCSPath of the CSV, with the object's own name: gs://<bucket>/<object>.csv. A
+	// bucket's name has at most 222 characters and an object's 1024.
 	//
 	// +kubebuilder:validation:Pattern=`^gs://.+\.csv$`
-	// +kubebuilder:validation:MaxLength=1100
+	// +kubebuilder:validation:MaxLength=1252
 	GCSPath string `json:"gcsPath"`
 
 	// SizeBytes of the CSV. 0 is recorded too, so that an empty upload is seen;
@@ -43,7 +60,8 @@ type XDatasetSpec struct {
 
 // XDatasetStatus is what the dataset watcher last saw.
 type XDatasetStatus struct {
-	// Ready says whether an agent may be ordered for the dataset.
+	// Ready says whether an agent may be ordered for the dataset. Condition Ready
+	// says why not.
 	//
 	// +optional
 	Ready bool `json:"ready"`
@@ -59,18 +77,19 @@ type XDatasetStatus struct {
 	// +optional
 	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
 
-	// Generation of the object in Google Cloud Storage, as a decimal string.
+	// Generation of the object in Google Cloud Storage whose first bytes were
+	// read, as a decimal string. It changes with every upload.
 	//
 	// +optional
 	Generation string `json:"generation,omitempty"`
 
-	// CRC32C of the object, base64 in big-endian byte order as Google Cloud
+	// CRC32C of that generation, base64 in big-endian byte order as Google Cloud
 	// Storage writes it.
 	//
 	// +optional
 	CRC32C string `json:"crc32c,omitempty"`
 
-	// Conditions of the dataset.
+	// Conditions of the dataset: Ready, Verified and NameUnique.
 	//
 	// +optional
 	// +listType=map
