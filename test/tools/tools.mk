@@ -72,3 +72,28 @@ $(eval $(call tool-rule,$(PROVIDER_KUBERNETES),provider-kubernetes,github.com/cr
 $(eval $(call tool-rule,$(FAKE_GCS_SERVER),fake-gcs-server,github.com/fsouza/fake-gcs-server,,1 minute))
 # Gitea's SQLite is C.
 $(eval $(call tool-rule,$(GITEA),gitea,code.gitea.io/gitea,-X main.Version=$(GITEA_VERSION:v%=%),6 minutes,sqlite sqlite_unlock_notify,1))
+
+# Crossplane's own manifests and the provider's package travel in their modules,
+# not in their binaries. $(call tool-files,folder to make,module folder,module,folders to copy)
+define tool-files
+$(1):
+	@mkdir -p $$(@D); tmp=$$@.building-$$$$$$$$; trap 'rm -rf "$$$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; \
+	  src=$$$$(cd $(TOOLS_SRC)/$(2) && GOWORK=off go mod download $(3) && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' $(3)) && \
+	  mkdir "$$$$tmp" && for f in $(4); do cp -R "$$$$src/$$$$f" "$$$$tmp/" || exit 1; done && chmod -R u+w "$$$$tmp" && \
+	  if [ ! -d $$@ ]; then mv "$$$$tmp" $$@; fi
+endef
+
+CROSSPLANE_FILES          := $(CROSSPLANE_CORE).files
+PROVIDER_KUBERNETES_FILES := $(PROVIDER_KUBERNETES).files
+$(eval $(call tool-files,$(CROSSPLANE_FILES),crossplane-core,github.com/crossplane/crossplane/v2,cluster/crds cluster/webhookconfigurations))
+$(eval $(call tool-files,$(PROVIDER_KUBERNETES_FILES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes,package))
+
+# What a control plane needs; test/controlplane reads the paths from tools-paths.
+CONTROLPLANE_TOOLS := CROSSPLANE_CLI CROSSPLANE_CORE CROSSPLANE_FILES ETCD KUBE_APISERVER KUBE_CONTROLLER_MANAGER KUBECTL \
+                      PROVIDER_KUBERNETES PROVIDER_KUBERNETES_FILES PROMETHEUS
+
+.PHONY: tools tools-paths
+tools: $(foreach t,$(CONTROLPLANE_TOOLS),$($(t))) ## build what a control plane needs, once per machine
+
+tools-paths:
+	@$(foreach t,$(CONTROLPLANE_TOOLS),echo '$(t)=$($(t))';)
