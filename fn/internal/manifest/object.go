@@ -15,6 +15,9 @@ type Wrapped struct {
 
 	// ManagementPolicies; empty: everything ("*").
 	ManagementPolicies []string
+
+	// Annotations of the Object itself; what it wraps doesn't get them.
+	Annotations map[string]string
 }
 
 // Object returns the Object that keeps w. It watches what it wraps: a hand's edit
@@ -29,10 +32,14 @@ func (w Wrapped) Object() Object {
 	if len(w.ManagementPolicies) > 0 {
 		spec["managementPolicies"] = w.ManagementPolicies
 	}
+	meta := Object{"name": w.Name, "namespace": w.Namespace}
+	if len(w.Annotations) > 0 {
+		meta["annotations"] = w.Annotations
+	}
 	return Object{
 		"apiVersion": "kubernetes.m.crossplane.io/v1alpha1",
 		"kind":       "Object",
-		"metadata":   Object{"name": w.Name, "namespace": w.Namespace},
+		"metadata":   meta,
 		"spec":       spec,
 	}
 }
