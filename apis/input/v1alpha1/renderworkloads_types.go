@@ -30,6 +30,14 @@ type RenderWorkloadsInput struct {
 	// +kubebuilder:default={}
 	Network Network `json:"network,omitempty"`
 
+	// PodSecurity is the Pod Security Standard that the agent's namespace enforces:
+	// "restricted" (default), "baseline" or "privileged". Everything rendered
+	// here, and what kagent makes of it, satisfies the strictest; a service mesh
+	// that injects a privileged init container needs another.
+	//
+	// +kubebuilder:default=restricted
+	PodSecurity PodSecurity `json:"podSecurity,omitempty"`
+
 	// ObjectProviderConfig names both provider configs of provider-kubernetes: the
 	// ProviderConfig (kubernetes.crossplane.io) and the ClusterProviderConfig
 	// (kubernetes.m.crossplane.io).
@@ -43,15 +51,32 @@ type RenderWorkloadsInput struct {
 	ObjectNamespace string `json:"objectNamespace,omitempty"`
 }
 
-// Images of the workloads.
+// A PodSecurity names a Pod Security Standard.
+//
+// +kubebuilder:validation:Enum=restricted;baseline;privileged
+type PodSecurity string
+
+// The Pod Security Standards.
+const (
+	PodSecurityRestricted PodSecurity = "restricted"
+	PodSecurityBaseline   PodSecurity = "baseline"
+	PodSecurityPrivileged PodSecurity = "privileged"
+)
+
+// Images of the workloads. Their containers run as user 65532 with a read-only
+// root file system; /tmp, which is also HOME, can be written.
 type Images struct {
 	// Sandbox runs the agent's Python code and serves the MCP tool execute_python
-	// on port 8080 at /mcp.
+	// on port 8080 at /mcp. It finds in its environment DATASET_GCS_PATH,
+	// DATASET_NAME, OUTPUT_BUCKET, EXECUTION_TIMEOUT_SECONDS,
+	// GOOGLE_APPLICATION_CREDENTIALS and GOOGLE_CLOUD_PROJECT.
 	//
 	// +kubebuilder:validation:MinLength=1
 	Sandbox string `json:"sandbox"`
 
-	// ChatFrontend serves the chat page on port 3000.
+	// ChatFrontend serves the chat page on port 3000. It finds in its environment
+	// AGENT_NAME (also the name of its XAgentBudget), AGENT_NAMESPACE,
+	// AGENT_DESCRIPTION, DATASET_DISPLAY_NAME, PLANNER_URL and PORT.
 	//
 	// +kubebuilder:validation:MinLength=1
 	ChatFrontend string `json:"chatFrontend"`
@@ -108,6 +133,12 @@ type Ingress struct {
 	//
 	// +optional
 	TLSIssuer string `json:"tlsIssuer,omitempty"`
+
+	// Annotations of the Ingress, beside those that let ingress-nginx wait for
+	// long answers; a value given here wins.
+	//
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
 }
 
 // Network names the peers of the agent's NetworkPolicy.
@@ -116,6 +147,13 @@ type Network struct {
 	//
 	// +kubebuilder:default=kagent
 	KagentNamespace string `json:"kagentNamespace,omitempty"`
+
+	// KagentLabel, key=value, tells the pods of kagent's controller from the other
+	// pods of KagentNamespace, which may neither call the agent nor its sandbox.
+	// Empty: every pod of that namespace may.
+	//
+	// +kubebuilder:default="app.kubernetes.io/component=controller"
+	KagentLabel string `json:"kagentLabel,omitempty"`
 
 	// IngressNamespace holds the ingress controller.
 	//
@@ -142,6 +180,29 @@ type Network struct {
 	// PrivateCIDRs are excepted when planner, worker and sandbox reach Google's
 	// APIs on port 443.
 	//
-	// +kubebuilder:default={"10.0.0.0/8","172.16.0.0/12","192.168.0.0/16","169.254.0.0/16"}
+	// +kubebuilder:default={"10.0.0.0/8","100.64.0.0/10","172.16.0.0/12","192.168.0.0/16","169.254.0.0/16"}
 	PrivateCIDRs []string `json:"privateCIDRs,omitempty"`
+
+	// APIServerCIDRs are where the Kubernetes API server is reached, at
+	// APIServerPort: the chat page reads its budget there. Best the addresses of
+	// the control plane alone (kubectl get endpointslices kubernetes). Empty: the
+	// API server has a public address and port 443, which is open anyway.
+	//
+	// +kubebuilder:default={"10.0.0.0/8","172.16.0.0/12","192.168.0.0/16"}
+	APIServerCIDRs []string `json:"apiServerCIDRs,omitempty"`
+
+	// APIServerPort is the API server's own port, behind the Service kubernetes.
+	//
+	// +kubebuilder:default=6443
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=65535
+	APIServerPort int32 `json:"apiServerPort,omitempty"`
+
+	// GKEMetadataServer lets all pods of the agent reach the metadata server of
+	// Google Kubernetes Engine, which Workload Identity needs when the model has
+	// no credentialSecret. Off by default: on a node pool without Workload
+	// Identity it hands out the node's own credentials, to the sandbox too.
+	//
+	// +optional
+	GKEMetadataServer bool `json:"gkeMetadataServer,omitempty"`
 }
