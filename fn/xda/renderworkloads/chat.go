@@ -1,0 +1,113 @@
+package renderworkloads
+
+import (
+	"maps"
+	"strconv"
+
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+const chatPort = 3000
+
+// chatServiceAccount lets the chat page's server read its agent's budget, and
+// nothing else. Its token is mounted where the pod asks for it only.
+func chatServiceAccount(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion":                   "v1",
+		"kind":                         "ServiceAccount",
+		"metadata":                     a.meta(chatName),
+		"automountServiceAccountToken": false,
+	}
+}
+
+// chatRoleBinding opens the XAgentBudget in the agent's namespace to the chat
+// page. The roleRef of a RoleBinding can't be changed, so the role's name is final.
+func chatRoleBinding(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "rbac.authorization.k8s.io/v1",
+		"kind":       "RoleBinding",
+		"metadata":   a.meta(chatName),
+		"roleRef": manifest.Object{
+			"apiGroup": "rbac.authorization.k8s.io",
+			"kind":     "ClusterRole",
+			"name":     chatClusterRole,
+		},
+		"subjects": []manifest.Object{
+			{"kind": "ServiceAccount", "name": chatName, "namespace": a.namespace()},
+		},
+	}
+}
+
+// chatDeployment serves the chat page.
+func chatDeployment(a Agent) manifest.Object {
+	return deployment(a, chatName, manifest.Object{
+		"serviceAccountName":           chatName,
+		"automountServiceAccountToken": true, // to read the XAgentBudget
+		"enableServiceLinks":           false,
+		"securityContext":              podSecurity(),
+		"containers": []manifest.Object{{
+			"name":  chatName,
+			"image": a.Input.Images.ChatFrontend,
+			"ports": httpPort(chatPort),
+			"env": []manifest.Object{
+				env("AGENT_NAME", a.Name),
+				env("AGENT_NAMESPACE", a.namespace()),
+				env("AGENT_DESCRIPTION", a.description()),
+				env("DATASET_DISPLAY_NAME", a.displayName()),
+				env("PLANNER_URL", "http://"+plannerName+"."+a.namespace()+".svc:8080"),
+				env("PORT", strconv.Itoa(chatPort)),
+				env("HOME", "/tmp"),
+			},
+			"resources": manifest.Object{
+				"requests": manifest.Object{"cpu": "50m", "memory": "128Mi"},
+				"limits":   manifest.Object{"cpu": "500m", "memory": "512Mi"},
+			},
+			"readinessProbe":  tcpProbe(),
+			"securityContext": containerSecurity(),
+			"volumeMounts":    []manifest.Object{tmpMount()},
+		}},
+		"volumes": []manifest.Object{tmpVolume(256)},
+	})
+}
+
+// chatService is where the Ingress finds the chat page.
+func chatService(a Agent) manifest.Object { return service(a, chatName, chatPort) }
+
+// chatIngress publishes the chat page.
+func chatIngress(a Agent) manifest.Object {
+	spec := manifest.Object{
+		"ingressClassName": a.Input.Ingress.ClassName,
+		"rules": []manifest.Object{{
+			"host": a.host(),
+			"http": manifest.Object{
+				"paths": []manifest.Object{{
+					"path":     "/",
+					"pathType": "Prefix",
+					"backend": manifest.Object{
+						"service": manifest.Object{"name": chatName, "port": manifest.Object{"name": "http"}},
+					},
+				}},
+			},
+		}},
+	}
+	// An answer comes piece by piece, and may take as long as the longest tool
+	// call; ingress-nginx would keep the pieces back, and give up after a minute.
+	annotations := map[string]string{
+		"nginx.ingress.kubernetes.io/proxy-buffering":    "off",
+		"nginx.ingress.kubernetes.io/proxy-read-timeout": "600",
+	}
+	if issuer := a.Input.Ingress.TLSIssuer; issuer != "" {
+		annotations["cert-manager.io/cluster-issuer"] = issuer
+		spec["tls"] = []manifest.Object{{"hosts": []string{a.host()}, "secretName": chatName + "-tls"}}
+	}
+	maps.Copy(annotations, a.Input.Ingress.Annotations)
+
+	meta := a.meta(chatName)
+	meta["annotations"] = annotations
+	return manifest.Object{
+		"apiVersion": "networking.k8s.io/v1",
+		"kind":       "Ingress",
+		"metadata":   meta,
+		"spec":       spec,
+	}
+}

@@ -1,0 +1,103 @@
+// Package renderworkloads is the step "render-workloads" of the XDatasetAgent
+// pipeline: it renders the agent's namespace and everything in it, fifteen parts,
+// each in an Object of provider-kubernetes.
+package renderworkloads
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/edge"
+	"whisperops.io/functions/fn/xda/computetuning"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+)
+
+// Function renders an agent's workloads.
+type Function struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log logging.Logger
+}
+
+// New returns the step.
+func New(log logging.Logger) *Function { return &Function{log: log} }
+
+// RunFunction runs the step. It never returns an error: a failure is a fatal
+// result.
+func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
+}
+
+func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+	xr, err := edge.Agent(req)
+	if err != nil {
+		return err
+	}
+	in := input.RenderWorkloadsInput{}
+	if err := edge.Input(req, &in); err != nil {
+		return err
+	}
+	dataset, err := edge.Dataset(req)
+	if err != nil {
+		return err
+	}
+
+	var held []v1alpha1.HeldBack
+	if dataset != nil {
+		memory, err := sandboxMemory(req, *dataset)
+		if err != nil {
+			return err
+		}
+		parts := Render(Agent{
+			Name:         xr.Spec.AgentName,
+			Description:  xr.Spec.Description,
+			BaseDomain:   xr.Spec.BaseDomain,
+			ProjectID:    xr.Spec.ProjectID,
+			Dataset:      *dataset,
+			SandboxMemMi: memory,
+			Input:        in,
+		})
+		// kagent never retries a planner that came before its worker. Only the
+		// first creation waits: a planner that exists is rendered whatever the
+		// worker does.
+		if !edge.Observed(req, v1alpha1.PartAgentPlanner).Exists() && !edge.Observed(req, v1alpha1.PartAgentWorker).Ready() {
+			delete(parts, v1alpha1.PartAgentPlanner)
+			held = append(held, v1alpha1.HeldBack{Part: v1alpha1.PartAgentPlanner, WaitsFor: v1alpha1.PartAgentWorker + " to be ready"})
+		}
+		if err := edge.AddComposed(req, rsp, parts); err != nil {
+			return err
+		}
+	}
+	if err := edge.HoldBack(req, rsp, held...); err != nil {
+		return err
+	}
+	return edge.NothingLost(req, rsp, "there is no dataset to render the agent's workloads for", Parts()...)
+}
+
+// maxSandboxMemMi is what compute-tuning's input allows at most, 1 TiB.
+const maxSandboxMemMi = 1024 * 1024
+
+// defaultMaxGi caps the sandbox as compute-tuning does without an input.
+const defaultMaxGi = 8
+
+// sandboxMemory returns the memory limit of the sandbox in MiB: compute-tuning's,
+// or the same formula where that step is left out.
+func sandboxMemory(req *fnv1.RunFunctionRequest, d v1alpha1.Dataset) (int64, error) {
+	var t v1alpha1.Tuning
+	known, err := edge.ContextInto(req, v1alpha1.ContextTuning, &t)
+	if err != nil {
+		return 0, err
+	}
+	if !known {
+		return computetuning.Tune(d.SizeBytes, defaultMaxGi).SandboxMemMi, nil
+	}
+	if t.SandboxMemMi < 1 || t.SandboxMemMi > maxSandboxMemMi {
+		return 0, errors.Errorf("cannot use context key %q: sandboxMemMi %d must be from 1 to %d", v1alpha1.ContextTuning, t.SandboxMemMi, maxSandboxMemMi)
+	}
+	return t.SandboxMemMi, nil
+}

@@ -1,0 +1,110 @@
+package renderworkloads
+
+import (
+	_ "embed" // the prompts
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode"
+
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+// The prompts are documents of their own, to be read and edited as such. They
+// hold no braces: kagent's Go runtime takes {name} for a session variable and
+// fails the turn.
+var (
+	//go:embed planner.md
+	plannerDoc string
+	//go:embed worker.md
+	workerDoc string
+
+	plannerPrompt = parsePrompt(plannerDoc)
+	workerPrompt  = parsePrompt(workerDoc)
+)
+
+// A prompt is a document with holes, taken apart: literal text at even indexes,
+// names of values at odd ones.
+type prompt []string
+
+func parsePrompt(doc string) prompt { return strings.Split(doc, "@@") }
+
+// with fills the holes. A value is never scanned for holes itself, so a person's
+// text can't reach another value.
+func (p prompt) with(values map[string]string) string {
+	var b strings.Builder
+	for i, s := range p {
+		if i%2 == 1 {
+			s = values[s]
+		}
+		b.WriteString(s)
+	}
+	return b.String()
+}
+
+// prompts is the ConfigMap that holds what planner and worker are told.
+func prompts(a Agent) manifest.Object {
+	values := map[string]string{
+		"agent":        a.Name,
+		"dataset":      quotable(a.Dataset.Name, 253),
+		"display-name": quotable(a.displayName(), 200),
+		"description":  quotable(a.description(), 500),
+		"size":         humanSize(a.Dataset.SizeBytes),
+		"memory":       strconv.FormatInt(a.SandboxMemMi, 10),
+		"timeout":      strconv.Itoa(executionTimeoutSeconds),
+	}
+	return manifest.Object{
+		"apiVersion": "v1",
+		"kind":       "ConfigMap",
+		"metadata":   a.meta(promptsName),
+		"data": manifest.Object{
+			"planner.md": plannerPrompt.with(values),
+			"worker.md":  workerPrompt.with(values),
+		},
+	}
+}
+
+// plain makes a person's text one line of at most limit characters: white space
+// and control characters become one blank, and invisible characters, which can
+// hide words from people but not from a model, are left out.
+func plain(text string, limit int) string {
+	visible := strings.Map(func(r rune) rune {
+		switch {
+		case unicode.IsSpace(r), unicode.IsControl(r):
+			return ' '
+		case !unicode.IsGraphic(r):
+			return -1
+		}
+		return r
+	}, text)
+	line := strings.Join(strings.Fields(visible), " ")
+	if runes := []rune(line); len(runes) > limit {
+		return string(runes[:limit-1]) + "…"
+	}
+	return line
+}
+
+// quotes are the characters with which a text could leave the quotation marks it
+// is put into in a prompt, or become more than text there.
+var quotes = strings.NewReplacer(
+	`"`, "'", "`", "'", "{", "(", "}", ")", "<", "‹", ">", "›",
+)
+
+// quotable makes a person's text fit between quotation marks in a prompt.
+func quotable(text string, limit int) string { return quotes.Replace(plain(text, limit)) }
+
+// humanSize writes a size as a person reads it: 1.9 MiB.
+func humanSize(bytes int64) string {
+	const kib = 1024
+	if bytes < kib {
+		return strconv.FormatInt(bytes, 10) + " bytes"
+	}
+	v, unit := float64(bytes)/kib, "KiB"
+	for _, next := range []string{"MiB", "GiB", "TiB"} {
+		if v < kib {
+			break
+		}
+		v, unit = v/kib, next
+	}
+	return fmt.Sprintf("%.1f %s", v, unit)
+}

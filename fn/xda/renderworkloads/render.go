@@ -1,0 +1,237 @@
+package renderworkloads
+
+import (
+	"strconv"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+)
+
+// An Agent is everything that its workloads are rendered from.
+type Agent struct {
+	Name        string // 3 to 24 of [a-z0-9-], letter first
+	Description string // a person's text; may be empty
+	BaseDomain  string // a DNS name
+	ProjectID   string // Google Cloud project of the order
+
+	Dataset      v1alpha1.Dataset
+	SandboxMemMi int64 // MiB, more than 0
+
+	Input input.RenderWorkloadsInput // validated
+}
+
+// Names inside the agent's namespace are an API. kagent makes a Deployment and a
+// Service named like each Agent, so none of ours may be called planner or worker.
+const (
+	promptsName   = "agent-prompts"
+	policyName    = "agent"
+	modelName     = "model"
+	plannerName   = "planner"
+	workerName    = "worker"
+	sandboxName   = "sandbox"
+	chatName      = "chat-frontend"
+	gcpSecretName = "gcp-credentials" // written by the part sa-key
+
+	// chatClusterRole is in the install manifests: get xagentbudgets.
+	chatClusterRole = "whisperops-chat-frontend"
+)
+
+// When is a wrapped resource ready? CEL over the variable object, with has() at
+// every level, because the optional syntax needs provider-kubernetes v1.4. The
+// static type must be bool, else the provider calls it not ready and says nothing.
+const (
+	// ReadyNamespace: a terminating namespace takes nothing new.
+	ReadyNamespace = `has(object.status) && has(object.status.phase) && object.status.phase == "Active"`
+
+	// ReadyDeployment: Available says nothing about the newest spec until it was
+	// observed.
+	ReadyDeployment = `has(object.status) && has(object.status.observedGeneration)` +
+		` && object.status.observedGeneration >= object.metadata.generation && has(object.status.conditions)` +
+		` && object.status.conditions.exists(c, c.type == "Available" && c.status == "True")`
+
+	// ReadyAgent: Ready alone is the old Deployment's while a broken spec isn't
+	// Accepted.
+	ReadyAgent = `has(object.status) && has(object.status.conditions)` +
+		` && ["Accepted", "Ready"].all(t, object.status.conditions.exists(c, c.type == t && c.status == "True"))`
+
+	// ReadyAccepted: ModelConfigs and RemoteMCPServers have no condition Ready.
+	ReadyAccepted = `has(object.status) && has(object.status.conditions)` +
+		` && object.status.conditions.exists(c, c.type == "Accepted" && c.status == "True")`
+
+	// ReadyKyverno: Kyverno's policies keep it outside status.conditions.
+	ReadyKyverno = `has(object.status) && has(object.status.conditionStatus)` +
+		` && has(object.status.conditionStatus.ready) && object.status.conditionStatus.ready == true`
+
+	readyAsWritten = "" // as soon as it exists as written
+)
+
+// Parts returns the composed resource names of all workloads, in the order in
+// which they are rendered.
+func Parts() []string {
+	return []string{
+		v1alpha1.PartNamespace, v1alpha1.PartPrompts, v1alpha1.PartNetworkPolicy, v1alpha1.PartModelConfig,
+		v1alpha1.PartAgentPlanner, v1alpha1.PartAgentWorker,
+		v1alpha1.PartSandboxDeployment, v1alpha1.PartSandboxService, v1alpha1.PartSandboxMCPServer,
+		v1alpha1.PartChatServiceAccount, v1alpha1.PartChatRoleBinding, v1alpha1.PartChatDeployment,
+		v1alpha1.PartChatService, v1alpha1.PartChatIngress, v1alpha1.PartKyvernoPolicy,
+	}
+}
+
+// Render returns all workloads of an agent. The namespace comes in the legacy
+// cluster-scoped Object, because the namespaced one lives in a namespace and
+// something must come first.
+func Render(a Agent) map[string]manifest.Object {
+	parts := map[string]manifest.Object{
+		v1alpha1.PartNamespace: namespaceObject(a),
+		v1alpha1.PartPrompts:   promptsObject(a),
+	}
+	for name, w := range map[string]struct {
+		manifest manifest.Object
+		ready    string
+	}{
+		v1alpha1.PartNetworkPolicy:      {networkPolicy(a), readyAsWritten},
+		v1alpha1.PartModelConfig:        {modelConfig(a), ReadyAccepted},
+		v1alpha1.PartAgentPlanner:       {planner(a), ReadyAgent},
+		v1alpha1.PartAgentWorker:        {worker(a), ReadyAgent},
+		v1alpha1.PartSandboxDeployment:  {sandboxDeployment(a), ReadyDeployment},
+		v1alpha1.PartSandboxService:     {sandboxService(a), readyAsWritten},
+		v1alpha1.PartSandboxMCPServer:   {sandboxMCPServer(a), ReadyAccepted},
+		v1alpha1.PartChatServiceAccount: {chatServiceAccount(a), readyAsWritten},
+		v1alpha1.PartChatRoleBinding:    {chatRoleBinding(a), readyAsWritten},
+		v1alpha1.PartChatDeployment:     {chatDeployment(a), ReadyDeployment},
+		v1alpha1.PartChatService:        {chatService(a), readyAsWritten},
+		v1alpha1.PartChatIngress:        {chatIngress(a), readyAsWritten},
+		v1alpha1.PartKyvernoPolicy:      {kyvernoPolicy(a), ReadyKyverno},
+	} {
+		parts[name] = a.wrap(name, w.manifest, w.ready).Object()
+	}
+	return parts
+}
+
+// wrap puts a manifest into the Object that keeps it.
+func (a Agent) wrap(part string, m manifest.Object, ready string) manifest.Wrapped {
+	return manifest.Wrapped{
+		Name:           v1alpha1.PartName(a.Name, part),
+		Namespace:      a.Input.ObjectNamespace,
+		ProviderConfig: a.Input.ObjectProviderConfig,
+		Manifest:       m,
+		Ready:          ready,
+	}
+}
+
+// namespaceObject keeps the agent's namespace.
+func namespaceObject(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "kubernetes.crossplane.io/v1alpha2",
+		"kind":       "Object",
+		"metadata":   manifest.Object{"name": v1alpha1.PartName(a.Name, v1alpha1.PartNamespace)},
+		"spec": manifest.Object{
+			"providerConfigRef": manifest.Object{"name": a.Input.ObjectProviderConfig},
+			"watch":             true,
+			"readiness":         manifest.Object{"policy": "DeriveFromCelQuery", "celQuery": ReadyNamespace},
+			"forProvider":       manifest.Object{"manifest": namespace(a)},
+		},
+	}
+}
+
+// namespace holds everything of one agent. kagent gives its pods no security
+// context of its own, but takes the one that the Agents state, so that even the
+// strictest standard holds.
+func namespace(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "v1",
+		"kind":       "Namespace",
+		"metadata": manifest.Object{
+			"name": a.namespace(),
+			"labels": manifest.Object{
+				agentLabel:                           a.Name,
+				"pod-security.kubernetes.io/enforce": string(a.Input.PodSecurity),
+			},
+		},
+	}
+}
+
+const agentLabel = "whisperops.io/agent"
+
+func (a Agent) namespace() string { return v1alpha1.AgentNamespace(a.Name) }
+
+func (a Agent) host() string { return v1alpha1.AgentHost(a.Name, a.BaseDomain) }
+
+// displayName is how people call the dataset.
+func (a Agent) displayName() string {
+	if n := plain(a.Dataset.DisplayName, 200); n != "" {
+		return n
+	}
+	return plain(a.Dataset.Name, 253)
+}
+
+// description is the order's, or else says what every agent does.
+func (a Agent) description() string {
+	if d := plain(a.Description, 500); d != "" {
+		return d
+	}
+	return "Answers questions about the dataset " + a.displayName()
+}
+
+// meta is the metadata of a manifest in the agent's namespace.
+func (a Agent) meta(name string) manifest.Object {
+	return manifest.Object{
+		"name":      name,
+		"namespace": a.namespace(),
+		"labels":    manifest.Object{agentLabel: a.Name},
+	}
+}
+
+// What every pod of an agent has in common: what an attacker who took it over
+// could use is taken away.
+const nobody = 65532 // the user "nonroot" of the distroless images
+
+func podSecurity() manifest.Object {
+	return manifest.Object{
+		"runAsNonRoot":   true,
+		"runAsUser":      nobody,
+		"runAsGroup":     nobody,
+		"fsGroup":        nobody,
+		"seccompProfile": manifest.Object{"type": "RuntimeDefault"},
+	}
+}
+
+func containerSecurity() manifest.Object {
+	return manifest.Object{
+		"allowPrivilegeEscalation": false,
+		"readOnlyRootFilesystem":   true,
+		"capabilities":             manifest.Object{"drop": []string{"ALL"}},
+	}
+}
+
+// tmpVolume is the one place a container can write to.
+func tmpVolume(sizeMi int64) manifest.Object {
+	return manifest.Object{"name": "tmp", "emptyDir": manifest.Object{"sizeLimit": mebibytes(sizeMi)}}
+}
+
+func tmpMount() manifest.Object { return manifest.Object{"name": "tmp", "mountPath": "/tmp"} }
+
+// mebibytes writes a Kubernetes quantity.
+func mebibytes(n int64) string { return strconv.FormatInt(n, 10) + "Mi" }
+
+// service is a Service in front of the pods of the same name.
+func service(a Agent, name string, port int) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "v1",
+		"kind":       "Service",
+		"metadata":   a.meta(name),
+		"spec": manifest.Object{
+			"selector": selectorOf(name),
+			"ports": []manifest.Object{
+				{"name": "http", "port": port, "targetPort": "http", "protocol": "TCP"},
+			},
+		},
+	}
+}
+
+// selectorOf avoids kagent's own labels app and kagent.
+func selectorOf(name string) manifest.Object {
+	return manifest.Object{"app.kubernetes.io/name": name}
+}
