@@ -87,7 +87,7 @@ func Story(t *testing.T, fn fnv1.FunctionRunnerServiceServer, dir string) {
 }
 
 // Request reads a story's request, and the objects of its cluster.
-func Request(t *testing.T, dir string) (*fnv1.RunFunctionRequest, []map[string]any) {
+func Request(t testing.TB, dir string) (*fnv1.RunFunctionRequest, []map[string]any) {
 	t.Helper()
 	must := func(_ bool, err error) {
 		t.Helper()
@@ -208,7 +208,7 @@ func resource(r *fnv1.Resource) map[string]any {
 	return out
 }
 
-func toStruct(t *testing.T, m map[string]any) *structpb.Struct {
+func toStruct(t testing.TB, m map[string]any) *structpb.Struct {
 	t.Helper()
 	s, err := structpb.NewStruct(m)
 	if err != nil {
