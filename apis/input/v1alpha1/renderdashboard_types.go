@@ -33,6 +33,18 @@ type RenderDashboardInput struct {
 	// +kubebuilder:default={}
 	Metrics TokenMetrics `json:"metrics,omitempty"`
 
+	// InputContainsCached says whether the input counter already contains the
+	// cached input tokens; as in fetch-spend's input.
+	//
+	// +kubebuilder:default=true
+	InputContainsCached *bool `json:"inputContainsCached,omitempty"`
+
+	// Platform names the series that the platform measures: requests, memory,
+	// replicas, and the budget's own figure.
+	//
+	// +kubebuilder:default={}
+	Platform PlatformMetrics `json:"platform,omitempty"`
+
 	// ObjectProviderConfig names the ClusterProviderConfig of provider-kubernetes.
 	//
 	// +kubebuilder:default=in-cluster
@@ -42,6 +54,58 @@ type RenderDashboardInput struct {
 	//
 	// +kubebuilder:default=crossplane-system
 	ObjectNamespace string `json:"objectNamespace,omitempty"`
+}
+
+// PlatformMetrics names what the platform measures. The defaults are those of
+// ingress-nginx, cAdvisor and kube-state-metrics. A panel whose series nobody
+// exports is empty; the others work.
+type PlatformMetrics struct {
+	// Spent is a gauge of an XAgentBudget's status.spentUsd, labelled like the
+	// token counters with the agent's name. kube-state-metrics exports it if its
+	// custom resource state says so. Where nothing exports it, the dashboard
+	// shows an estimate from the token counters.
+	//
+	// +kubebuilder:default=kube_customresource_xagentbudget_spent_usd
+	Spent string `json:"spent,omitempty"`
+
+	// Requests counts the requests that the ingress controller served.
+	//
+	// +kubebuilder:default=nginx_ingress_controller_requests
+	Requests string `json:"requests,omitempty"`
+
+	// RequestHostLabel of Requests holds the host name that was asked for.
+	//
+	// +kubebuilder:default=host
+	RequestHostLabel string `json:"requestHostLabel,omitempty"`
+
+	// RequestStatusLabel of Requests holds the HTTP status of the answer.
+	//
+	// +kubebuilder:default=status
+	RequestStatusLabel string `json:"requestStatusLabel,omitempty"`
+
+	// ContainerMemory is a gauge of the bytes that a container uses, with the
+	// labels namespace, pod and container.
+	//
+	// +kubebuilder:default=container_memory_working_set_bytes
+	ContainerMemory string `json:"containerMemory,omitempty"`
+
+	// ContainerLimit is a gauge of the limits of a container, with the labels
+	// namespace, container and resource.
+	//
+	// +kubebuilder:default=kube_pod_container_resource_limits
+	ContainerLimit string `json:"containerLimit,omitempty"`
+
+	// ContainerRestarts counts the restarts of a container, with the labels
+	// namespace, pod and container.
+	//
+	// +kubebuilder:default=kube_pod_container_status_restarts_total
+	ContainerRestarts string `json:"containerRestarts,omitempty"`
+
+	// DeploymentReplicas is a gauge of a Deployment's available replicas, with the
+	// labels namespace and deployment.
+	//
+	// +kubebuilder:default=kube_deployment_status_replicas_available
+	DeploymentReplicas string `json:"deploymentReplicas,omitempty"`
 }
 
 // TokenMetrics names the token counters and their labels.
