@@ -90,6 +90,9 @@ func decode(from, into any) error {
 	}
 	err = json.Unmarshal(b, into)
 	var te *json.UnmarshalTypeError
+	if errors.As(err, &te) && te.Field == "" {
+		return errors.Errorf("it must be a %s, not a %s", jsonType(te.Type.Kind().String()), te.Value)
+	}
 	if errors.As(err, &te) {
 		return errors.Errorf("field %q must be a %s, not a %s", te.Field, jsonType(te.Type.Kind().String()), te.Value)
 	}

@@ -23,9 +23,9 @@ type Verdict struct {
 	MaxGi int64
 }
 
-// Tune returns the memory for a CSV of sizeBytes: 3.5 times its size, because
-// pandas holds a CSV in about twice its size and works on copies of it; in whole
-// GiB, at least 1 and at most maxGi. Every size has a verdict; one below 0 counts
+// Tune returns the memory for a CSV of sizeBytes: 3.5 times its size, for
+// the data frame and the copies that pandas makes of it, in whole GiB, at least 1
+// and at most maxGi. Every size has a verdict; one below 0 counts
 // as 0.
 func Tune(sizeBytes int64, maxGi int32) Verdict {
 	// 3.5 x size / 2^30 is 7 x size / 2^31; 7 x size needs up to 66 bits.

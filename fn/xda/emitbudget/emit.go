@@ -113,7 +113,7 @@ func Figures(o Observed, own *v1alpha1.BudgetFigures) *v1alpha1.BudgetFigures {
 
 // URL of the agent's chat page. A port of 0 or 443 is not written.
 func URL(agent, baseDomain string, port int32) string {
-	host := v1alpha1.AgentNamespace(agent) + "." + baseDomain
+	host := v1alpha1.AgentHost(agent, baseDomain)
 	if port != 0 && port != 443 {
 		host += ":" + strconv.Itoa(int(port))
 	}

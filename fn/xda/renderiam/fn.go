@@ -5,6 +5,7 @@ package renderiam
 
 import (
 	"context"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
@@ -68,7 +69,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Project:        xr.Spec.ProjectID,
 		Description:    xr.Spec.Description,
 		DatasetsBucket: dataset.Bucket(),
-		Location:       in.Location,
+		Location:       location(edge.Observed(req, v1alpha1.PartBucket), in.Location),
 		ProviderConfig: in.ProviderConfig,
 		KeepData:       in.DataDeletion == input.DataOrphan,
 		ViewerGrant:    grantKind(req, v1alpha1.PartIAMDatasetsViewer, in.Grants),
@@ -102,6 +103,15 @@ func Opens(grant edge.Part) string {
 		return grant.String("spec", "forProvider", "bucket")
 	}
 	return ""
+}
+
+// location keeps a bucket where it is: an input that was changed since is for new
+// agents, because a bucket can't be moved. Google writes locations in upper case.
+func location(bucket edge.Part, chosen string) string {
+	if at := bucket.String("status", "atProvider", "location"); at != "" && !strings.EqualFold(at, chosen) {
+		return at
+	}
+	return chosen
 }
 
 // grantKind keeps the kind that a living agent's grant was made with: another

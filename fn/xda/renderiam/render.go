@@ -51,17 +51,13 @@ func Render(a Agent) map[string]manifest.Object {
 		v1alpha1.PartBucket:            bucket(a),
 		v1alpha1.PartServiceAccount:    serviceAccount(a),
 		v1alpha1.PartIAMDatasetsViewer: grant(a, v1alpha1.PartIAMDatasetsViewer, a.ViewerGrant, "roles/storage.objectViewer", a.DatasetsBucket, "datasets bucket only"),
-		v1alpha1.PartIAMBucketAdmin:    grant(a, v1alpha1.PartIAMBucketAdmin, a.AdminGrant, "roles/storage.objectAdmin", BucketName(a.Project, a.Name), "own bucket only"),
+		v1alpha1.PartIAMBucketAdmin:    grant(a, v1alpha1.PartIAMBucketAdmin, a.AdminGrant, "roles/storage.objectAdmin", v1alpha1.AgentBucket(a.Project, a.Name), "own bucket only"),
 	}
 	if a.WithKey {
 		parts[v1alpha1.PartServiceAccountKey] = serviceAccountKey(a)
 	}
 	return parts
 }
-
-// BucketName starts with the project, because bucket names are global and the
-// provider adopts a bucket that exists. At most 61 of the 63 characters.
-func BucketName(project, agent string) string { return project + "-agent-" + agent }
 
 // member is who the grants are for. There is no reference for it: the account's
 // address follows from its id, which is the agent's namespace's name.
@@ -96,7 +92,7 @@ func bucket(a Agent) manifest.Object {
 		"kind":       "Bucket",
 		"metadata": manifest.Object{
 			"name":        v1alpha1.PartName(a.Name, v1alpha1.PartBucket),
-			"annotations": manifest.Object{"crossplane.io/external-name": BucketName(a.Project, a.Name)},
+			"annotations": manifest.Object{"crossplane.io/external-name": v1alpha1.AgentBucket(a.Project, a.Name)},
 		},
 		"spec": spec,
 	}
@@ -113,7 +109,7 @@ func serviceAccount(a Agent) manifest.Object {
 		"spec": manifest.Object{
 			"forProvider": manifest.Object{
 				"project":     a.Project,
-				"displayName": cut("Whisperops agent "+a.Name, 100),
+				"displayName": "Whisperops agent " + a.Name, // at most 41 of 100 bytes
 				"description": description(a),
 			},
 			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},

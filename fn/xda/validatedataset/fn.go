@@ -7,6 +7,7 @@ package validatedataset
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
@@ -101,13 +102,17 @@ func answer(ordered string, found []edge.Part) (Answer, v1alpha1.Dataset, string
 	if len(found) == 0 {
 		return NotFound, v1alpha1.Dataset{}, ""
 	}
-	o := found[0]
-	if o.Kind() != v1alpha1.KindXDataset || o.Group() != v1alpha1.GroupVersion.Group {
+	found = slices.DeleteFunc(found, func(p edge.Part) bool {
+		return p.Kind() != v1alpha1.KindXDataset || p.Group() != v1alpha1.GroupVersion.Group
+	})
+	if len(found) == 0 {
 		return Invalid, v1alpha1.Dataset{}, "what was found under its name is no XDataset (whisperops.io)"
 	}
-	if o.String("metadata", "name") != ordered {
+	i := slices.IndexFunc(found, func(p edge.Part) bool { return p.String("metadata", "name") == ordered })
+	if i < 0 {
 		return Unresolved, v1alpha1.Dataset{}, ""
 	}
+	o := found[i]
 	if !o.Value("status", "ready").GetBoolValue() {
 		return NotReady, v1alpha1.Dataset{}, ""
 	}

@@ -1,13 +1,121 @@
 package validatedataset
 
 import (
+	"context"
 	"testing"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protojson"
 
 	"whisperops.io/functions/test/golden"
 )
 
 func TestGolden(t *testing.T) {
 	golden.Run(t, New(logging.NewNopLogger()), "testdata")
+}
+
+const order = `{"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "metadata": {"name": "housing-bot"}, "spec": {
+	"agentName": "housing-bot", "datasetRef": {"name": "housing"}, "budgetUsd": 5, "baseDomain": "example.org", "projectId": "acme-data"}}`
+
+func xdataset(name string) string {
+	return `{"resource": {"apiVersion": "whisperops.io/v1alpha1", "kind": "XDataset", "metadata": {"name": "` + name + `"},
+		"spec": {"gcsPath": "gs://acme-datasets/` + name + `.csv", "sizeBytes": 7, "displayName": "D"}, "status": {"ready": true}}}`
+}
+
+// The answer may be there at once, may be that of an earlier pass, and may be
+// anything.
+func TestAnswer(t *testing.T) {
+	type outcome struct {
+		Reason string
+		Wants  string // the XDataset that is asked for
+		TTL    time.Duration
+		Ready  fnv1.Ready
+		Events int
+	}
+	cases := map[string]struct {
+		reason   string
+		required string
+		want     outcome
+	}{
+		"NotAskedYet": {
+			reason:   "The first call asks and is neither fatal nor an event: what it says stands for a moment.",
+			required: `{}`,
+			want:     outcome{Reason: "Unresolved", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE},
+		},
+		"HandedOverAtOnce": {
+			reason:   "One call is enough when Crossplane brings the answer along; it still says what it needs, or the watch ends.",
+			required: `{"dataset": {"items": [` + xdataset("housing") + `]}}`,
+			want:     outcome{Reason: "DatasetFound", Wants: "housing", Events: 1},
+		},
+		"AnswerOfAnEarlierOrder": {
+			reason:   "After an edit of datasetRef the first call gets what the pass before asked for. It says nothing about this order.",
+			required: `{"dataset": {"items": [` + xdataset("titanic") + `]}}`,
+			want:     outcome{Reason: "Unresolved", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE},
+		},
+		"AmongOthers": {
+			reason:   "A Composition may ask for more than one under the same key.",
+			required: `{"dataset": {"items": [` + xdataset("titanic") + `, ` + xdataset("housing") + `]}}`,
+			want:     outcome{Reason: "DatasetFound", Wants: "housing", Events: 1},
+		},
+		"NoItems": {
+			reason:   "Looked for and not found.",
+			required: `{"dataset": {}}`,
+			want:     outcome{Reason: "DatasetNotFound", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+		"OtherKind": {
+			reason:   "An object of another kind is no dataset, whatever it is called.",
+			required: `{"dataset": {"items": [{"resource": {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "housing"}}}]}}`,
+			want:     outcome{Reason: "DatasetInvalid", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+		"OtherGroup": {
+			reason:   "Somebody else's XDataset is not ours.",
+			required: `{"dataset": {"items": [{"resource": {"apiVersion": "example.org/v1alpha1", "kind": "XDataset", "metadata": {"name": "housing"}}}]}}`,
+			want:     outcome{Reason: "DatasetInvalid", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+		"Nothing": {
+			reason:   "An item that holds nothing.",
+			required: `{"dataset": {"items": [{}]}}`,
+			want:     outcome{Reason: "DatasetInvalid", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+		"NoStatus": {
+			reason:   "The watcher has recorded the CSV and not judged it.",
+			required: `{"dataset": {"items": [{"resource": {"apiVersion": "whisperops.io/v1alpha1", "kind": "XDataset", "metadata": {"name": "housing"}, "spec": "x"}}]}}`,
+			want:     outcome{Reason: "DatasetNotReady", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+		"ReadyButEmpty": {
+			reason:   "Ready is not enough: what is rendered needs a bucket.",
+			required: `{"dataset": {"items": [{"resource": {"apiVersion": "whisperops.io/v1alpha1", "kind": "XDataset", "metadata": {"name": "housing"}, "spec": null, "status": {"ready": true}}}]}}`,
+			want:     outcome{Reason: "DatasetInvalid", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+		"HugeSize": {
+			reason:   "A size that no int64 holds is no size.",
+			required: `{"dataset": {"items": [{"resource": {"apiVersion": "whisperops.io/v1alpha1", "kind": "XDataset", "metadata": {"name": "housing"}, "spec": {"gcsPath": "gs://acme-datasets/x.csv", "sizeBytes": 1e300}, "status": {"ready": true}}}]}}`,
+			want:     outcome{Reason: "DatasetInvalid", Wants: "housing", TTL: time.Minute, Ready: fnv1.Ready_READY_FALSE, Events: 1},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			req := &fnv1.RunFunctionRequest{}
+			if err := protojson.Unmarshal([]byte(`{"observed": {"composite": {"resource": `+order+`}}, "requiredResources": `+tc.required+`}`), req); err != nil {
+				t.Fatal(err)
+			}
+			rsp, err := New(logging.NewNopLogger()).RunFunction(context.Background(), req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := outcome{
+				Reason: rsp.GetConditions()[0].GetReason(),
+				Wants:  rsp.GetRequirements().GetResources()["dataset"].GetMatchName(),
+				TTL:    rsp.GetMeta().GetTtl().AsDuration(),
+				Ready:  rsp.GetDesired().GetComposite().GetReady(),
+				Events: len(rsp.GetResults()),
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
 }

@@ -1,0 +1,123 @@
+package emitbudget
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+func ptr[T any](v T) *T { return &v }
+
+func TestOpening(t *testing.T) {
+	figures := v1alpha1.BudgetFigures{SpentUSD: 4.1234, Ratio: 0.8247, AsOf: "2026-11-20T10:00:00Z", Period: "2026-11"}
+	cases := map[string]struct {
+		reason string
+		spent  *v1alpha1.BudgetFigures
+		want   manifest.Object
+		err    string
+	}{
+		"FirstBudget":   {reason: "Nothing was spent before the first budget."},
+		"NeverCounted":  {reason: "A budget that never saw a sample leaves no debt.", spent: &v1alpha1.BudgetFigures{Period: "lifetime"}},
+		"PeriodUnknown": {reason: "A sum of an unknown period belongs to none.", spent: &v1alpha1.BudgetFigures{SpentUSD: 3, AsOf: figures.AsOf}},
+		"Spent": {
+			reason: "Deleting a meter does not pay the bill.", spent: &figures,
+			want: manifest.Object{"usd": 4.1234, "asOf": "2026-11-20T10:00:00Z", "period": "2026-11"},
+		},
+		"NothingSpentYet": {
+			reason: "What was counted must not be counted again, even if it cost nothing.",
+			spent:  &v1alpha1.BudgetFigures{AsOf: figures.AsOf, Period: "lifetime"},
+			want:   manifest.Object{"usd": 0.0, "asOf": "2026-11-20T10:00:00Z", "period": "lifetime"},
+		},
+		"NoTime":     {reason: "The API server would refuse it, in words that name no order.", spent: &v1alpha1.BudgetFigures{AsOf: "yesterday", Period: "lifetime"}, err: "asOf"},
+		"Negative":   {reason: "Nobody has a credit.", spent: &v1alpha1.BudgetFigures{SpentUSD: -1, AsOf: figures.AsOf, Period: "lifetime"}, err: "below 0"},
+		"LongPeriod": {reason: "The schema knows 16 characters.", spent: &v1alpha1.BudgetFigures{AsOf: figures.AsOf, Period: strings.Repeat("x", 17)}, err: "period"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			got, err := Opening(tc.spent)
+			if (err == nil) != (tc.err == "") || err != nil && !strings.Contains(err.Error(), tc.err) {
+				t.Fatalf("%s\nwant error %q, got %v", tc.reason, tc.err, err)
+			}
+			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestFigures(t *testing.T) {
+	own := &v1alpha1.BudgetFigures{SpentUSD: 4.1, Ratio: 0.82, Cause: "running", AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"}
+	full := Observed{
+		SpentUSD: ptr(5.2), Ratio: ptr(1.04), Paused: ptr(true), Cause: "budget-exhausted",
+		AsOf: "2026-11-21T10:00:00Z", Period: "lifetime",
+	}
+	opening := &v1alpha1.Opening{USD: 4.1, AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"}
+	cases := map[string]struct {
+		reason   string
+		observed Observed
+		own      *v1alpha1.BudgetFigures
+		want     *v1alpha1.BudgetFigures
+	}{
+		"NothingKnown": {reason: "An error is not zero, and neither is the beginning."},
+		"Repeated": {
+			reason: "The figures are the budget's, to the last decimal.", observed: full, own: own,
+			want: &v1alpha1.BudgetFigures{SpentUSD: 5.2, Ratio: 1.04, Paused: true, Cause: "budget-exhausted", AsOf: "2026-11-21T10:00:00Z", Period: "lifetime"},
+		},
+		"BudgetGone": {
+			reason: "The order remembers what its deleted budget had counted.", own: own, want: own,
+		},
+		"NotMeasuredYet": {
+			reason:   "A new meter that hasn't measured yet forgives nothing, but its decision is the one that holds.",
+			observed: Observed{Paused: ptr(true), Cause: "unknown"}, own: own,
+			want: &v1alpha1.BudgetFigures{SpentUSD: 4.1, Ratio: 0.82, Paused: true, Cause: "unknown", AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"},
+		},
+		"NotMeasuredAndNothingKnown": {
+			reason:   "Figures without a sum would read as 0.",
+			observed: Observed{Paused: ptr(false), Cause: "unknown"},
+		},
+		"HalfADecision": {
+			reason:   "A status that is half there is not there.",
+			observed: Observed{SpentUSD: ptr(0.0), Ratio: ptr(0.0)}, own: own, want: own,
+		},
+		"OnlyTheOpening": {
+			reason:   "No sample since the opening: a second deletion must not forgive what the first did not.",
+			observed: Observed{SpentUSD: ptr(4.1), Ratio: ptr(0.82), Paused: ptr(false), Cause: "running", Period: "lifetime", Opening: opening},
+			want:     own,
+		},
+		"OpeningOfAnEarlierPeriod": {
+			reason:   "What was spent in an earlier period is not what was spent in this one.",
+			observed: Observed{SpentUSD: ptr(0.0), Ratio: ptr(0.0), Paused: ptr(false), Cause: "running", Period: "2026-11", Opening: opening},
+			want:     &v1alpha1.BudgetFigures{Cause: "running", Period: "2026-11"},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			before := v1alpha1.BudgetFigures{}
+			if tc.own != nil {
+				before = *tc.own
+			}
+			if diff := cmp.Diff(tc.want, Figures(tc.observed, tc.own)); diff != "" {
+				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+			if tc.own != nil && *tc.own != before {
+				t.Error("the order's own figures were changed in place")
+			}
+		})
+	}
+}
+
+func TestURL(t *testing.T) {
+	for port, want := range map[int32]string{
+		0:    "https://agent-bot.example.org/",
+		443:  "https://agent-bot.example.org/",
+		8443: "https://agent-bot.example.org:8443/",
+	} {
+		if got := URL("bot", "example.org", port); got != want {
+			t.Errorf("port %d: want %s, got %s", port, want, got)
+		}
+	}
+}
