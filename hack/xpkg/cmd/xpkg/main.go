@@ -1,0 +1,273 @@
+// Command xpkg builds the product's packages and pushes them:
+//
+//	xpkg build -root . -out _output/xpkg -version v0.1.0
+//	xpkg push -from _output/xpkg -version v0.1.0 -registry registry.example.org/whisperops
+//
+// build writes name-version-linux-arch.xpkg for each function and architecture,
+// name-version.xpkg for the Configuration, an SBOM (SPDX) beside each function,
+// and "digests", the names a registry will give them.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+	"sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/hack/xpkg"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "xpkg:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("say what to do: build or push")
+	}
+	fs := flag.NewFlagSet("xpkg "+args[0], flag.ContinueOnError)
+	version := fs.String("version", "", "version of the packages, for example v0.1.0")
+	switch args[0] {
+	case "build":
+		b := builder{}
+		fs.StringVar(&b.root, "root", ".", "root of the checkout")
+		fs.StringVar(&b.out, "out", "_output/xpkg", "folder to write to")
+		arch := fs.String("arch", "amd64,arm64", "architectures of the functions")
+		only := fs.String("only", "", "one package to build; default all")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		b.version, b.archs, b.only = *version, strings.Split(*arch, ","), *only
+		return b.build(ctx)
+	case "push":
+		from := fs.String("from", "_output/xpkg", "folder that build wrote")
+		registry := fs.String("registry", "", "registry and repository, for example registry.example.org/whisperops")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		if *registry == "" {
+			return errors.New("say where to push to: -registry registry.example.org/whisperops")
+		}
+		return push(ctx, *from, *version, *registry)
+	}
+	return fmt.Errorf("unknown verb %q; known: build, push", args[0])
+}
+
+type builder struct {
+	root, out, version, only string
+	archs                    []string
+}
+
+func (b *builder) build(ctx context.Context) error {
+	if !strings.HasPrefix(b.version, "v") {
+		return fmt.Errorf("cannot build packages of version %q: want a semantic version with a v, for example v0.1.0", b.version)
+	}
+	if err := os.MkdirAll(b.out, 0o755); err != nil {
+		return err
+	}
+	created, err := b.commitTime(ctx)
+	if err != nil {
+		return err
+	}
+	mains, err := filepath.Glob(filepath.Join(b.root, "cmd", "function-*"))
+	if err != nil {
+		return err
+	}
+	if len(mains) == 0 {
+		return fmt.Errorf("found no cmd/function-* below %s: is it the root of the checkout?", b.root)
+	}
+	var digests []string
+	for _, m := range mains {
+		name := filepath.Base(m)
+		if b.only != "" && b.only != name {
+			continue
+		}
+		d, err := b.function(ctx, name, created)
+		if err != nil {
+			return fmt.Errorf("cannot build package %s: %w", name, err)
+		}
+		digests = append(digests, d+"  "+name+":"+b.version)
+	}
+	if b.only == "" || b.only == "configuration" {
+		name, d, err := b.configuration()
+		if err != nil {
+			return fmt.Errorf("cannot build the Configuration's package: %w", err)
+		}
+		digests = append(digests, d+"  "+name+":"+b.version)
+	}
+	if len(digests) == 0 {
+		return fmt.Errorf("there is no package %q: want a folder of cmd/ or configuration", b.only)
+	}
+	slices.Sort(digests)
+	fmt.Println(strings.Join(digests, "\n"))
+	if b.only != "" {
+		return nil
+	}
+	return os.WriteFile(filepath.Join(b.out, "digests"), []byte(strings.Join(digests, "\n")+"\n"), 0o644)
+}
+
+// function builds a function for each architecture and returns its digest.
+func (b *builder) function(ctx context.Context, name string, created time.Time) (string, error) {
+	dir := filepath.Join(b.root, "package", "functions", strings.TrimPrefix(name, "function-"))
+	meta, stream, err := xpkg.Stream(dir)
+	if err != nil {
+		return "", err
+	}
+	if meta.Kind != "Function" || meta.Metadata.Name != name {
+		return "", fmt.Errorf("%s/crossplane.yaml says %s %s, want Function %s", dir, meta.Kind, meta.Metadata.Name, name)
+	}
+	var images []v1.Image
+	for _, arch := range b.archs {
+		program, err := b.compile(ctx, name, arch)
+		if err != nil {
+			return "", err
+		}
+		img, err := xpkg.Function(meta, stream, program, arch)
+		if err != nil {
+			return "", err
+		}
+		base := filepath.Join(b.out, fmt.Sprintf("%s-%s-linux-%s", name, b.version, arch))
+		if err := write(base+".xpkg", img); err != nil {
+			return "", err
+		}
+		sbom, err := xpkg.SBOM(name, b.version, program, created)
+		if err != nil {
+			return "", err
+		}
+		if err := os.WriteFile(base+".spdx.json", sbom, 0o644); err != nil {
+			return "", err
+		}
+		images = append(images, img)
+	}
+	return digest(images)
+}
+
+func (b *builder) compile(ctx context.Context, name, arch string) ([]byte, error) {
+	tmp, err := os.MkdirTemp("", "xpkg-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(tmp) //nolint:errcheck // the system clears its temporary folder
+	bin := filepath.Join(tmp, name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", bin, "./cmd/"+name)
+	cmd.Dir = b.root
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOWORK=off", "GOFLAGS=-mod=readonly")
+	cmd.Stderr = os.Stderr
+	if err := cmd.Run(); err != nil {
+		return nil, fmt.Errorf("cannot compile for %s: %w", arch, err)
+	}
+	return os.ReadFile(bin)
+}
+
+// configuration builds the package of the XRDs and Compositions.
+func (b *builder) configuration() (name, digestOf string, err error) {
+	p := func(f string) string { return filepath.Join(b.root, "package", f) }
+	meta, stream, err := xpkg.Stream(p("configuration"), p("xrds"), p("compositions"))
+	if err != nil {
+		return "", "", err
+	}
+	if err := onlyKinds(stream, "Configuration", "CompositeResourceDefinition", "Composition"); err != nil {
+		return "", "", err
+	}
+	img, err := xpkg.Plain(meta, stream)
+	if err != nil {
+		return "", "", err
+	}
+	name = meta.Metadata.Name
+	if err := write(filepath.Join(b.out, name+"-"+b.version+".xpkg"), img); err != nil {
+		return "", "", err
+	}
+	d, err := digest([]v1.Image{img})
+	return name, d, err
+}
+
+// onlyKinds refuses what Crossplane would refuse when it unpacks the package.
+func onlyKinds(stream []byte, kinds ...string) error {
+	for doc := range strings.SplitSeq(string(stream), "\n---\n") {
+		var o struct {
+			Kind string `json:"kind"`
+		}
+		if err := yaml.Unmarshal([]byte(doc), &o); err != nil {
+			return err
+		}
+		if o.Kind != "" && !slices.Contains(kinds, o.Kind) {
+			return fmt.Errorf("it holds a %s, but only these are allowed: %s", o.Kind, strings.Join(kinds, ", "))
+		}
+	}
+	return nil
+}
+
+func write(path string, img v1.Image) error {
+	if err := tarball.WriteToFile(path+".tmp", nil, img); err != nil {
+		return err
+	}
+	return os.Rename(path+".tmp", path)
+}
+
+func digest(images []v1.Image) (string, error) {
+	p, err := xpkg.Join(images...)
+	if err != nil {
+		return "", err
+	}
+	h, err := p.Digest()
+	return h.String(), err
+}
+
+// commitTime dates the SBOMs: SOURCE_DATE_EPOCH, else the time of the commit,
+// else, outside a repository, 1970.
+func (b *builder) commitTime(ctx context.Context) (time.Time, error) {
+	s := os.Getenv("SOURCE_DATE_EPOCH")
+	if s == "" {
+		cmd := exec.CommandContext(ctx, "git", "log", "-1", "--format=%ct")
+		cmd.Dir = b.root
+		out, err := cmd.Output()
+		if err != nil {
+			return time.Unix(0, 0), nil //nolint:nilerr // an unpacked archive has no commit
+		}
+		s = strings.TrimSpace(string(out))
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("cannot read SOURCE_DATE_EPOCH: %w", err)
+	}
+	return time.Unix(n, 0), nil
+}
+
+// push pushes every package of a folder, each under its name.
+func push(ctx context.Context, from, version, registry string) error {
+	pkgs, err := xpkg.Load(from, version)
+	if err != nil {
+		return err
+	}
+	for _, name := range pkgs.Names() {
+		ref := strings.TrimSuffix(registry, "/") + "/" + name + ":" + version
+		if err := pkgs[name].Push(ctx, ref); err != nil {
+			return err
+		}
+		d, err := pkgs[name].Digest()
+		if err != nil {
+			return err
+		}
+		fmt.Println(ref + "@" + d.String())
+	}
+	return nil
+}
