@@ -1,0 +1,638 @@
+package registry
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// ManagedByLabel marks the XDatasets that the watcher made; its value is the
+// watcher's name. Only those are ever removed.
+const ManagedByLabel = "app.kubernetes.io/managed-by"
+
+// Reasons of conditions, beside the verdicts on content.
+const (
+	ReasonNotReadYet    = "NotReadYet"    // Ready=False: no first bytes could be read so far
+	ReasonObjectMissing = "ObjectMissing" // Ready=False and Verified=False: complete listings lack the object
+	ReasonDuplicate     = "Duplicate"     // Ready=False: another XDataset records the same object
+	ReasonListed        = "Listed"        // Verified=True
+	ReasonRegistryFell  = "RegistryFell"  // Verified=Unknown: too much was missing at once to be believed
+	ReasonUnique        = "Unique"        // NameUnique=True
+	ReasonNameTaken     = "NameTaken"     // NameUnique=False
+)
+
+// Settings are what a person has chosen.
+type Settings struct {
+	Bucket string // name of the datasets bucket
+	Prefix string // only objects below it are looked at; empty: all
+	Name   string // of the watcher, the value of ManagedByLabel
+
+	// RemoveAfter is how many complete listings in a row must lack an object
+	// before its dataset is removed; at least 1.
+	RemoveAfter int
+
+	// MaxFall is the share of the registry, 0 to 1, that may go missing at once and
+	// still be believed.
+	MaxFall float64
+
+	// StatusObject is where people read about a fall and accept it, as kubectl
+	// names it: "-n whisperops-system configmap dataset-watcher".
+	StatusObject string
+}
+
+// An Object is what a listing tells of an object.
+type Object struct {
+	Name       string // UTF-8, at most 1024 bytes
+	Size       int64  // bytes, as stored
+	Generation int64  // changes with every upload
+	CRC32C     uint32
+	Encoding   string // Content-Encoding; "" or "gzip"
+	Metadata   map[string]string
+}
+
+// A Read is the answer to the reading of an object's first bytes: the verdict
+// on them, or Problem, a phrase that does not change while the cause does not.
+type Read struct {
+	Verdict Verdict
+	Problem string
+}
+
+// Usage says which agents hold on to which dataset.
+type Usage struct {
+	// Known is false when the agents could not be listed. Nothing is removed then.
+	Known bool
+	// Agents are the names of the XDatasetAgents of a dataset, by dataset.
+	Agents map[string][]string
+}
+
+// World is everything a plan rests on.
+type World struct {
+	Objects  []Object            // a complete listing of the bucket
+	Datasets []v1alpha1.XDataset // every XDataset of the cluster
+	Reads    map[string]Read     // by object, of those that Unread named
+	Usage    Usage               // needed when Missing names a dataset
+
+	// AcceptFall is how many missing datasets a person has declared to be right.
+	AcceptFall int
+}
+
+// Memory is what one pass leaves for the next. The zero value is right for the
+// first one: forgetting only delays removals.
+type Memory struct {
+	// Absences counts the complete listings in a row that lacked a dataset's object.
+	Absences map[types.UID]int
+}
+
+// An Update brings an XDataset to what it should be.
+type Update struct {
+	Dataset v1alpha1.XDataset // as it should be, with the resource version that was read
+	Spec    bool              // whether metadata or spec differ
+	Status  bool              // whether the status differs
+}
+
+// StatusFirst says in which order to write the two. A dataset that stops being
+// ready, or is not, says so before its spec changes; one that becomes ready does
+// so afterwards. So nobody sees a dataset ready with a spec that isn't, and the
+// API server accepts both writes (docs/0005-zero-byte-datasets.md).
+func (u Update) StatusFirst() bool { return !u.Dataset.Status.Ready }
+
+// A Fall is a listing that lacks too much to be believed.
+type Fall struct {
+	Missing []string // names of the datasets whose objects are missing
+	Of      int      // how many datasets were expected
+}
+
+// A Plan is what to write. Carried out in the order of its fields, a crash or a
+// failed write anywhere leaves a registry from which the next pass goes on:
+// a fall is marked before new datasets could hide it in a larger registry.
+type Plan struct {
+	Updates []Update            // missing datasets first, then by name
+	Creates []v1alpha1.XDataset // with the status to write once they exist; by name
+	Removes []v1alpha1.XDataset // by name
+
+	// Keep are the XDatasets of this watcher as they are once the plan is carried out, by name.
+	Keep []v1alpha1.XDataset
+
+	Fall    *Fall    // nil: the listing is believed
+	Ignored []string // objects that end in .csv and can't be recorded, by name
+	Foreign int      // XDatasets that are none of this watcher's business
+	Memory  Memory
+}
+
+// Unread names the objects whose first bytes must be read: the CSVs with content
+// whose generation has no verdict in the registry.
+func Unread(s Settings, objects []Object, datasets []v1alpha1.XDataset) []Object {
+	r := newRegister(s, objects, datasets)
+	unread := []Object{}
+	for _, name := range sortedKeys(r.objects) {
+		o := r.objects[name]
+		d, ok := r.recorded[name]
+		if o.Size > 0 && !(ok && judged(d.Status, o)) {
+			unread = append(unread, o)
+		}
+	}
+	return unread
+}
+
+// Missing names the datasets that the listing lacks. Only for those does a plan
+// look at World.Usage.
+func Missing(s Settings, objects []Object, datasets []v1alpha1.XDataset) []string {
+	return slices.Sorted(maps.Keys(newRegister(s, objects, datasets).missing))
+}
+
+// Make decides. Whatever the world looks like, there is a plan.
+func Make(s Settings, m Memory, w World, now time.Time) Plan {
+	r := newRegister(s, w.Objects, w.Datasets)
+	p := Plan{Ignored: r.ignored, Foreign: r.foreign, Memory: Memory{Absences: map[types.UID]int{}}}
+	p.Fall = r.fall(m, w.AcceptFall)
+
+	wanted := map[string]v1alpha1.XDataset{}
+	for object, d := range r.recorded {
+		wanted[d.Name] = r.listed(*d.DeepCopy(), r.objects[object], w.Reads, p.Fall, now)
+	}
+	for name, d := range r.missing {
+		absences := 0
+		if p.Fall == nil {
+			absences = m.Absences[d.UID] + 1
+			p.Memory.Absences[d.UID] = absences
+		}
+		agents := w.Usage.Agents[name]
+		if absences >= s.RemoveAfter && w.Usage.Known && len(agents) == 0 && r.made(d) {
+			p.Removes = append(p.Removes, d)
+			continue
+		}
+		wanted[name] = r.lacking(*d.DeepCopy(), w.Usage, p.Fall, now)
+	}
+	for _, name := range slices.SortedFunc(maps.Keys(wanted), r.missingFirst) {
+		d, old := wanted[name], r.byName[name]
+		u := Update{
+			Dataset: d,
+			Spec:    !equality.Semantic.DeepEqual(d.Spec, old.Spec) || !maps.Equal(d.Labels, old.Labels),
+			Status:  !equality.Semantic.DeepEqual(d.Status, old.Status),
+		}
+		if u.Spec || u.Status {
+			p.Updates = append(p.Updates, u)
+		}
+		p.Keep = append(p.Keep, d)
+	}
+	for _, object := range sortedKeys(r.newcomers) {
+		d := v1alpha1.XDataset{ObjectMeta: metav1.ObjectMeta{Name: r.newcomers[object]}}
+		d = r.listed(d, r.objects[object], w.Reads, nil, now)
+		p.Creates = append(p.Creates, d)
+		p.Keep = append(p.Keep, d)
+	}
+	byName := func(a, b v1alpha1.XDataset) int { return strings.Compare(a.Name, b.Name) }
+	slices.SortFunc(p.Creates, byName)
+	slices.SortFunc(p.Removes, byName)
+	slices.SortFunc(p.Keep, byName)
+	return p
+}
+
+// register is the registry laid beside the listing.
+type register struct {
+	Settings
+
+	objects map[string]Object // the CSVs of the listing, by name
+	ignored []string
+	foreign int
+
+	byName    map[string]v1alpha1.XDataset // every XDataset of the cluster
+	recorded  map[string]v1alpha1.XDataset // by object: the one that records it
+	missing   map[string]v1alpha1.XDataset // by name: ours, without an object of their own
+	newcomers map[string]string            // name of the dataset to make, by object
+	rivals    map[string][]string          // objects that want the same name, by that name
+	marked    bool                         // whether some dataset carries the mark of a fall
+}
+
+func newRegister(s Settings, objects []Object, datasets []v1alpha1.XDataset) *register {
+	r := &register{
+		Settings:  s,
+		objects:   map[string]Object{},
+		byName:    map[string]v1alpha1.XDataset{},
+		recorded:  map[string]v1alpha1.XDataset{},
+		missing:   map[string]v1alpha1.XDataset{},
+		newcomers: map[string]string{},
+		rivals:    map[string][]string{},
+	}
+	for _, o := range objects {
+		switch seen, ok := r.objects[o.Name]; {
+		case !strings.HasSuffix(o.Name, extension):
+		case !isDataset(o.Name):
+			r.ignored = append(r.ignored, o.Name)
+		case !ok || o.Generation > seen.Generation: // an upload while the pages were read may show twice
+			r.objects[o.Name] = o
+		}
+	}
+	slices.Sort(r.ignored)
+	for _, d := range datasets {
+		r.byName[d.Name] = d
+		r.marked = r.marked || verified(d) == ReasonRegistryFell
+	}
+	r.assign()
+	r.name()
+	return r
+}
+
+// assign finds the dataset that records each object. Who records what is told by
+// spec.gcsPath alone, so that names, once given, stay.
+func (r *register) assign() {
+	for _, name := range sortedKeys(r.byName) {
+		d := r.byName[name]
+		object, here := r.objectOf(d)
+		if !here && !r.made(d) {
+			r.foreign++
+			continue
+		}
+		_, listed := r.objects[object]
+		if !here || !listed {
+			r.missing[name] = d
+			continue
+		}
+		rival, taken := r.recorded[object]
+		switch {
+		case !taken:
+			r.recorded[object] = d
+		case r.before(d, rival):
+			r.recorded[object] = d
+			r.missing[rival.Name] = rival
+		default:
+			r.missing[name] = d
+		}
+	}
+}
+
+// before says which of two records of one object counts: the watcher's own
+// before a copy that a person made, then the older, then the first by name.
+func (r *register) before(a, b v1alpha1.XDataset) bool {
+	if r.made(a) != r.made(b) {
+		return r.made(a)
+	}
+	if !a.CreationTimestamp.Equal(&b.CreationTimestamp) {
+		return a.CreationTimestamp.Before(&b.CreationTimestamp)
+	}
+	return a.Name < b.Name
+}
+
+// name gives names to the objects that have no dataset yet. A name belongs to an
+// object only if no other object wants it and no dataset has it. When two that
+// want one name arrive together, neither gets it: otherwise a registry that is
+// built anew could hand an agent the other one's data under the name it knows.
+func (r *register) name() {
+	wants := map[string]map[string]bool{}
+	want := func(object string) {
+		if n := plainName(object); n != "" {
+			if wants[n] == nil {
+				wants[n] = map[string]bool{}
+			}
+			wants[n][object] = true
+		}
+	}
+	for object := range r.objects {
+		want(object)
+	}
+	for _, d := range r.missing {
+		if object, here := r.objectOf(d); here && isDataset(object) {
+			want(object)
+		}
+	}
+	for n, objects := range wants {
+		r.rivals[n] = sortedKeys(objects)
+	}
+	taken := map[string]bool{}
+	for n := range r.byName {
+		taken[n] = true
+	}
+	for _, object := range sortedKeys(r.objects) {
+		if _, ok := r.recorded[object]; ok {
+			continue
+		}
+		n := plainName(object)
+		if n == "" || taken[n] || len(r.rivals[n]) > 1 {
+			for round := 0; ; round++ {
+				if n = uniqueName(object, round); !taken[n] && len(r.rivals[n]) == 0 {
+					break
+				}
+			}
+		}
+		taken[n] = true
+		r.newcomers[object] = n
+	}
+}
+
+// objectOf returns the object that a dataset records, and whether it is one
+// that this watcher looks at.
+func (r *register) objectOf(d v1alpha1.XDataset) (string, bool) {
+	object, ok := strings.CutPrefix(d.Spec.GCSPath, "gs://"+r.Bucket+"/")
+	return object, ok && strings.HasPrefix(object, r.Prefix)
+}
+
+// made says whether the watcher made a dataset, and may remove it.
+func (r *register) made(d v1alpha1.XDataset) bool { return d.Labels[ManagedByLabel] == r.Name }
+
+// missingFirst orders names: those of missing datasets come before all others.
+func (r *register) missingFirst(a, b string) int {
+	_, am := r.missing[a]
+	_, bm := r.missing[b]
+	if am != bm {
+		if am {
+			return -1
+		}
+		return 1
+	}
+	return strings.Compare(a, b)
+}
+
+// fall says whether the listing lacks too much of the registry at once, or nil.
+//
+// What counts is what is missing and has not been known to be missing for
+// RemoveAfter listings. A fall, once marked in the datasets, lasts until the
+// objects are back or a person accepts it: datasets that came later don't
+// make it small.
+func (r *register) fall(m Memory, accepted int) *Fall {
+	fresh, marked := share{}, share{}
+	suspects := []string{}
+	count := func(d v1alpha1.XDataset, missing bool) {
+		reason := verified(d)
+		if reason == ReasonRegistryFell {
+			marked.add(missing)
+		}
+		// Known to be missing, and not only since the last listings: no news.
+		if n := m.Absences[d.UID]; missing && reason == ReasonObjectMissing && (n == 0 || n >= r.RemoveAfter) {
+			return
+		}
+		fresh.add(missing)
+		if missing {
+			suspects = append(suspects, d.Name)
+		}
+	}
+	for _, d := range r.recorded {
+		count(d, false)
+	}
+	for _, d := range r.missing {
+		if object, here := r.objectOf(d); here {
+			if _, duplicate := r.objects[object]; duplicate {
+				continue
+			}
+		}
+		count(d, true)
+	}
+	if !fresh.above(r.MaxFall) && !marked.above(r.MaxFall) || len(suspects) <= accepted {
+		return nil
+	}
+	slices.Sort(suspects)
+	return &Fall{Missing: suspects, Of: fresh.of}
+}
+
+type share struct{ missing, of int }
+
+func (s *share) add(missing bool) {
+	s.of++
+	if missing {
+		s.missing++
+	}
+}
+
+func (s share) above(limit float64) bool { return float64(s.missing) > limit*float64(s.of) }
+
+// listed returns a dataset as it should be while its object is in the bucket.
+func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, fall *Fall, now time.Time) v1alpha1.XDataset {
+	if d.DeletionTimestamp != nil {
+		return d // on its way out by somebody else's hand; made anew once it is gone
+	}
+	d.Labels = maps.Clone(d.Labels)
+	if d.Labels == nil {
+		d.Labels = map[string]string{}
+	}
+	d.Labels[ManagedByLabel] = r.Name
+	d.Spec = v1alpha1.XDatasetSpec{
+		GCSPath:     "gs://" + r.Bucket + "/" + o.Name,
+		SizeBytes:   o.Size,
+		DisplayName: displayName(o),
+	}
+
+	old := d.Status
+	d.Status = v1alpha1.XDatasetStatus{
+		SizeHuman:  sizeHuman(o.Size),
+		LastSeen:   lastSeen(d.Name, old.LastSeen, now),
+		Generation: strconv.FormatInt(o.Generation, 10),
+		CRC32C:     crc32c(o.CRC32C),
+		Conditions: old.Conditions,
+	}
+	before := meta.FindStatusCondition(old.Conditions, v1alpha1.ConditionDatasetReady)
+	read, answered := reads[o.Name]
+	verdict := Verdict{}
+	switch {
+	case o.Size == 0:
+		verdict = emptyVerdict
+	case judged(old, o):
+		verdict = Verdict{before.Reason, before.Message}
+	case answered && read.Problem == "":
+		verdict = read.Verdict
+	case before != nil && isVerdict(before.Reason) && before.Reason != ReasonEmpty:
+		// A new upload that can't be read now: what was found out about the last
+		// one stands until it can.
+		verdict = Verdict{before.Reason, before.Message}
+		d.Status.Generation, d.Status.CRC32C = old.Generation, old.CRC32C
+	default:
+		verdict = Verdict{ReasonNotReadYet, notReadYet(read)}
+	}
+	d.Status.Ready = verdict.Ready()
+
+	conditions := []metav1.Condition{
+		condition(v1alpha1.ConditionDatasetReady, d.Status.Ready, verdict.Reason, verdict.Message),
+		condition(v1alpha1.ConditionDatasetVerified, true, ReasonListed, "the last complete listing of the bucket holds the object"),
+		r.nameUnique(d.Name, o.Name),
+	}
+	// Everything known when the registry fell is marked. What came later is not,
+	// so that it does not make the fall look small.
+	if fall != nil && (!r.marked || verified(d) == ReasonRegistryFell) {
+		conditions[1] = r.fell()
+	}
+	d.Status.Conditions = settle(old.Conditions, conditions, now)
+	return d
+}
+
+// lacking returns a dataset as it should be while its object is missing.
+func (r *register) lacking(d v1alpha1.XDataset, usage Usage, fall *Fall, now time.Time) v1alpha1.XDataset {
+	if d.DeletionTimestamp != nil {
+		return d
+	}
+	object, here := r.objectOf(d)
+	unique := condition(v1alpha1.ConditionDatasetNameUnique, true, ReasonUnique, uniqueMessage)
+	if here {
+		unique = r.nameUnique(d.Name, object)
+	}
+	if _, listed := r.objects[object]; here && listed {
+		d.Status.Ready = false
+		message := fmt.Sprintf("XDataset %q records the same object: use that one; this one is removed once no agent uses it", r.recorded[object].Name)
+		d.Status.Conditions = settle(d.Status.Conditions, []metav1.Condition{
+			condition(v1alpha1.ConditionDatasetReady, false, ReasonDuplicate, message),
+			condition(v1alpha1.ConditionDatasetVerified, true, ReasonListed, "the last complete listing of the bucket holds the object"),
+			unique,
+		}, now)
+		return d
+	}
+	if fall != nil {
+		// Too much is missing to believe it: what was known stays, but for the mark.
+		conditions := []metav1.Condition{r.fell(), unique}
+		if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDatasetReady); c != nil {
+			conditions = append([]metav1.Condition{*c}, conditions...)
+		}
+		d.Status.Conditions = settle(d.Status.Conditions, conditions, now)
+		return d
+	}
+	d.Status.Ready = false
+	message := r.missingMessage(d, usage)
+	d.Status.Conditions = settle(d.Status.Conditions, []metav1.Condition{
+		condition(v1alpha1.ConditionDatasetReady, false, ReasonObjectMissing, message),
+		condition(v1alpha1.ConditionDatasetVerified, false, ReasonObjectMissing, "the last complete listing of the bucket does not hold the object"),
+		unique,
+	}, now)
+	return d
+}
+
+// namedAgents is how many agents a message names; more would be no help.
+const namedAgents = 5
+
+func (r *register) missingMessage(d v1alpha1.XDataset, usage Usage) string {
+	message := "the object is not in the bucket: upload it again, or let it go"
+	switch agents := usage.Agents[d.Name]; {
+	case !usage.Known:
+		// Nothing new is known about the agents: what was said before stands.
+		if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDatasetReady); c != nil && c.Reason == ReasonObjectMissing {
+			return c.Message
+		}
+	case len(agents) > 0:
+		agents = slices.Sorted(slices.Values(agents))
+		more := ""
+		if len(agents) > namedAgents {
+			agents, more = agents[:namedAgents], " and others"
+		}
+		return message + "; the dataset is kept until no agent uses it: " + strings.Join(agents, ", ") + more
+	case !r.made(d):
+		return message + "; the dataset was not made by the dataset watcher and is not removed by it: delete it with kubectl delete xds " + d.Name
+	}
+	return message + fmt.Sprintf("; the dataset is removed when %d complete listings in a row lack the object", r.RemoveAfter)
+}
+
+const uniqueMessage = "no other object of the bucket would have this name"
+
+// rivalsNamed is how many objects a message names.
+const rivalsNamed = 3
+
+// nameUnique says whether an object shares the name it would have.
+func (r *register) nameUnique(name, object string) metav1.Condition {
+	plain := plainName(object)
+	others := slices.DeleteFunc(slices.Clone(r.rivals[plain]), func(o string) bool { return o == object })
+	if plain != "" && len(others) > 0 {
+		more := ""
+		if len(others) > rivalsNamed {
+			others, more = others[:rivalsNamed], " and others"
+		}
+		for i := range others {
+			others[i] = strconv.Quote(others[i])
+		}
+		return condition(v1alpha1.ConditionDatasetNameUnique, false, ReasonNameTaken,
+			fmt.Sprintf("object %q and %s%s would all be called %q; this one is called %q: rename objects so that their names differ in letters and digits", object, strings.Join(others, ", "), more, plain, name))
+	}
+	if plain != "" && plain != name && strings.HasPrefix(name, plain+"-") {
+		return condition(v1alpha1.ConditionDatasetNameUnique, true, ReasonUnique,
+			"the name was given when another dataset had the shorter one; names, once given, stay")
+	}
+	return condition(v1alpha1.ConditionDatasetNameUnique, true, ReasonUnique, uniqueMessage)
+}
+
+func (r *register) fell() metav1.Condition {
+	return metav1.Condition{
+		Type:   v1alpha1.ConditionDatasetVerified,
+		Status: metav1.ConditionUnknown,
+		Reason: ReasonRegistryFell,
+		Message: fmt.Sprintf("a complete listing lacked more of the registry than is believed at once (%g %%): nothing is removed; `kubectl get %s -o yaml` says how much is missing and what to do",
+			r.MaxFall*100, r.StatusObject),
+	}
+}
+
+// verified returns the reason of a dataset's condition Verified, or "".
+func verified(d v1alpha1.XDataset) string {
+	if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDatasetVerified); c != nil {
+		return c.Reason
+	}
+	return ""
+}
+
+// judged says whether a status holds the verdict on the object's generation.
+func judged(s v1alpha1.XDatasetStatus, o Object) bool {
+	c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDatasetReady)
+	return c != nil && isVerdict(c.Reason) &&
+		s.Generation == strconv.FormatInt(o.Generation, 10) && s.CRC32C == crc32c(o.CRC32C) &&
+		// A status that contradicts itself proves nothing.
+		s.Ready == (c.Reason == ReasonAvailable) && (o.Size == 0) == (c.Reason == ReasonEmpty)
+}
+
+func isVerdict(reason string) bool {
+	switch reason {
+	case ReasonAvailable, ReasonEmpty, ReasonBlank, ReasonBinary, ReasonMarkup, ReasonNotCSV:
+		return true
+	default:
+		return false
+	}
+}
+
+func notReadYet(r Read) string {
+	message := "the first bytes of the object could not be read yet"
+	if r.Problem != "" {
+		message += ": " + r.Problem
+	}
+	return message + "; the dataset watcher tries again at every pass"
+}
+
+// lastSeen moves along the dataset's grid, and not back when a clock does. A
+// time further ahead than a grid step was written by a clock that was wrong.
+func lastSeen(name string, before *metav1.Time, now time.Time) *metav1.Time {
+	seen := metav1.NewTime(seenAt(name, now))
+	if before != nil && before.After(seen.Time) && before.Sub(now) <= seenGrid {
+		return before
+	}
+	return &seen
+}
+
+func condition(kind string, ok bool, reason, message string) metav1.Condition {
+	status := metav1.ConditionFalse
+	if ok {
+		status = metav1.ConditionTrue
+	}
+	return metav1.Condition{Type: kind, Status: status, Reason: reason, Message: message}
+}
+
+// settle returns the wanted conditions, each with the time at which its status
+// last changed. Conditions that aren't ours are dropped: nobody else writes here.
+func settle(old, wanted []metav1.Condition, now time.Time) []metav1.Condition {
+	for i := range wanted {
+		wanted[i].LastTransitionTime = metav1.NewTime(now.UTC().Truncate(time.Second))
+		if c := meta.FindStatusCondition(old, wanted[i].Type); c != nil && c.Status == wanted[i].Status && !c.LastTransitionTime.IsZero() {
+			wanted[i].LastTransitionTime = c.LastTransitionTime
+		}
+	}
+	return wanted
+}
+
+// crc32c writes a checksum as Google Cloud Storage does.
+func crc32c(sum uint32) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum))
+}
+
+func itoa(n int64) string { return strconv.FormatInt(n, 10) }
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,166 @@
+package registry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"io"
+	"strings"
+	"unicode/utf8"
+)
+
+// SniffBytes is how much of an object is read to tell a CSV from what is none.
+const SniffBytes = 4096
+
+// Reasons of condition Ready that judge the content of a generation. What they
+// say holds until another generation is uploaded.
+const (
+	ReasonAvailable = "Available" // it looks like a CSV
+	ReasonEmpty     = "Empty"     // no bytes
+	ReasonBlank     = "Blank"     // blanks and line ends only
+	ReasonBinary    = "Binary"    // a program's own format, or no text
+	ReasonMarkup    = "Markup"    // a web page or XML: an error page, most of the time
+	ReasonNotCSV    = "NotCSV"    // text of another kind
+)
+
+// A Verdict says whether an object's first bytes can be a CSV's.
+type Verdict struct {
+	Reason  string // one of the six reasons above
+	Message string // a sentence, with the way out
+}
+
+// Ready says whether a dataset with this verdict may be used.
+func (v Verdict) Ready() bool { return v.Reason == ReasonAvailable }
+
+var (
+	emptyVerdict = Verdict{ReasonEmpty, "the file is empty: upload it again with its content"}
+	blankVerdict = Verdict{ReasonBlank, "the file begins with nothing but blanks and line ends: upload it again with its content"}
+	goodVerdict  = Verdict{ReasonAvailable, "the dataset can be used"}
+)
+
+// formats whose first bytes no table begins with, with a word for people. Parquet,
+// bzip2 and others begin with plain letters; the bytes after them give them away.
+var formats = []struct{ magic, what string }{
+	{"PK\x03\x04", "a ZIP archive, as an Excel workbook is one"},
+	{"PK\x05\x06", "an empty ZIP archive"},
+	{"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Microsoft Office document"},
+	{"\x1f\x8b", "a gzip archive"},
+	{"\xfd7zXZ\x00", "an xz archive"},
+	{"\x28\xb5\x2f\xfd", "a zstd archive"},
+	{"7z\xbc\xaf\x27\x1c", "a 7z archive"},
+	{"Obj\x01", "an Avro file"},
+	{"\x89HDF\r\n\x1a\n", "an HDF5 file"},
+	{"SQLite format 3\x00", "an SQLite database"},
+	{"%PDF-", "a PDF document"},
+	{"{\\rtf", "a rich text document"},
+	{"\x89PNG\r\n\x1a\n", "a picture"},
+	{"\xff\xd8\xff", "a picture"},
+	{"\xff\xfe", "text in UTF-16"},
+	{"\xfe\xff", "text in UTF-16"},
+}
+
+// markup is how web pages and the error documents of web servers and of Google
+// Cloud Storage begin, in lower case.
+var markup = []string{"<!doctype", "<html", "<head", "<body", "<title", "<script", "<meta", "<!--", "<?xml", "<error", "<listbucketresult", "<svg"}
+
+// Sniff judges an object by its first bytes, at most SniffBytes of them, and its
+// size. The encoding is the object's Content-Encoding; "gzip" is undone, as
+// Google Cloud Storage does it for readers.
+//
+// It calls a file something else only if that is plain to see. Whether the lines
+// of a text make a good table is for the agent to find out: "name\nAda" is a CSV.
+func Sniff(first []byte, size int64, encoding string) Verdict {
+	if size == 0 || len(first) == 0 {
+		return emptyVerdict
+	}
+	cut := int64(len(first)) < size // the last character may be torn
+	if strings.EqualFold(encoding, "gzip") && bytes.HasPrefix(first, []byte("\x1f\x8b")) {
+		plain, err := gunzip(first)
+		if err != nil {
+			return Verdict{ReasonBinary, "the file says it is compressed with gzip and can't be unpacked: upload it again"}
+		}
+		if len(plain) == 0 && !cut {
+			return emptyVerdict
+		}
+		first, cut = plain, true
+	}
+	for _, f := range formats {
+		if bytes.HasPrefix(first, []byte(f.magic)) {
+			return Verdict{ReasonBinary, "the file is no CSV but begins like " + f.what + ": export it as CSV in UTF-8 and upload that"}
+		}
+	}
+	first = bytes.TrimPrefix(first, []byte("\xef\xbb\xbf"))
+	if !isText(first, cut) {
+		return Verdict{ReasonBinary, "the file is no CSV: it begins with bytes that are no text; export it as CSV in UTF-8 and upload that"}
+	}
+	text := bytes.TrimSpace(first)
+	if len(text) == 0 {
+		return blankVerdict
+	}
+	lower := strings.ToLower(string(text))
+	for _, m := range markup {
+		if strings.HasPrefix(lower, m) {
+			return Verdict{ReasonMarkup, "the file is no CSV but begins like a web page or an XML document, perhaps the error page of a failed download: upload the data itself"}
+		}
+	}
+	if strings.HasPrefix(lower, "version https://git-lfs.github.com/spec/") {
+		return Verdict{ReasonNotCSV, "the file is a Git LFS pointer and not the data: run git lfs pull and upload the file again"}
+	}
+	if isJSON(text) {
+		return Verdict{ReasonNotCSV, "the file is no CSV but begins like JSON, perhaps the error message of a failed download: upload the data as CSV"}
+	}
+	return goodVerdict
+}
+
+// gunzip unpacks as much as a torn archive yields, at most SniffBytes.
+func gunzip(first []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(first))
+	if err != nil {
+		return nil, err
+	}
+	plain := make([]byte, SniffBytes)
+	n, err := io.ReadFull(r, plain)
+	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+		return nil, err
+	}
+	return plain[:n], nil
+}
+
+// isText accepts UTF-8 and the one-byte encodings that spreadsheets still write
+// (Windows-1252 and its kin): no NUL, hardly any control character, and no more
+// than a third of the bytes outside ASCII unless they are UTF-8.
+func isText(b []byte, cut bool) bool {
+	control, high := 0, 0
+	for _, c := range b {
+		switch {
+		case c == 0:
+			return false
+		case c < 0x20 && !strings.ContainsRune("\t\n\v\f\r\x1a", rune(c)) || c == 0x7f:
+			control++
+		case c >= 0x80:
+			high++
+		}
+	}
+	if control*50 > len(b) {
+		return false
+	}
+	for i := 0; cut && i < utf8.UTFMax-1 && len(b) > 0 && !utf8.Valid(b); i++ {
+		b = b[:len(b)-1]
+	}
+	return utf8.Valid(b) || high*3 <= len(b)
+}
+
+// isJSON says whether a trimmed text begins like a JSON object, or like an array
+// of objects or strings. "[Order Id],[Total]" does not: some databases write
+// their header like that.
+func isJSON(text []byte) bool {
+	rest := bytes.TrimLeft(text[1:], " \t\r\n")
+	switch text[0] {
+	case '{':
+		return len(rest) == 0 || rest[0] == '"' || rest[0] == '}'
+	case '[':
+		return len(rest) == 0 || rest[0] == '{' || rest[0] == '"' || rest[0] == ']'
+	default:
+		return false
+	}
+}

@@ -1,0 +1,120 @@
+package registry
+
+import (
+	"bytes"
+	"compress/gzip"
+	"strings"
+	"testing"
+	"unicode/utf16"
+
+	"pgregory.net/rapid"
+)
+
+func TestSniff(t *testing.T) {
+	zipped := func(s string) string {
+		b := &bytes.Buffer{}
+		w := gzip.NewWriter(b)
+		if _, err := w.Write([]byte(s)); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Close(); err != nil {
+			t.Fatal(err)
+		}
+		return b.String()
+	}
+	wide := func(s string) string {
+		b := []byte{}
+		for _, u := range utf16.Encode([]rune(s)) {
+			b = append(b, byte(u), byte(u>>8))
+		}
+		return string(b)
+	}
+	cases := map[string]struct {
+		reason   string
+		content  string
+		encoding string
+		want     string
+	}{
+		"CSV":           {"The plain case.", "longitude,latitude\n-122.23,37.88\n", "", ReasonAvailable},
+		"OneColumn":     {"A table may have one column.", "name\nAda\n", "", ReasonAvailable},
+		"OneLine":       {"A header is a table without rows.", "a,b", "", ReasonAvailable},
+		"Semicolons":    {"Half of Europe separates with semicolons.", "a;b\n1,5;2\n", "", ReasonAvailable},
+		"Tabs":          {"Tabs separate too.", "a\tb\n", "", ReasonAvailable},
+		"BOM":           {"Excel writes a byte order mark.", "\xef\xbb\xbfa,b\n", "", ReasonAvailable},
+		"Latin1":        {"Old exports are not UTF-8, and readers have an option for it.", "Stra\xdfe,Ort\nM\xfchlweg,K\xf6ln\n", "", ReasonAvailable},
+		"Japanese":      {"UTF-8 is text in any language.", strings.Repeat("日本,東京\n", 700), "", ReasonAvailable},
+		"Brackets":      {"Some databases write headers like that.", "[Order Id],[Total]\n1,2\n", "", ReasonAvailable},
+		"QuotedMarkup":  {"A table may hold markup.", "html\n\"<html></html>\"\n", "", ReasonAvailable},
+		"LessThan":      {"A column may be named so.", "<5,5-10,>10\n1,2,3\n", "", ReasonAvailable},
+		"OrcColumn":     {"Only the bytes after it make it an ORC file.", "ORC,Elf\n1,2\n", "", ReasonAvailable},
+		"Zipped":        {"Google undoes this encoding for readers.", zipped("a,b\n1,2\n"), "gzip", ReasonAvailable},
+		"ZippedLong":    {"Only the first bytes of the archive are there.", zipped(randomText(50_000)), "gzip", ReasonAvailable},
+		"ZippedWebPage": {"An error page may be compressed.", zipped("<!DOCTYPE html>"), "gzip", ReasonMarkup},
+		"ZippedNothing": {"Nothing, compressed, has a few bytes.", zipped(""), "gzip", ReasonEmpty},
+		"ZippedLie":     {"It can't be unpacked by readers either.", "\x1f\x8b\xff\xff\xff", "gzip", ReasonBinary},
+		"NotZipped":     {"The metadata lie, the content is fine.", "a,b\n", "gzip", ReasonAvailable},
+		"Empty":         {"Nothing is in it.", "", "", ReasonEmpty},
+		"Blank":         {"Blanks are nothing.", " \r\n\t\n", "", ReasonBlank},
+		"Excel":         {"A workbook with the wrong extension is the most frequent mistake.", "PK\x03\x04\x14\x00\x06\x00", "", ReasonBinary},
+		"OldExcel":      {"Likewise.", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "", ReasonBinary},
+		"GzipUndeclared": {
+			"Readers would have to guess the compression; pandas does not for this extension.", zipped("a,b\n"), "", ReasonBinary,
+		},
+		"Parquet":    {"A binary format.", "PAR1\x15\x00\x15\x00", "", ReasonBinary},
+		"PDF":        {"A binary format whose beginning is text.", "%PDF-1.7\n", "", ReasonBinary},
+		"UTF16":      {"Readers would see NULs.", "\xff\xfea\x00,\x00b\x00", "", ReasonBinary},
+		"UTF16NoBOM": {"Readers would see NULs.", wide("a,b\n1,2\n"), "", ReasonBinary},
+		"Noise":      {"Bytes that are no text in any usual encoding.", "\x8f\xe1\x93\xfa\xbe\x9c\xd4", "", ReasonBinary},
+		"Controls":   {"Texts have no control characters.", "a\x01\x02\x03,b\n", "", ReasonBinary},
+		"HTML":       {"The error page of a failed download.", "\n<!DOCTYPE html><html><body>404</body></html>", "", ReasonMarkup},
+		"GCSError":   {"Google Cloud Storage answers errors in XML.", "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "", ReasonMarkup},
+		"JSON":       {"An API's error message.", `{"error": {"code": 403}}`, "", ReasonNotCSV},
+		"JSONLines":  {"Data, but no CSV.", "[\n {\"a\": 1}]", "", ReasonNotCSV},
+		"LFS":        {"The file was uploaded from a checkout without its content.", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "", ReasonNotCSV},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			first := []byte(tc.content)
+			if len(first) > SniffBytes {
+				first = first[:SniffBytes]
+			}
+			got := Sniff(first, int64(len(tc.content)), tc.encoding)
+			if got.Reason != tc.want || got.Message == "" || got.Ready() != (tc.want == ReasonAvailable) {
+				t.Errorf("%s\nwant %s, got %+v", tc.reason, tc.want, got)
+			}
+		})
+	}
+}
+
+// A prefix torn anywhere must not turn good text into bad.
+func TestSniffTornText(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		text := "name,town\n" + rapid.StringOf(rapid.RuneFrom([]rune("aé日😀,;\n\" "))).Draw(t, "text")
+		n := rapid.IntRange(1, len(text)).Draw(t, "read")
+		if v := Sniff([]byte(text[:n]), int64(len(text)), ""); !v.Ready() {
+			t.Fatalf("%q of %d bytes: %+v", text[:n], len(text), v)
+		}
+	})
+}
+
+func TestSniffAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := rapid.SliceOfN(rapid.Byte(), 0, 64).Draw(t, "bytes")
+		v := Sniff(b, rapid.Int64Range(0, 1<<40).Draw(t, "size"), rapid.SampledFrom([]string{"", "gzip"}).Draw(t, "encoding"))
+		if !isVerdict(v.Reason) || v.Message == "" {
+			t.Fatalf("%q: %+v", b, v)
+		}
+	})
+}
+
+// randomText is text that does not compress well, the same at each call.
+func randomText(n int) string {
+	b := strings.Builder{}
+	x := uint32(1)
+	for b.Len() < n {
+		x = x*1664525 + 1013904223
+		b.WriteString(itoa(int64(x)))
+		b.WriteByte(",\n"[x>>31])
+	}
+	return b.String()
+}
