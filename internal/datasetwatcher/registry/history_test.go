@@ -134,7 +134,8 @@ func (h *history) pass(t *rapid.T, usage Usage, reads map[string]Read, accept, c
 		h.fallen = !h.fallen
 		h.falls++
 	}
-	if h.carryOut(p, crash) {
+	finished := h.carryOut(p, crash)
+	if finished {
 		h.memory = p.Memory
 	} else {
 		h.memory = Memory{}
@@ -174,8 +175,11 @@ func (h *history) pass(t *rapid.T, usage Usage, reads map[string]Read, accept, c
 		if d.Status.Ready && d.Spec.SizeBytes == 0 {
 			t.Fatalf("%s is empty and ready", name)
 		}
-		if seen := d.Status.LastSeen; seen != nil && seen.Sub(h.now) > 2*time.Hour {
-			t.Fatalf("%s was last seen at %s, it is %s", name, seen, h.now)
+		object, _ := newRegister(settings, nil, nil).objectOf(d)
+		if _, listed := h.bucket[object]; listed && finished {
+			if age := h.now.Sub(d.Status.LastSeen.Time); age < -time.Hour || age >= time.Hour {
+				t.Fatalf("%s was last seen at %s, it is %s", name, d.Status.LastSeen, h.now)
+			}
 		}
 	}
 }

@@ -114,11 +114,12 @@ type Fall struct {
 	Of      int      // how many datasets were expected
 }
 
-// A Plan is what to write. Carried out in the order of its fields, a crash or a
-// failed write anywhere leaves a registry from which the next pass goes on:
+// A Plan is what to write, in the order of its fields: all updates, then all
+// creations, then the removals. A crash anywhere leaves a registry from which the
+// next pass goes on. When an update fails during a fall the creations must wait:
 // a fall is marked before new datasets could hide it in a larger registry.
 type Plan struct {
-	Updates []Update            // missing datasets first, then by name
+	Updates []Update            // by name
 	Creates []v1alpha1.XDataset // with the status to write once they exist; by name
 	Removes []v1alpha1.XDataset // by name
 
@@ -175,7 +176,7 @@ func Make(s Settings, m Memory, w World, now time.Time) Plan {
 		}
 		wanted[name] = r.lacking(*d.DeepCopy(), w.Usage, p.Fall, now)
 	}
-	for _, name := range slices.SortedFunc(maps.Keys(wanted), r.missingFirst) {
+	for _, name := range sortedKeys(wanted) {
 		d, old := wanted[name], r.byName[name]
 		u := Update{
 			Dataset: d,
@@ -340,19 +341,6 @@ func (r *register) objectOf(d v1alpha1.XDataset) (string, bool) {
 
 // made says whether the watcher made a dataset, and may remove it.
 func (r *register) made(d v1alpha1.XDataset) bool { return d.Labels[ManagedByLabel] == r.Name }
-
-// missingFirst orders names: those of missing datasets come before all others.
-func (r *register) missingFirst(a, b string) int {
-	_, am := r.missing[a]
-	_, bm := r.missing[b]
-	if am != bm {
-		if am {
-			return -1
-		}
-		return 1
-	}
-	return strings.Compare(a, b)
-}
 
 // fall says whether the listing lacks too much of the registry at once, or nil.
 //
