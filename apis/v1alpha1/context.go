@@ -81,14 +81,20 @@ type Measurement struct {
 	// Period that spend_usd belongs to, as in Ledger.Period.
 	Period string `json:"period"`
 
-	// NeverSeen says that no sample of the agent was ever counted.
+	// NeverSeen says that no sample of the agent was ever seen.
 	NeverSeen bool `json:"neverSeen,omitempty"`
+
+	// BurnUSDPerHour is how fast the agent spends now: the steepest minute of the
+	// last five, in US dollars per hour. It moves with every look, so it belongs
+	// into no status and no message. 0: nothing was spent in that time.
+	BurnUSDPerHour float64 `json:"burnUsdPerHour,omitempty"`
 
 	// UnpricedModels have no row in the price table; they were counted at its
 	// dearest row. Sorted.
 	UnpricedModels []string `json:"unpricedModels,omitempty"`
 
-	// Distrusted series were left out, each with a sentence that says why.
-	// Sorted.
+	// Distrusted series, each with a sentence that says why: samples that no
+	// token counter has were left out, and a series that two processes write was
+	// counted at the least it can mean. Sorted.
 	Distrusted []string `json:"distrusted,omitempty"`
 }

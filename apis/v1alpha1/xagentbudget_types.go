@@ -213,7 +213,8 @@ type XAgentBudgetStatus struct {
 
 // A Ledger holds the tokens an agent has used and a cursor for each of its
 // series, so that every sample is counted once. All figures are decimal
-// strings: a protobuf Struct carries numbers as doubles.
+// strings: a protobuf Struct carries numbers as doubles. It is a function of
+// the samples alone: an older copy, met with the same samples, becomes the same.
 type Ledger struct {
 	// Period that the totals belong to: "lifetime", "2026-11-23", "2026-W48" or
 	// "2026-11" (UTC).
@@ -226,12 +227,20 @@ type Ledger struct {
 	// (16 hex digits).
 	Mapping string `json:"mapping"`
 
-	// AsOf is the time of the newest sample that was counted, on the time grid
-	// (RFC 3339).
+	// AsOf is the time up to which spentUsd counts, on the time grid (RFC 3339).
+	// It moves when money was spent, and with settledAt; never with the clock
+	// alone.
 	AsOf string `json:"asOf"`
 
 	// SettledAt is the time up to which totals and cursors are final (RFC 3339).
+	// What was used later is counted anew at every look.
 	SettledAt string `json:"settledAt"`
+
+	// Rebased is when the mapping last changed (RFC 3339). A series that is first
+	// seen before it starts at the value it had then. Absent once it is settled.
+	//
+	// +optional
+	Rebased string `json:"rebased,omitempty"`
 
 	// Totals are the settled tokens by model and class.
 	//
@@ -240,7 +249,7 @@ type Ledger struct {
 	// +kubebuilder:validation:MaxItems=256
 	Totals []TokenTotal `json:"totals,omitempty"`
 
-	// Cursors are the last settled sample of each series that may still grow.
+	// Cursors are the last settled samples of the series that were alive then.
 	//
 	// +optional
 	// +listType=atomic
@@ -250,10 +259,12 @@ type Ledger struct {
 
 // A TokenTotal counts the tokens of one model and class.
 type TokenTotal struct {
-	// Model is the value of the model label.
+	// Model is the value of the model label; "(other models)" beyond 32 of them
+	// or 100 bytes.
 	Model string `json:"model"`
 
-	// Class of the tokens; the classes are disjoint.
+	// Class of the tokens, as the agent's counters tell them apart: the input
+	// may contain the cached input. Prices are applied to disjoint classes.
 	//
 	// +kubebuilder:validation:Enum=input;output;cachedInput
 	Class TokenClass `json:"class"`
@@ -264,10 +275,10 @@ type TokenTotal struct {
 	Tokens string `json:"tokens"`
 }
 
-// A TokenClass is a kind of token with a price of its own.
+// A TokenClass is a kind of token with a counter and a price of its own.
 type TokenClass string
 
-// The token classes; disjoint.
+// The token classes.
 const (
 	TokenInput       TokenClass = "input"
 	TokenOutput      TokenClass = "output"
@@ -288,6 +299,18 @@ type Cursor struct {
 	//
 	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	Value string `json:"value"`
+
+	// Resets of the series so far in the hour of At. Absent: none.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	Resets string `json:"resets,omitempty"`
+
+	// ResetsBefore are the resets of the series in the hour before. Absent: none.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	ResetsBefore string `json:"resetsBefore,omitempty"`
 }
 
 // XAgentBudgetList is a list of budgets.

@@ -1,0 +1,273 @@
+package fetchspend
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/prometheus/client_golang/api"
+	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
+	"github.com/prometheus/common/model"
+)
+
+// A Server is where to ask and as whom.
+type Server struct {
+	URL      string
+	Tenant   string // header X-Scope-OrgID; empty: none
+	Token    string // bearer; empty: none
+	Username string // basic auth; empty: none
+	Password string
+	CA       string // PEM; empty: the system's roots
+	Timeout  time.Duration
+}
+
+// maxBody is the largest answer that is read. Samples of 256 series over eight
+// hours are some 7 MiB.
+const maxBody = 64 << 20
+
+// client asks one server with the Prometheus API client.
+type client struct {
+	api     promv1.API
+	timeout time.Duration
+	seen    *notes
+}
+
+// notes hold what the API client does not hand out. One query at a time writes
+// them.
+type notes struct {
+	mu       sync.Mutex
+	date     time.Time
+	status   int
+	tooLarge bool
+}
+
+// newClient returns a client of a server over a transport that its user keeps,
+// because it holds the connections.
+func newClient(srv Server, transport http.RoundTripper) (*client, error) {
+	u, err := url.Parse(srv.URL)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, Problem{Reason: "InvalidURL", Message: "prometheus.url must be http(s)://<host>[:<port>][/<path prefix>]"}
+	}
+	u.RawQuery, u.Fragment = "", ""
+	if u.User != nil && srv.Username == "" {
+		srv.Username = u.User.Username()
+		srv.Password, _ = u.User.Password()
+	}
+	u.User = nil // an error quotes the URL
+	n := &notes{}
+	c, err := api.NewClient(api.Config{Address: u.String(), Client: &http.Client{
+		Transport: &guard{next: transport, srv: srv, notes: n},
+		// A redirect would turn the query into a GET, and hand the credentials to
+		// whoever it names.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}})
+	if err != nil {
+		return nil, Problem{Reason: "InvalidURL", Message: "prometheus.url can't be used"}
+	}
+	return &client{api: promv1.NewAPI(c), timeout: srv.Timeout, seen: n}, nil
+}
+
+// newTransport verifies a server with the CA bundles that were given.
+func newTransport(ca string) (*http.Transport, error) {
+	t := http.DefaultTransport.(*http.Transport).Clone() //nolint:forcetypeassert // the standard library's own
+	t.MaxIdleConnsPerHost = 16
+	if ca != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM([]byte(ca)) {
+			return nil, Problem{Reason: "InvalidCA", Message: "The CA bundle for Prometheus (prometheus.caBundle, or ca.crt of its credentials) holds no PEM certificate"}
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+	}
+	return t, nil
+}
+
+// guard adds what a server wants to every request, and bounds what it answers.
+type guard struct {
+	next  http.RoundTripper
+	srv   Server
+	notes *notes
+}
+
+func (g *guard) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	if g.srv.Tenant != "" {
+		r.Header.Set("X-Scope-OrgID", g.srv.Tenant)
+	}
+	switch {
+	case g.srv.Token != "":
+		r.Header.Set("Authorization", "Bearer "+g.srv.Token)
+	case g.srv.Username != "":
+		r.SetBasicAuth(g.srv.Username, g.srv.Password)
+	}
+	r.Header.Set("User-Agent", "function-budget-fetch-spend")
+	rsp, err := g.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	g.notes.mu.Lock()
+	defer g.notes.mu.Unlock()
+	g.notes.status = rsp.StatusCode
+	g.notes.date, _ = http.ParseTime(rsp.Header.Get("Date")) // zero when it says none
+	rsp.Body = &bounded{ReadCloser: rsp.Body, left: maxBody, notes: g.notes}
+	return rsp, nil
+}
+
+// bounded fails when a body is longer than it may be.
+type bounded struct {
+	io.ReadCloser
+
+	left  int64
+	notes *notes
+}
+
+func (b *bounded) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		b.notes.mu.Lock()
+		b.notes.tooLarge = true
+		b.notes.mu.Unlock()
+		return 0, errors.New("answer too large")
+	}
+	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
+	b.left -= int64(n)
+	return n, err
+}
+
+// Query implements Querier. Its errors are Problems, except for what only a log
+// should say.
+func (c *client) Query(ctx context.Context, promQL string, at time.Time) (Answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
+	value, warnings, err := c.api.Query(ctx, promQL, at, promv1.WithTimeout(c.timeout))
+	c.seen.mu.Lock()
+	defer c.seen.mu.Unlock()
+	if err != nil {
+		return Answer{}, c.seen.problem(err)
+	}
+	if len(warnings) > 0 {
+		return Answer{}, Problem{Reason: "PartialAnswer", Message: "The server answered with a warning, so its answer may be a part only"}
+	}
+	series, err := readValue(value)
+	if err != nil {
+		return Answer{}, err
+	}
+	return Answer{Series: series, Date: c.seen.date}, nil
+}
+
+// readValue takes an instant query's matrix or vector.
+func readValue(v model.Value) ([]Series, error) {
+	switch v := v.(type) {
+	case model.Matrix:
+		out := make([]Series, 0, len(v))
+		for _, s := range v {
+			if s == nil {
+				return nil, badAnswer("one of its series is null")
+			}
+			sr := Series{Labels: labels(s.Metric), Samples: make([]Sample, 0, len(s.Values)+len(s.Histograms))}
+			for _, p := range s.Values {
+				sr.Samples = append(sr.Samples, Sample{At: int64(p.Timestamp), Value: float64(p.Value)})
+			}
+			for _, p := range s.Histograms {
+				if p.Histogram == nil {
+					return nil, badAnswer("one of its histograms is null")
+				}
+				sr.Samples = append(sr.Samples, Sample{At: int64(p.Timestamp), Value: float64(p.Histogram.Sum)})
+			}
+			out = append(out, sr)
+		}
+		return out, nil
+	case model.Vector:
+		out := make([]Series, 0, len(v))
+		for _, s := range v {
+			if s == nil {
+				return nil, badAnswer("one of its series is null")
+			}
+			value := float64(s.Value)
+			if s.Histogram != nil {
+				value = float64(s.Histogram.Sum)
+			}
+			out = append(out, Series{Labels: labels(s.Metric), Samples: []Sample{{At: int64(s.Timestamp), Value: value}}})
+		}
+		return out, nil
+	}
+	return nil, badAnswer("it is neither samples nor a vector")
+}
+
+func labels(m model.Metric) map[string]string {
+	out := make(map[string]string, len(m))
+	for k, v := range m {
+		out[string(k)] = string(v)
+	}
+	return out
+}
+
+func badAnswer(why string) Problem {
+	return Problem{Reason: "BadAnswer", Message: "The server's answer can't be used: " + why}
+}
+
+// problem classifies an error in fixed words: what a server or a dialer says has
+// ports, times and ids in it, and a status that changes at every look never
+// rests. It may hold a secret, too.
+func (n *notes) problem(err error) error {
+	tooLarge, status := n.tooLarge, n.status
+	n.tooLarge, n.status = false, 0
+
+	var (
+		apiErr  *promv1.Error
+		dns     *net.DNSError
+		netErr  net.Error
+		cert    *tls.CertificateVerificationError
+		unknown x509.UnknownAuthorityError
+	)
+	unreachable := func(why string) error { return Problem{Reason: "PrometheusUnreachable", Message: why} }
+	switch {
+	case tooLarge:
+		return Problem{Reason: "TooManySamples", Message: fmt.Sprintf("The server's answer is larger than %d MiB: the agent has too many series", maxBody>>20)}
+	case errors.As(err, &apiErr):
+		return httpProblem(apiErr, status)
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
+		return Problem{Reason: "QueryTimedOut", Message: "The server did not answer within prometheus.timeout"}
+	case errors.As(err, &cert), errors.As(err, &unknown):
+		return unreachable("The server's certificate can't be verified: prometheus.caBundle must hold the CA that issued it")
+	case errors.As(err, &dns):
+		return unreachable("The host name in prometheus.url can't be resolved")
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return unreachable("The server refuses connections")
+	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return unreachable("The server broke off its answer")
+	case status/100 == 2:
+		return badAnswer("it is no answer of the query API")
+	}
+	return unreachable("The server can't be reached at prometheus.url")
+}
+
+func httpProblem(e *promv1.Error, status int) error {
+	switch {
+	case e.Type == promv1.ErrTimeout, e.Type == promv1.ErrCanceled, status == http.StatusGatewayTimeout:
+		return Problem{Reason: "QueryTimedOut", Message: "The server gave up the query because it took too long"}
+	case strings.Contains(e.Msg, "too many samples"), strings.Contains(e.Msg, "max-fetched"), strings.Contains(e.Msg, "limit"):
+		return Problem{Reason: "TooManySamples", Message: "The server refuses the query because it reads too much: a limit of the server is too small, or the agent has too many series"}
+	case status == http.StatusUnauthorized, status == http.StatusForbidden:
+		return Problem{Reason: "Unauthorized", Message: "The server refuses the credentials or the tenant (HTTP 401 or 403): see prometheus.credentialsName and prometheus.tenant"}
+	case status == http.StatusNotFound, status == http.StatusMethodNotAllowed:
+		return Problem{Reason: "QueryFailed", Message: "The server has no query API there (HTTP 404 or 405): prometheus.url may lack its path prefix"}
+	case status == http.StatusTooManyRequests:
+		return Problem{Reason: "QueryFailed", Message: "The server has no time for the query (HTTP 429)"}
+	case status/100 == 3:
+		return Problem{Reason: "QueryFailed", Message: "The server redirects to another address: prometheus.url must be the last one"}
+	case status/100 == 4:
+		return Problem{Reason: "QueryFailed", Message: fmt.Sprintf("The server refuses the query (HTTP %d)", status)}
+	case status/100 == 5:
+		return Problem{Reason: "QueryFailed", Message: "The server fails (HTTP 5xx)"}
+	}
+	return badAnswer("it is no answer of the query API")
+}

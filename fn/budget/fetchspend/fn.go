@@ -1,0 +1,222 @@
+// Package fetchspend is the step "fetch-spend" of the budget pipeline: it counts
+// what an agent has spent on tokens, from the raw samples of its counters in
+// Prometheus or Mimir. It is the only step that talks to a network. What it finds
+// it leaves in the context; it writes no status, and it is never fatal for what a
+// server or a price table does.
+package fetchspend
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/structpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/edge"
+)
+
+// requirePricing is the key under which the price table is asked for.
+const requirePricing = "pricing"
+
+// pricesKey is the key of the price table in its ConfigMap.
+const pricesKey = "prices.yaml"
+
+// Function runs the step.
+type Function struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log     logging.Logger
+	now     func() time.Time
+	connect func(Server) (Querier, error)
+}
+
+// New returns the function.
+func New(log logging.Logger) *Function {
+	return NewWith(log, time.Now, (&connections{}).connect)
+}
+
+// NewWith returns the function with a clock and a way to its server of its own,
+// for tests and stories.
+func NewWith(log logging.Logger, now func() time.Time, connect func(Server) (Querier, error)) *Function {
+	return &Function{log: log, now: now, connect: connect}
+}
+
+// RunFunction counts what the agent in the request has spent.
+func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(ctx, req, rsp) }), nil
+}
+
+// budget is the part of an XAgentBudget that this step reads. A ledger that is
+// broken is one that is lost, so it is decoded apart.
+type budget struct {
+	metav1.ObjectMeta `json:"metadata"`
+
+	Spec   v1alpha1.XAgentBudgetSpec `json:"spec"`
+	Status json.RawMessage           `json:"status"`
+}
+
+func (b budget) ledger() *v1alpha1.Ledger {
+	var status struct {
+		Ledger json.RawMessage `json:"ledger"`
+	}
+	l := &v1alpha1.Ledger{}
+	if json.Unmarshal(b.Status, &status) != nil || json.Unmarshal(status.Ledger, l) != nil {
+		return nil
+	}
+	return l
+}
+
+func (f *Function) run(ctx context.Context, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+	xr := &budget{}
+	if err := edge.CompositeInto(req, xr); err != nil {
+		return err
+	}
+	if err := xr.Spec.Validate(); err != nil {
+		return errors.Wrap(err, "cannot use budget")
+	}
+	in := &input.FetchSpendInput{}
+	if err := edge.Input(req, in); err != nil {
+		return err
+	}
+	settings, err := ReadSettings(in)
+	if err != nil {
+		return err
+	}
+
+	name, namespace := or(xr.Spec.PricingRef.Name, "whisperops-pricing"), or(xr.Spec.PricingRef.Namespace, "crossplane-system")
+	edge.Require(rsp, requirePricing, &fnv1.ResourceSelector{
+		ApiVersion: "v1",
+		Kind:       "ConfigMap",
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: name},
+		Namespace:  &namespace,
+	})
+	pricing, resolved := req.GetRequiredResources()[requirePricing]
+	if !resolved {
+		// Crossplane calls again with the answer; asking the server now would ask
+		// it twice in every reconcile.
+		return nil
+	}
+
+	facts := Facts{
+		Now:      f.now(),
+		Settings: settings,
+		Budget:   xr.Spec,
+		Created:  xr.GetCreationTimestamp().Time,
+		Ledger:   xr.ledger(),
+	}
+	facts.Prices, facts.PriceProblem = prices(pricing, name, namespace)
+	return f.leave(rsp, f.measure(ctx, req, in, facts))
+}
+
+// prices reads the price table that Crossplane found, or says why there is none.
+func prices(found *fnv1.Resources, name, namespace string) (PriceTable, *v1alpha1.SpendProblem) {
+	table := "ConfigMap " + quote(namespace+"/"+name)
+	if len(found.GetItems()) == 0 {
+		return nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound", Message: table + ", the price table that spec.pricingRef names, does not exist"}
+	}
+	v := found.GetItems()[0].GetResource().GetFields()["data"].GetStructValue().GetFields()[pricesKey]
+	if _, ok := v.GetKind().(*structpb.Value_StringValue); !ok {
+		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has no key " + pricesKey}
+	}
+	t, err := ReadPriceTable(v.GetStringValue())
+	if err != nil {
+		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: pricesKey + " of " + table + " can't be used: " + err.Error()}
+	}
+	return t, nil
+}
+
+func (f *Function) measure(ctx context.Context, req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, facts Facts) Outcome {
+	q, err := f.open(req, in, facts.Settings)
+	if err != nil {
+		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
+	}
+	return Measure(ctx, q, facts)
+}
+
+// open returns the server that the input names.
+func (f *Function) open(req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, s Settings) (Querier, error) {
+	srv := Server{
+		URL:     or(in.Prometheus.URL, defaultURL),
+		Tenant:  in.Prometheus.Tenant,
+		CA:      in.Prometheus.CABundle,
+		Timeout: s.Timeout,
+	}
+	if n := in.Prometheus.CredentialsName; n != "" {
+		c, ok := req.GetCredentials()[n]
+		if !ok {
+			return nil, Problem{Reason: "CredentialsMissing", Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
+		}
+		data := c.GetCredentialData().GetData()
+		srv.Token, srv.Username, srv.Password = text(data["token"]), text(data["username"]), text(data["password"])
+		if srv.Token == "" && srv.Username == "" && len(data["ca.crt"]) == 0 {
+			return nil, Problem{Reason: "CredentialsMissing", Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
+		}
+		srv.CA += string(data["ca.crt"])
+	}
+	return f.connect(srv)
+}
+
+// leave writes an outcome to the context.
+func (f *Function) leave(rsp *fnv1.RunFunctionResponse, o Outcome) error {
+	rsp.Meta.Ttl = durationpb.New(o.NextLook)
+	if o.Ledger != nil {
+		if err := edge.SetContext(rsp, v1alpha1.ContextLedger, o.Ledger); err != nil {
+			return err
+		}
+	}
+	if o.Measurement.Period != "" {
+		if err := edge.SetContext(rsp, v1alpha1.ContextMeasurement, o.Measurement); err != nil {
+			return err
+		}
+	}
+	if o.Problem != nil {
+		f.log.Debug("Could not measure spend", "reason", o.Problem.Reason)
+		return edge.SetContext(rsp, v1alpha1.ContextSpendProblem, o.Problem)
+	}
+	if err := edge.SetContext(rsp, v1alpha1.ContextWindowSec, o.Window.Seconds()); err != nil {
+		return err
+	}
+	return edge.SetContext(rsp, v1alpha1.ContextSpendUSD, usd(o.Spent))
+}
+
+// text is a value of a Secret, without the newline that editors leave.
+func text(b []byte) string { return strings.TrimSpace(string(b)) }
+
+// connections keeps one transport for each CA: they hold the open connections.
+type connections struct {
+	mu   sync.Mutex
+	byCA map[string]*http.Transport
+}
+
+// maxTransports is more CAs than a control plane has; beyond it the kept ones
+// are let go.
+const maxTransports = 16
+
+func (c *connections) connect(srv Server) (Querier, error) {
+	c.mu.Lock()
+	t, ok := c.byCA[srv.CA]
+	c.mu.Unlock()
+	if !ok {
+		var err error
+		if t, err = newTransport(srv.CA); err != nil {
+			return nil, err
+		}
+		c.mu.Lock()
+		if c.byCA == nil || len(c.byCA) >= maxTransports {
+			c.byCA = map[string]*http.Transport{}
+		}
+		c.byCA[srv.CA] = t
+		c.mu.Unlock()
+	}
+	return newClient(srv, t)
+}

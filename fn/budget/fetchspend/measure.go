@@ -1,0 +1,242 @@
+package fetchspend
+
+import (
+	"context"
+	"math/big"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// Facts are everything a measurement rests on, beside the samples.
+type Facts struct {
+	Now      time.Time
+	Settings Settings
+
+	Budget  v1alpha1.XAgentBudgetSpec // validated
+	Created time.Time                 // of the budget; zero when it is only rendered
+	Ledger  *v1alpha1.Ledger          // as observed; nil when there is none that can be read
+
+	Prices       PriceTable
+	PriceProblem *v1alpha1.SpendProblem // why there are no Prices
+}
+
+// An Outcome is what a look found.
+type Outcome struct {
+	// Ledger to write. Nil: leave the observed one as it is.
+	Ledger *v1alpha1.Ledger
+
+	// Spent in the current period. Nil: Problem says why it isn't known.
+	Spent   Picos
+	Problem *v1alpha1.SpendProblem
+
+	Window      time.Duration // of samples read
+	Measurement v1alpha1.Measurement
+	NextLook    time.Duration
+}
+
+// waiting is the time to the next look while something is missing.
+const waiting = time.Minute
+
+// Measure looks at an agent's samples once. A server's failure is an outcome
+// without Spent, never an error and never zero.
+func Measure(ctx context.Context, q Querier, f Facts) Outcome {
+	s := f.Settings
+	observed, err := readLedger(f.Ledger)
+	at := floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Grid)
+	if err == nil && observed.settledAt > at+lookback.Milliseconds() {
+		err = errors.New("it was settled in the future")
+	}
+	lost := err != nil
+	if !lost {
+		// A clock that was set back sees what it saw before.
+		at = max(at, observed.asOf, observed.settledAt)
+	}
+	l := begin(observed, lost, f, at)
+	at = max(at, l.from, l.settledAt)
+
+	out := Outcome{NextLook: min(waiting, s.MaxLook), Measurement: v1alpha1.Measurement{Period: l.period}}
+	var t tally
+	for page := 0; ; page++ {
+		end, to, behind := at, s.settleTo(at), false
+		if next := l.settledAt + pageSize.Milliseconds(); next < to-s.Heartbeat.Milliseconds() {
+			end, behind = ceil(next, s.block()), true
+			to = end
+		}
+		if behind && page == pagesPerRun {
+			out.Problem = &v1alpha1.SpendProblem{Reason: "CatchingUp", Message: "Counting is far behind and catches up, some hours of samples at every look"}
+			out.NextLook = s.MinLook
+			break
+		}
+		out.Window = time.Duration(end-l.settledAt)*time.Millisecond + s.overlap()
+		counted, err := look(ctx, q, f, l, end, to, behind)
+		if err != nil {
+			out.Problem = problemOf(err)
+			if page == 0 {
+				return out
+			}
+			break
+		}
+		t = counted
+		if !behind {
+			break
+		}
+		l = t.ledger
+	}
+	if out.Problem == nil && heldBack(l, t, at) {
+		out.Problem = &v1alpha1.SpendProblem{Reason: "SamplesVanished", Message: "The server has none of the samples that were counted last: its data may be lost, or prometheus.tenant may name another tenant"}
+		return out
+	}
+	if out.Problem == nil {
+		out.Problem = f.PriceProblem
+	}
+	out.Measurement.NeverSeen = !t.seen
+	out.Measurement.Distrusted = t.distrust
+	if out.Problem != nil {
+		// asOf goes with spentUsd, which stays as it is.
+		t.ledger.asOf = at
+		if !lost {
+			t.ledger.asOf = observed.asOf
+		}
+		out.Ledger = t.ledger.write()
+		return out
+	}
+	out.Ledger = t.ledger.write()
+
+	b := f.Prices.cost(t.counted, s.InputContainsCached)
+	out.Spent = b.total
+	if o := f.Budget.Opening; o != nil && o.Period == l.period {
+		out.Spent.Add(out.Spent, picos(o.USD))
+	}
+	out.Measurement.UnpricedModels = b.unpriced
+	for _, m := range b.negative {
+		out.Measurement.Distrusted = append(out.Measurement.Distrusted, "model "+quote(short(m, maxModelLen))+": more cached input than input, so inputContainsCached is wrong")
+	}
+	burn := f.Prices.burn(t.gains, s.InputContainsCached, at, s)
+	out.Measurement.BurnUSDPerHour = usd(burn)
+	out.NextLook = nextLook(f.Budget, s, out.Spent, burn)
+	return out
+}
+
+// look asks for the samples up to a time, and once more when series turn up of
+// which nothing says whether they are births, and counts them.
+func look(ctx context.Context, q Querier, f Facts, l ledger, end, settleTo int64, force bool) (tally, error) {
+	s, agent := f.Settings, f.Budget.AgentName
+	span := time.Duration(end-l.settledAt)*time.Millisecond + s.overlap()
+	counters, err := ask(ctx, q, f, samplesQuery(s, agent, span), end)
+	if err != nil {
+		return tally{}, err
+	}
+	past := map[string]history{}
+	if strangers := unknown(l, counters, end); len(strangers) > 0 {
+		before, err := ask(ctx, q, f, pastQuery(s, agent, strangers), l.settledAt)
+		if err != nil {
+			return tally{}, err
+		}
+		for _, c := range before {
+			h := history{}
+			for _, p := range c.points {
+				h[c.twins[p.twin]] = p.v
+			}
+			past[c.key] = h
+		}
+	}
+	return fold(l, s, counters, past, end, settleTo, force), nil
+}
+
+func ask(ctx context.Context, q Querier, f Facts, promQL string, at int64) ([]counter, error) {
+	a, err := q.Query(ctx, promQL, time.UnixMilli(at).UTC())
+	if err != nil {
+		return nil, err
+	}
+	// A clock ahead would settle what has not happened yet.
+	if ahead := f.Now.Sub(a.Date); !a.Date.IsZero() && ahead > maxClockSkew {
+		return nil, Problem{Reason: "ClockAhead", Message: "The clock of function-budget-fetch-spend is ahead of the server's: set the one that is wrong"}
+	}
+	cs, err := readCounters(a.Series, f.Budget.AgentName, f.Settings)
+	if err != nil {
+		return nil, Problem{Reason: "BadAnswer", Message: "The server's answer can't be used: " + err.Error()}
+	}
+	return cs, nil
+}
+
+// maxClockSkew is how far our clock may be ahead of the server's. The Date header
+// has whole seconds and was written before the answer arrived.
+const maxClockSkew = 5 * time.Minute
+
+func problemOf(err error) *v1alpha1.SpendProblem {
+	var p Problem
+	if errors.As(err, &p) {
+		return (*v1alpha1.SpendProblem)(&p)
+	}
+	return &v1alpha1.SpendProblem{Reason: "QueryFailed", Message: "The server could not be asked; the function's log says why"}
+}
+
+// begin returns the ledger from which a look at a time goes on: the observed one,
+// or a new one when there is none, a new period began, the budget was opened
+// later than it, or the series were mapped anew.
+func begin(observed ledger, lost bool, f Facts, at int64) ledger {
+	when := time.UnixMilli(at)
+	period := v1alpha1.PeriodKey(f.Budget.Period, when)
+	mapping := f.Settings.mapping(f.Budget.AgentName)
+
+	// Samples count from when the budget was made; an opening says up to when they
+	// were counted before, which is earlier: what was used in between is owed.
+	from, opened := at, false
+	if !f.Created.IsZero() {
+		from = f.Created.UnixMilli()
+	}
+	if o := f.Budget.Opening; o != nil {
+		if asOf, err := time.Parse(time.RFC3339, o.AsOf); err == nil && !asOf.After(when) {
+			from, opened = asOf.UnixMilli(), true
+		}
+	}
+	start := v1alpha1.PeriodStart(f.Budget.Period, when)
+	if !start.IsZero() {
+		from = max(from, start.UnixMilli())
+	}
+	from -= from % 1000
+
+	l := observed
+	switch {
+	case lost:
+		return ledger{period: period, mapping: mapping, from: from, asOf: from, settledAt: from, totals: map[meter]uint64{}, cursors: map[string]cursor{}}
+	case l.period == period && (!opened || from <= l.from):
+	case from >= l.settledAt:
+		// The cursors are the baselines of what begins: samples up to from only move
+		// them on. Rows stay, to tell that the meter is known to work.
+		l = l.clone()
+		l.period, l.from, l.asOf = period, from, from
+		for m := range l.totals {
+			l.totals[m] = 0
+		}
+	default:
+		// Part of what is settled belongs to it: count that again.
+		return begin(ledger{}, true, f, at)
+	}
+	if l.mapping != mapping {
+		l = l.clone()
+		l.mapping, l.rebased, l.cursors = mapping, at, map[string]cursor{}
+	}
+	return l
+}
+
+// nextLook follows the money at risk: a quarter of the time in which the present
+// burn would use up what is left.
+func nextLook(b v1alpha1.XAgentBudgetSpec, s Settings, spent, burn Picos) time.Duration {
+	if burn.Sign() == 0 {
+		return s.MaxLook
+	}
+	left := new(big.Int).Sub(picos(b.BudgetUSD), spent)
+	if left.Sign() <= 0 || b.Enforcement == v1alpha1.EnforcementMonitorOnly {
+		// Nothing is left to be saved.
+		return min(max(waiting, s.MinLook), s.MaxLook)
+	}
+	left.Div(left.Mul(left, big.NewInt(3600/4)), burn)
+	if !left.IsInt64() || left.Int64() > int64(s.MaxLook/time.Second) {
+		return s.MaxLook
+	}
+	return min(max(time.Duration(left.Int64())*time.Second, s.MinLook), s.MaxLook)
+}
