@@ -110,3 +110,15 @@ func Keys[V any](m map[string]V) []string {
 	sort.Strings(ks)
 	return ks
 }
+
+// Constant converts a part of manifests that is the same for everybody, once and
+// for all, so that no call pays for it. It stands in an Object as a value. All
+// responses share it, so nobody may change it. It panics on what Value refuses,
+// and is for package variables only.
+func Constant(v any) any {
+	pv, err := Value(v)
+	if err != nil {
+		panic("cannot convert constant: " + err.Error())
+	}
+	return pv
+}
