@@ -2,7 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
-	"regexp"
+	"strings"
 )
 
 // Default fills in what an absent field means.
@@ -87,23 +87,32 @@ func (m PlatformMetrics) Validate() error {
 	)
 }
 
-// Names that need no quotes in a query. Prometheus 3 allows any characters in
-// quotes, but what is written into a query here is written as it is.
-var (
-	metricName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:]*$`)
-	labelName  = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
-)
-
 type promName struct {
 	field, value string
-	pattern      *regexp.Regexp
+	is           func(string) bool
 }
 
 func validateNames(names ...promName) error {
 	for _, n := range names {
-		if !n.pattern.MatchString(n.value) {
+		if !n.is(n.value) {
 			return fmt.Errorf("%s %q must be a name that Prometheus knows without quotes: letters, digits and underscores, not starting with a digit", n.field, n.value)
 		}
 	}
 	return nil
+}
+
+// metricName says whether a query can hold s as a metric's name as it is.
+// Prometheus 3 allows any characters in quotes; what is written into a query here
+// is written without.
+func metricName(s string) bool { return labelName(strings.ReplaceAll(s, ":", "_")) }
+
+// labelName is metricName for labels, which have no colons.
+func labelName(s string) bool {
+	for i, c := range s {
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
 }
