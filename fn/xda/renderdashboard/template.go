@@ -4,6 +4,7 @@ import (
 	_ "embed" // the dashboard
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"whisperops.io/functions/fn/internal/manifest"
 )
@@ -33,15 +34,39 @@ type template []string
 
 // with fills the holes. Each value becomes one JSON string, whatever it holds.
 func (t template) with(values map[string]string) string {
-	out := make([]byte, 0, 32*1024)
+	size := 0
 	for i, s := range t {
+		size += len(s)
 		if i%2 == 1 {
-			out = appendJSON(out, values[s])
-			continue
+			size += len(values[s]) + 2
 		}
-		out = append(out, s...)
 	}
-	return string(out)
+	var out strings.Builder
+	out.Grow(size)
+	for i, s := range t {
+		switch {
+		case i%2 == 0:
+			out.WriteString(s)
+		case isPlain(values[s]):
+			out.WriteByte('"')
+			out.WriteString(values[s])
+			out.WriteByte('"')
+		default:
+			out.WriteString(encoded(values[s]))
+		}
+	}
+	return out.String()
+}
+
+// isPlain says whether s stands for itself between quotation marks in JSON. All
+// values but people's text do, and encoding them costs more than all else here.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' {
+			return false
+		}
+	}
+	return true
 }
 
 // A hole takes the place of a value in the decoded JSON.
@@ -82,49 +107,52 @@ func compile(doc []byte) (template, error) {
 
 	var c compiler
 	c.encode(d)
-	return append(c.template, string(c.literal)), nil
+	return append(c.template, c.literal.String()), nil
 }
 
 // A compiler encodes decoded JSON, and interrupts the text at holes.
 type compiler struct {
 	template template
-	literal  []byte
+	literal  strings.Builder
 }
 
 func (c *compiler) encode(v any) {
 	switch v := v.(type) {
 	case hole:
-		c.template = append(c.template, string(c.literal), string(v))
-		c.literal = nil
+		c.template = append(c.template, c.literal.String(), string(v))
+		c.literal.Reset()
 	case map[string]any:
-		c.literal = append(c.literal, '{')
+		c.literal.WriteByte('{')
 		for i, k := range manifest.Keys(v) {
 			if i > 0 {
-				c.literal = append(c.literal, ',')
+				c.literal.WriteByte(',')
 			}
-			c.literal = append(appendJSON(c.literal, k), ':')
+			c.literal.WriteString(encoded(k) + ":")
 			c.encode(v[k])
 		}
-		c.literal = append(c.literal, '}')
+		c.literal.WriteByte('}')
 	case []any:
-		c.literal = append(c.literal, '[')
+		c.literal.WriteByte('[')
 		for i, e := range v {
 			if i > 0 {
-				c.literal = append(c.literal, ',')
+				c.literal.WriteByte(',')
 			}
 			c.encode(e)
 		}
-		c.literal = append(c.literal, ']')
+		c.literal.WriteByte(']')
 	default:
-		c.literal = appendJSON(c.literal, v)
+		c.literal.WriteString(encoded(v))
 	}
 }
 
-// appendJSON encodes what JSON decodes to, or a string: neither can fail.
-func appendJSON(to []byte, v any) []byte {
-	b, err := json.Marshal(v)
-	if err != nil {
+// encoded encodes a string, or anything else that JSON decodes to but a list or
+// a map: none can fail. Queries stay readable: < and > are left as they are.
+func encoded(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
 		panic(err)
 	}
-	return append(to, b...)
+	return strings.TrimSuffix(b.String(), "\n")
 }

@@ -50,42 +50,82 @@ func modelConfig(a Agent) manifest.Object {
 
 // planner talks with people and lets the worker calculate.
 func planner(a Agent) manifest.Object {
-	declarative := declarativeAgent("planner.md", manifest.Object{
-		"type": "Agent",
-		"agent": manifest.Object{
-			"apiGroup": "kagent.dev",
-			"kind":     "Agent",
-			"name":     workerName,
-		},
-	})
-	declarative["stream"] = true
-	declarative["a2aConfig"] = manifest.Object{
-		"skills": []manifest.Object{{
-			"id":          "dataset-questions",
-			"name":        "Dataset questions",
-			"description": "Answers questions about one dataset with figures calculated from it",
-			"tags":        []string{"dataset", "analysis"},
-		}},
-	}
-	return agent(a, plannerName, a.description(), declarative)
+	return agent(a, plannerName, quotable(a.description(), 500), plannerDeclarative)
 }
 
 // worker calculates in the sandbox. The planner's model chooses it by its
 // description, which therefore holds nobody's text.
 func worker(a Agent) manifest.Object {
-	declarative := declarativeAgent("worker.md", manifest.Object{
-		"type": "McpServer",
-		"mcpServer": manifest.Object{
-			"apiGroup":  "kagent.dev",
-			"kind":      "RemoteMCPServer", // the default is another kind
-			"name":      sandboxName,
-			"toolNames": []string{"execute_python"},
-		},
-	})
-	return agent(a, workerName, "Calculates the answer to one question about the agent's dataset with Python and explains it with figures", declarative)
+	return agent(a, workerName, "Calculates the answer to one question about the agent's dataset with Python and explains it with figures", workerDeclarative)
 }
 
-func agent(a Agent, name, description string, declarative manifest.Object) manifest.Object {
+var (
+	plannerDeclarative = manifest.Constant(manifest.Object{
+		"runtime":           pythonRuntime,
+		"stream":            true,
+		"modelConfig":       modelName,
+		"systemMessageFrom": promptFrom("planner.md"),
+		"tools": []manifest.Object{{
+			"type": "Agent",
+			"agent": manifest.Object{
+				"apiGroup": "kagent.dev",
+				"kind":     "Agent",
+				"name":     workerName,
+			},
+		}},
+		"a2aConfig": manifest.Object{
+			"skills": []manifest.Object{{
+				"id":          "dataset-questions",
+				"name":        "Dataset questions",
+				"description": "Answers questions about one dataset with figures calculated from it",
+				"tags":        []string{"dataset", "analysis"},
+			}},
+		},
+		"deployment": agentDeployment(),
+	})
+	workerDeclarative = manifest.Constant(manifest.Object{
+		"runtime":           pythonRuntime,
+		"modelConfig":       modelName,
+		"systemMessageFrom": promptFrom("worker.md"),
+		"tools": []manifest.Object{{
+			"type": "McpServer",
+			"mcpServer": manifest.Object{
+				"apiGroup":  "kagent.dev",
+				"kind":      "RemoteMCPServer", // the default is another kind
+				"name":      sandboxName,
+				"toolNames": []string{"execute_python"},
+			},
+		}},
+		"deployment": agentDeployment(),
+	})
+)
+
+// pythonRuntime is stated because the default changes to go with kagent v0.10.
+const pythonRuntime = "python"
+
+func promptFrom(key string) manifest.Object {
+	return manifest.Object{"type": "ConfigMap", "name": promptsName, "key": key}
+}
+
+// agentDeployment is what kagent makes an Agent's Deployment from. It states no
+// replicas: kagent would put them back within seconds of a pause.
+func agentDeployment() manifest.Object {
+	return manifest.Object{
+		"env":                []manifest.Object{{"name": "HOME", "value": "/tmp"}},
+		"podSecurityContext": podSecurity,
+		"securityContext":    containerSecurity,
+		"resources": manifest.Object{
+			"requests": manifest.Object{"cpu": "100m", "memory": "384Mi"},
+			"limits":   manifest.Object{"cpu": "2", "memory": "1Gi"},
+		},
+		"volumes":      []manifest.Object{tmpVolume(256)},
+		"volumeMounts": []any{tmpMount},
+	}
+}
+
+// agent is one of the two. What planner and worker have of their own is the same
+// for all orders.
+func agent(a Agent, name, description string, declarative any) manifest.Object {
 	return manifest.Object{
 		"apiVersion": "kagent.dev/v1alpha2",
 		"kind":       "Agent",
@@ -94,33 +134,6 @@ func agent(a Agent, name, description string, declarative manifest.Object) manif
 			"type":        "Declarative",
 			"description": description,
 			"declarative": declarative,
-		},
-	}
-}
-
-// declarativeAgent is what planner and worker have in common. It states no
-// replicas: kagent would put them back within seconds of a pause. It states the
-// runtime, because the default changes from python to go with kagent v0.10.
-func declarativeAgent(promptKey string, tool manifest.Object) manifest.Object {
-	return manifest.Object{
-		"runtime":     "python",
-		"modelConfig": modelName,
-		"systemMessageFrom": manifest.Object{
-			"type": "ConfigMap",
-			"name": promptsName,
-			"key":  promptKey,
-		},
-		"tools": []manifest.Object{tool},
-		"deployment": manifest.Object{
-			"env":                []manifest.Object{{"name": "HOME", "value": "/tmp"}},
-			"podSecurityContext": podSecurity(),
-			"securityContext":    containerSecurity(),
-			"resources": manifest.Object{
-				"requests": manifest.Object{"cpu": "100m", "memory": "384Mi"},
-				"limits":   manifest.Object{"cpu": "2", "memory": "1Gi"},
-			},
-			"volumes":      []manifest.Object{tmpVolume(256)},
-			"volumeMounts": []manifest.Object{tmpMount()},
 		},
 	}
 }

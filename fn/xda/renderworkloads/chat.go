@@ -9,6 +9,8 @@ import (
 
 const chatPort = 3000
 
+var chatPorts = httpPort(chatPort)
+
 // chatServiceAccount lets the chat page's server read its agent's budget, and
 // nothing else. Its token is mounted where the pod asks for it only.
 func chatServiceAccount(a Agent) manifest.Object {
@@ -44,11 +46,11 @@ func chatDeployment(a Agent) manifest.Object {
 		"serviceAccountName":           chatName,
 		"automountServiceAccountToken": true, // to read the XAgentBudget
 		"enableServiceLinks":           false,
-		"securityContext":              podSecurity(),
+		"securityContext":              podSecurity,
 		"containers": []manifest.Object{{
 			"name":  chatName,
 			"image": a.Input.Images.ChatFrontend,
-			"ports": httpPort(chatPort),
+			"ports": chatPorts,
 			"env": []manifest.Object{
 				env("AGENT_NAME", a.Name),
 				env("AGENT_NAMESPACE", a.namespace()),
@@ -62,9 +64,9 @@ func chatDeployment(a Agent) manifest.Object {
 				"requests": manifest.Object{"cpu": "50m", "memory": "128Mi"},
 				"limits":   manifest.Object{"cpu": "500m", "memory": "512Mi"},
 			},
-			"readinessProbe":  tcpProbe(),
-			"securityContext": containerSecurity(),
-			"volumeMounts":    []manifest.Object{tmpMount()},
+			"readinessProbe":  readinessProbe,
+			"securityContext": containerSecurity,
+			"volumeMounts":    []any{tmpMount},
 		}},
 		"volumes": []manifest.Object{tmpVolume(256)},
 	})

@@ -65,7 +65,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		// kagent never retries a planner that came before its worker. Only the
 		// first creation waits: a planner that exists is rendered whatever the
 		// worker does.
-		if !edge.Observed(req, v1alpha1.PartAgentPlanner).Exists() && !edge.Observed(req, v1alpha1.PartAgentWorker).Ready() {
+		worker := edge.Observed(req, v1alpha1.PartAgentWorker)
+		if !edge.Observed(req, v1alpha1.PartAgentPlanner).Exists() && (!worker.Ready() || worker.Deleting()) {
 			delete(parts, v1alpha1.PartAgentPlanner)
 			held = append(held, v1alpha1.HeldBack{Part: v1alpha1.PartAgentPlanner, WaitsFor: v1alpha1.PartAgentWorker + " to be ready"})
 		}

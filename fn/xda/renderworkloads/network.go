@@ -19,14 +19,14 @@ func networkPolicy(a Agent) manifest.Object {
 	n := a.Input.Network
 	egress := []manifest.Object{
 		// Planner to worker, worker to sandbox, chat page to planner.
-		{"to": ownPods(), "ports": tcp(8080)},
-		{"to": dns(a), "ports": []manifest.Object{port("UDP", 53), port("TCP", 53)}},
+		{"to": ownPods, "ports": tcp8080},
+		{"to": dns(a), "ports": dnsPorts},
 		// Sessions and tokens: an agent fails without them.
-		{"to": []manifest.Object{kagentController(a)}, "ports": tcp(8083)},
+		{"to": []manifest.Object{kagentController(a)}, "ports": tcp8083},
 		// Spans, from which the budget is computed.
-		{"to": namespacePeers(n.CollectorNamespace), "ports": tcp(4317, 4318)},
+		{"to": namespacePeers(n.CollectorNamespace), "ports": otlpPorts},
 		// Google's APIs have no fixed addresses.
-		{"to": []manifest.Object{internet(n.PrivateCIDRs)}, "ports": tcp(443)},
+		{"to": []manifest.Object{internet(n.PrivateCIDRs)}, "ports": tcp443},
 	}
 	if len(n.APIServerCIDRs) > 0 {
 		// The chat page reads its XAgentBudget.
@@ -47,20 +47,27 @@ func networkPolicy(a Agent) manifest.Object {
 			"podSelector": manifest.Object{},
 			"policyTypes": []string{"Ingress", "Egress"},
 			"ingress": []manifest.Object{
-				{"from": ownPods(), "ports": tcp(8080)},
+				{"from": ownPods, "ports": tcp8080},
 				// kagent's controller lists the sandbox's tools and passes on calls to
 				// planner and worker.
-				{"from": []manifest.Object{kagentController(a)}, "ports": tcp(8080)},
-				{"from": namespacePeers(n.IngressNamespace), "ports": tcp(chatPort)},
+				{"from": []manifest.Object{kagentController(a)}, "ports": tcp8080},
+				{"from": namespacePeers(n.IngressNamespace), "ports": chatPortOnly},
 			},
 			"egress": egress,
 		},
 	}
 }
 
-func ownPods() []manifest.Object {
-	return []manifest.Object{{"podSelector": manifest.Object{}}}
-}
+var (
+	ownPods = manifest.Constant([]manifest.Object{{"podSelector": manifest.Object{}}})
+
+	tcp443       = manifest.Constant(tcp(443))
+	tcp8080      = manifest.Constant(tcp(8080)) // planner, worker and sandbox
+	tcp8083      = manifest.Constant(tcp(8083)) // kagent's controller
+	chatPortOnly = manifest.Constant(tcp(chatPort))
+	otlpPorts    = manifest.Constant(tcp(4317, 4318))
+	dnsPorts     = manifest.Constant([]manifest.Object{port("UDP", 53), port("TCP", 53)})
+)
 
 // dns is the cluster's DNS, and the cache on the node where there is one.
 func dns(a Agent) []manifest.Object {
@@ -126,21 +133,23 @@ func kyvernoPolicy(a Agent) manifest.Object {
 		"apiVersion": "policies.kyverno.io/v1",
 		"kind":       "NamespacedValidatingPolicy",
 		"metadata":   a.meta("only-our-networkpolicy"),
-		"spec": manifest.Object{
-			"validationActions": []string{"Deny"},
-			"evaluation":        manifest.Object{"background": manifest.Object{"enabled": false}},
-			"matchConstraints": manifest.Object{
-				"resourceRules": []manifest.Object{{
-					"apiGroups":   []string{"networking.k8s.io"},
-					"apiVersions": []string{"v1"},
-					"operations":  []string{"CREATE", "UPDATE"},
-					"resources":   []string{"networkpolicies"},
-				}},
-			},
-			"validations": []manifest.Object{{
-				"expression": `object.metadata.name == "` + policyName + `"`,
-				"message":    "only the NetworkPolicy named " + policyName + " may exist here: others would add to what it allows",
-			}},
-		},
+		"spec":       kyvernoSpec,
 	}
 }
+
+var kyvernoSpec = manifest.Constant(manifest.Object{
+	"validationActions": []string{"Deny"},
+	"evaluation":        manifest.Object{"background": manifest.Object{"enabled": false}},
+	"matchConstraints": manifest.Object{
+		"resourceRules": []manifest.Object{{
+			"apiGroups":   []string{"networking.k8s.io"},
+			"apiVersions": []string{"v1"},
+			"operations":  []string{"CREATE", "UPDATE"},
+			"resources":   []string{"networkpolicies"},
+		}},
+	},
+	"validations": []manifest.Object{{
+		"expression": `object.metadata.name == "` + policyName + `"`,
+		"message":    "only the NetworkPolicy named " + policyName + " may exist here: others would add to what it allows",
+	}},
+})

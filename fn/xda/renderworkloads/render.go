@@ -184,34 +184,37 @@ func (a Agent) meta(name string) manifest.Object {
 	}
 }
 
-// What every pod of an agent has in common: what an attacker who took it over
-// could use is taken away.
-const nobody = 65532 // the user "nonroot" of the distroless images
-
-func podSecurity() manifest.Object {
-	return manifest.Object{
+// What every pod of an agent has in common: what somebody who took it over could
+// use is taken away, and /tmp is the one place that can be written.
+var (
+	podSecurity = manifest.Constant(manifest.Object{
 		"runAsNonRoot":   true,
 		"runAsUser":      nobody,
 		"runAsGroup":     nobody,
 		"fsGroup":        nobody,
 		"seccompProfile": manifest.Object{"type": "RuntimeDefault"},
-	}
-}
-
-func containerSecurity() manifest.Object {
-	return manifest.Object{
+	})
+	containerSecurity = manifest.Constant(manifest.Object{
 		"allowPrivilegeEscalation": false,
 		"readOnlyRootFilesystem":   true,
 		"capabilities":             manifest.Object{"drop": []string{"ALL"}},
-	}
-}
+	})
+	tmpMount = manifest.Constant(manifest.Object{"name": "tmp", "mountPath": "/tmp"})
 
-// tmpVolume is the one place a container can write to.
+	// readinessProbe asks nothing of an image but that it listens: only the port
+	// is agreed.
+	readinessProbe = manifest.Constant(manifest.Object{
+		"tcpSocket":     manifest.Object{"port": "http"},
+		"periodSeconds": 10,
+	})
+)
+
+// nobody is the user "nonroot" of the distroless images, and of kagent's.
+const nobody = 65532
+
 func tmpVolume(sizeMi int64) manifest.Object {
 	return manifest.Object{"name": "tmp", "emptyDir": manifest.Object{"sizeLimit": mebibytes(sizeMi)}}
 }
-
-func tmpMount() manifest.Object { return manifest.Object{"name": "tmp", "mountPath": "/tmp"} }
 
 // mebibytes writes a Kubernetes quantity.
 func mebibytes(n int64) string { return strconv.FormatInt(n, 10) + "Mi" }

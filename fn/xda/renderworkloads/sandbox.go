@@ -28,11 +28,11 @@ func sandboxDeployment(a Agent) manifest.Object {
 	return deployment(a, sandboxName, manifest.Object{
 		"automountServiceAccountToken": false,
 		"enableServiceLinks":           false,
-		"securityContext":              podSecurity(),
+		"securityContext":              podSecurity,
 		"containers": []manifest.Object{{
 			"name":  sandboxName,
 			"image": a.Input.Images.Sandbox,
-			"ports": httpPort(sandboxPort),
+			"ports": sandboxPorts,
 			"env": []manifest.Object{
 				env("DATASET_GCS_PATH", a.Dataset.GCSPath),
 				env("DATASET_NAME", a.Dataset.Name),
@@ -47,25 +47,32 @@ func sandboxDeployment(a Agent) manifest.Object {
 				"requests": manifest.Object{"cpu": "100m", "memory": mebibytes(max(a.SandboxMemMi/4, 1))},
 				"limits":   manifest.Object{"cpu": "2", "memory": mebibytes(a.SandboxMemMi)},
 			},
-			"readinessProbe":  tcpProbe(),
-			"securityContext": containerSecurity(),
-			"volumeMounts": []manifest.Object{
-				tmpMount(),
-				{"name": "gcp", "mountPath": "/var/run/gcp", "readOnly": true},
-			},
+			"readinessProbe":  readinessProbe,
+			"securityContext": containerSecurity,
+			"volumeMounts":    sandboxMounts,
 		}},
-		"volumes": []manifest.Object{
-			tmpVolume(a.SandboxMemMi),
-			{
-				"name": "gcp",
-				"secret": manifest.Object{
-					"secretName":  gcpSecretName,
-					"defaultMode": 0o440,
-					"items":       []manifest.Object{{"key": "private_key", "path": "credentials.json"}},
-				},
-			},
+		"volumes": []any{tmpVolume(a.SandboxMemMi), gcpVolume},
+	})
+}
+
+var (
+	sandboxPorts  = httpPort(sandboxPort)
+	sandboxMounts = manifest.Constant([]any{
+		tmpMount,
+		manifest.Object{"name": "gcp", "mountPath": "/var/run/gcp", "readOnly": true},
+	})
+	gcpVolume = manifest.Constant(manifest.Object{
+		"name": "gcp",
+		"secret": manifest.Object{
+			"secretName":  gcpSecretName,
+			"defaultMode": 0o440, // for the group, which is fsGroup
+			"items":       []manifest.Object{{"key": "private_key", "path": "credentials.json"}},
 		},
 	})
+)
+
+func httpPort(port int) any {
+	return manifest.Constant([]manifest.Object{{"name": "http", "containerPort": port, "protocol": "TCP"}})
 }
 
 // sandboxService is where kagent's controller and the worker reach the sandbox.
@@ -109,13 +116,4 @@ func deployment(a Agent, name string, pod manifest.Object) manifest.Object {
 // dollar sign of a person's is doubled, which stands for itself.
 func env(name, value string) manifest.Object {
 	return manifest.Object{"name": name, "value": strings.ReplaceAll(value, "$", "$$")}
-}
-
-func httpPort(port int) []manifest.Object {
-	return []manifest.Object{{"name": "http", "containerPort": port, "protocol": "TCP"}}
-}
-
-// tcpProbe asks nothing of an image but that it listens: only the port is agreed.
-func tcpProbe() manifest.Object {
-	return manifest.Object{"tcpSocket": manifest.Object{"port": "http"}, "periodSeconds": 10}
 }
