@@ -76,8 +76,8 @@ func (ps *Processes) Process(name string) *Process {
 	return nil
 }
 
-// List returns all processes in the order of their start.
-func (ps *Processes) List() []*Process {
+// AllProcesses returns all processes in the order of their start.
+func (ps *Processes) AllProcesses() []*Process {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	return append([]*Process(nil), ps.all...)
@@ -89,7 +89,7 @@ const grace = 5 * time.Second
 
 // StopAll ends every process, the last started first.
 func (ps *Processes) StopAll() {
-	all := ps.List()
+	all := ps.AllProcesses()
 	for i := len(all) - 1; i >= 0; i-- {
 		all[i].setDown(true)
 		all[i].Signal(syscall.SIGCONT)

@@ -1,0 +1,3 @@
+.PHONY: test-controlplane
+test-controlplane: tools ## boot a real control plane with Crossplane from a Go test
+	cd test/controlplane && GOWORK=off go vet ./... && GOWORK=off go test -timeout 10m ./...
