@@ -1,0 +1,86 @@
+package examples
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"whisperops.io/functions/test/crossplane"
+	"whisperops.io/functions/test/pipeline"
+)
+
+var update = flag.Bool("update", false, "rewrite the want.yaml of every story")
+
+// TestStories runs every story of examples/ through its real Composition.
+func TestStories(t *testing.T) {
+	stories, err := All(filepath.Join(pipeline.Root(), "examples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(stories) == 0 {
+		t.Fatal("there is no story")
+	}
+	for _, s := range stories {
+		t.Run(s.Name, func(t *testing.T) {
+			r := run(t, s)
+			if lost := s.Lost(r); len(lost) > 0 {
+				t.Errorf("this would delete %v", lost)
+			}
+			got := r.Outcome(s.Want.Shows)
+			file := filepath.Join(s.Dir, "want.yaml")
+			if *update {
+				y, err := got.YAML()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(file, []byte(y), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			diff, err := Diff(s.Want, got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff != "" {
+				t.Errorf("%s: -want, +got (after reading it, go test ./test/examples -update accepts it):\n%s", file, diff)
+			}
+		})
+	}
+}
+
+// run renders a story in process.
+func run(t *testing.T, s *Story) *Rendering {
+	t.Helper()
+	text, _, err := s.WithInputs(s.Composition(pipeline.Root()), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "composition.yaml")
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	steps, err := pipeline.Load(file, pipeline.All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection, err := s.Connection()
+	if err != nil {
+		t.Fatal(err)
+	}
+	observed, err := crossplane.Observed(s.XR, s.Observed, connection)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := crossplane.Run(context.Background(), steps, observed, s.Required, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := FromResult(res)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}

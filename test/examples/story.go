@@ -1,0 +1,216 @@
+// Package examples reads the stories of the folder examples/ and says what
+// came out of them: in process from its tests, and out of the Crossplane CLI
+// from `make render`. examples/README.md describes the files of a story.
+package examples
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/test/crossplane"
+)
+
+// Steps and functions that a story has a special word for.
+const (
+	FetchSpendStep     = "fetch-spend"
+	FetchSpendFunction = "function-budget-fetch-spend"
+)
+
+// A Story is a folder of examples/.
+type Story struct {
+	Name string // of the folder
+	Dir  string
+
+	XR       map[string]any
+	Observed []map[string]any
+	Required []map[string]any
+
+	// Inputs by step, laid over those of the Composition: what this story's
+	// platform team would have set.
+	Inputs map[string]map[string]any
+
+	// Prometheus is what a budget's story finds there, and when; nil for others.
+	Prometheus *Recording
+
+	Want Outcome
+}
+
+// All reads every story below dir, sorted by name.
+func All(dir string) ([]*Story, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot list stories")
+	}
+	var all []*Story
+	for _, e := range entries {
+		if _, err := os.Stat(filepath.Join(dir, e.Name(), "xr.yaml")); err != nil {
+			continue // examples/garage holds no order
+		}
+		s, err := Read(filepath.Join(dir, e.Name()))
+		if err != nil {
+			return nil, errors.Wrapf(err, "cannot read story %q", e.Name())
+		}
+		all = append(all, s)
+	}
+	return all, nil
+}
+
+// Read reads the story in a folder. A missing want.yaml wants nothing.
+func Read(dir string) (*Story, error) {
+	s := &Story{Name: filepath.Base(dir), Dir: dir}
+	if _, err := crossplane.ReadYAML(filepath.Join(dir, "xr.yaml"), &s.XR); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.Observed, err = crossplane.ReadDocuments(filepath.Join(dir, "observed.yaml")); err != nil {
+		return nil, errors.Wrap(err, "cannot read observed.yaml")
+	}
+	if s.Required, err = crossplane.ReadDocuments(filepath.Join(dir, "required.yaml")); err != nil {
+		return nil, errors.Wrap(err, "cannot read required.yaml")
+	}
+	if _, err := crossplane.ReadYAML(filepath.Join(dir, "inputs.yaml"), &s.Inputs); err != nil {
+		return nil, err
+	}
+	r := &Recording{}
+	if ok, err := crossplane.ReadYAML(filepath.Join(dir, "prometheus.yaml"), r); err != nil {
+		return nil, err
+	} else if ok {
+		s.Prometheus = r
+	}
+	if _, err := crossplane.ReadYAML(filepath.Join(dir, "want.yaml"), &s.Want); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// Kind of the story's XR.
+func (s *Story) Kind() string { k, _ := s.XR["kind"].(string); return k }
+
+// XRName is the name of the story's XR, with its namespace if it has one.
+func (s *Story) XRName() string {
+	if ns := field(s.XR, "metadata", "namespace"); ns != "" {
+		return ns + "/" + field(s.XR, "metadata", "name")
+	}
+	return field(s.XR, "metadata", "name")
+}
+
+// Composition returns the file, below root, of the Composition that fills the
+// story's XR.
+func (s *Story) Composition(root string) string {
+	return filepath.Join(root, "package", "compositions", strings.ToLower(s.Kind())+".yaml")
+}
+
+// WithInputs returns the Composition in file with the story's inputs, and with
+// the address of the story's Prometheus if it has one. changed says whether
+// that is another text than the file's.
+func (s *Story) WithInputs(file, prometheusURL string) (text []byte, changed bool, err error) {
+	text, err = os.ReadFile(file) //nolint:gosec // a path of this repository
+	if err != nil {
+		return nil, false, errors.Wrap(err, "cannot read Composition")
+	}
+	inputs := s.Inputs
+	if s.Prometheus != nil {
+		inputs = map[string]map[string]any{}
+		for step, in := range s.Inputs {
+			inputs[step] = in
+		}
+		inputs[FetchSpendStep] = merge(inputs[FetchSpendStep], map[string]any{
+			"apiVersion": "fn.whisperops.io/v1alpha1",
+			"kind":       "FetchSpendInput",
+			"prometheus": map[string]any{"url": prometheusURL},
+		})
+	}
+	if len(inputs) == 0 {
+		return text, false, nil
+	}
+	var comp map[string]any
+	if err := yaml.Unmarshal(text, &comp); err != nil {
+		return nil, false, errors.Wrapf(err, "cannot read Composition %s", file)
+	}
+	for step, in := range inputs {
+		if err := setInput(comp, step, in); err != nil {
+			return nil, false, errors.Wrapf(err, "cannot set inputs in %s", file)
+		}
+	}
+	text, err = yaml.Marshal(comp)
+	return text, true, err
+}
+
+func setInput(comp map[string]any, step string, in map[string]any) error {
+	spec, _ := comp["spec"].(map[string]any)
+	pipeline, _ := spec["pipeline"].([]any)
+	for _, p := range pipeline {
+		p, _ := p.(map[string]any)
+		if p["step"] == step {
+			old, _ := p["input"].(map[string]any)
+			p["input"] = merge(old, in)
+			return nil
+		}
+	}
+	return errors.Errorf("there is no step %q", step)
+}
+
+// merge returns base with over laid on it, map by map.
+func merge(base, over map[string]any) map[string]any {
+	out := map[string]any{}
+	for k, v := range base {
+		out[k] = v
+	}
+	for k, v := range over {
+		if m, ok := v.(map[string]any); ok {
+			b, _ := out[k].(map[string]any)
+			v = merge(b, m)
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// Connection returns the connection details of the story's observed parts:
+// composed resource name, key, value. As in a cluster they come from the
+// Secret that the part writes to.
+func (s *Story) Connection() (map[string]map[string]string, error) {
+	out := map[string]map[string]string{}
+	for _, o := range s.Observed {
+		name := field(o, "spec", "writeConnectionSecretToRef", "name")
+		if name == "" {
+			continue
+		}
+		namespace := field(o, "metadata", "namespace")
+		if namespace == "" {
+			namespace = field(o, "spec", "writeConnectionSecretToRef", "namespace")
+		}
+		i := slices.IndexFunc(s.Required, func(r map[string]any) bool {
+			return r["kind"] == "Secret" && field(r, "metadata", "name") == name && field(r, "metadata", "namespace") == namespace
+		})
+		if i < 0 {
+			continue
+		}
+		var secret struct {
+			Data map[string][]byte `json:"data"`
+		}
+		if err := crossplane.Convert(s.Required[i], &secret); err != nil {
+			return nil, errors.Wrapf(err, "cannot read Secret %q", name)
+		}
+		details := map[string]string{}
+		for k, v := range secret.Data {
+			details[k] = string(v)
+		}
+		out[crossplane.Annotation(o, crossplane.NameAnnotation)] = details
+	}
+	return out, nil
+}
+
+// field returns the string at a path of map keys, or "".
+func field(o map[string]any, path ...string) string {
+	for _, k := range path[:len(path)-1] {
+		o, _ = o[k].(map[string]any)
+	}
+	v, _ := o[path[len(path)-1]].(string)
+	return v
+}
