@@ -68,19 +68,20 @@ func (n Network) validate() error {
 	for _, c := range n.PrivateCIDRs {
 		p, err := netip.ParsePrefix(c)
 		// The API server refuses an exception that isn't a strict part of 0.0.0.0/0.
-		if err != nil || !p.Addr().Is4() || p.Bits() == 0 {
+		if err != nil || p != p.Masked() || !p.Addr().Is4() || p.Bits() == 0 {
 			return fmt.Errorf("network.privateCIDRs holds %q: each must be a part of the IPv4 addresses, such as 10.0.0.0/8", c)
 		}
 	}
 	for _, c := range n.APIServerCIDRs {
-		if _, err := netip.ParsePrefix(c); err != nil {
+		if p, err := netip.ParsePrefix(c); err != nil || p != p.Masked() {
 			return fmt.Errorf("network.apiServerCIDRs holds %q: each must be a CIDR, such as 10.0.0.0/8", c)
 		}
 	}
-	if n.NodeLocalDNS != "" {
-		if _, err := netip.ParsePrefix(n.NodeLocalDNS); err != nil {
-			return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
-		}
+	if n.NodeLocalDNS == "" {
+		return nil
+	}
+	if p, err := netip.ParsePrefix(n.NodeLocalDNS); err != nil || p != p.Masked() {
+		return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
 	}
 	return nil
 }

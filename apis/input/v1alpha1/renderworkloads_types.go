@@ -178,7 +178,8 @@ type Network struct {
 	NodeLocalDNS string `json:"nodeLocalDNS,omitempty"`
 
 	// PrivateCIDRs are excepted when planner, worker and sandbox reach Google's
-	// APIs on port 443.
+	// APIs on port 443. 169.254.0.0/16, where clouds have their metadata servers,
+	// is excepted always.
 	//
 	// +kubebuilder:default={"10.0.0.0/8","100.64.0.0/10","172.16.0.0/12","192.168.0.0/16","169.254.0.0/16"}
 	PrivateCIDRs []string `json:"privateCIDRs,omitempty"`
