@@ -1,6 +1,7 @@
 package renderworkloads
 
 import (
+	"slices"
 	"strings"
 
 	"whisperops.io/functions/fn/internal/manifest"
@@ -13,7 +14,7 @@ import (
 // which it has no token), the collector and Google's APIs just as the others may.
 // What it does keep: no pod of another namespace gets in but kagent's controller
 // and the ingress controller, and nothing gets out into private networks or to
-// the metadata server (port 80 of 169.254.169.254) but on the ports named here.
+// the metadata server but on the ports named here.
 // Ports are those of pods: Services are resolved before policies.
 func networkPolicy(a Agent) manifest.Object {
 	n := a.Input.Network
@@ -97,13 +98,17 @@ func namespaceNamed(name string) manifest.Object {
 	return manifest.Object{"matchLabels": manifest.Object{"kubernetes.io/metadata.name": name}}
 }
 
-func internet(except []string) manifest.Object {
-	block := manifest.Object{"cidr": "0.0.0.0/0"}
-	if len(except) > 0 {
-		block["except"] = except
+// internet is everything but private networks and, whatever the input says, the
+// addresses where clouds have their metadata servers.
+func internet(private []string) manifest.Object {
+	except := private
+	if !slices.Contains(private, linkLocal) {
+		except = append(slices.Clone(private), linkLocal)
 	}
-	return manifest.Object{"ipBlock": block}
+	return manifest.Object{"ipBlock": manifest.Object{"cidr": "0.0.0.0/0", "except": except}}
 }
+
+const linkLocal = "169.254.0.0/16"
 
 func cidrPeers(cidrs ...string) []manifest.Object {
 	peers := make([]manifest.Object, 0, len(cidrs))
