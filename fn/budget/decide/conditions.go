@@ -1,0 +1,134 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// The condition types; all positive when healthy.
+const (
+	typeSpendMeasured   = "SpendMeasured"
+	typePricingComplete = "PricingComplete"
+	typeWithinBudget    = "WithinBudget"
+)
+
+// Reasons that this step gives by itself; fetch-spend adds its own.
+const (
+	reasonMeasured         = "Measured"
+	reasonNeverSeen        = "NeverSeen"
+	reasonSeriesDistrusted = "SeriesDistrusted"
+	reasonAllPriced        = "AllModelsPriced"
+	reasonUnpriced         = "ModelsWithoutPrice"
+	reasonNotMeasured      = "NotMeasured"
+	reasonWithinBudget     = "WithinBudget"
+	reasonNearlySpent      = "NearlySpent"
+	reasonExhausted        = "BudgetExhausted"
+	reasonGuardBand        = "GuardBand"
+	reasonNotRaised        = "PausedUntilRaised"
+	reasonSpendUnknown     = "SpendUnknown"
+)
+
+// No message holds an amount or a time: it would move with every request of the
+// agent, and every write of a status wakes whoever watches it.
+
+func spendMeasured(f Facts) metav1.Condition {
+	switch {
+	case f.Spend == nil && f.Problem == nil:
+		return no(typeSpendMeasured, reasonNotMeasured, "Nobody says why")
+	case f.Spend == nil:
+		return no(typeSpendMeasured, f.Problem.Reason, f.Problem.Message)
+	case f.Flaw != nil:
+		return no(typeSpendMeasured, f.Flaw.Reason, f.Flaw.Message)
+	case len(f.Spend.Distrusted) > 0:
+		return no(typeSpendMeasured, reasonSeriesDistrusted, "Some series can't be trusted, all others are counted in full: "+list(f.Spend.Distrusted))
+	case f.Spend.NeverSeen:
+		return unknown(typeSpendMeasured, reasonNeverSeen, "No sample of this agent was ever seen. That is right until its first request; after it, check that the agent exports its token counters under the names and labels that the input of the step fetch-spend gives")
+	}
+	return yes(typeSpendMeasured, reasonMeasured, "Every sample of the agent's token counters is counted")
+}
+
+func pricingComplete(f Facts) metav1.Condition {
+	switch {
+	case f.Spend == nil:
+		// Not measured says nothing about prices: what was known stands.
+		for _, c := range f.Status.Conditions {
+			if c.Type == typePricingComplete && c.Reason != "" {
+				return metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message}
+			}
+		}
+		return unknown(typePricingComplete, reasonNotMeasured, "It is not known which models the agent uses")
+	case len(f.Spend.Unpriced) > 0:
+		return no(typePricingComplete, reasonUnpriced, "Counted at the dearest row of the price table, because it has none for them: "+list(f.Spend.Unpriced)+". Add them to "+f.PricingTable)
+	}
+	return yes(typePricingComplete, reasonAllPriced, "Every model that the agent uses has a price")
+}
+
+func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
+	switch {
+	case v.Paused && f.Budget == 0:
+		return no(typeWithinBudget, reasonExhausted, "The budget is 0, which is no money at all: planner and worker are held at 0. "+wayOut(f))
+	case v.Paused && why == becauseExhausted:
+		return no(typeWithinBudget, reasonExhausted, "The budget is spent: planner and worker are held at 0. "+wayOut(f))
+	case v.Paused && why == becauseOfGuardBand:
+		return no(typeWithinBudget, reasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
+	case v.Paused:
+		return no(typeWithinBudget, reasonNotRaised, "The budget was spent earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. "+wayOut(f))
+	case exhausted(f, v.Spent):
+		return no(typeWithinBudget, reasonExhausted, "The budget is spent. Enforcement is monitor-only: the agent keeps running")
+	case v.Spent == nil:
+		return unknown(typeWithinBudget, reasonSpendUnknown, "Nothing is known yet of what was spent in this period; the agent keeps running")
+	}
+	if p := crossed(f.WarnAtPercent, ratio(*v.Spent, f.Budget)); len(p) > 0 {
+		return yes(typeWithinBudget, reasonNearlySpent, fmt.Sprintf("At least %d percent of the budget are spent", p[len(p)-1]))
+	}
+	return yes(typeWithinBudget, reasonWithinBudget, "Less than the budget is spent")
+}
+
+// wayOut says what starts a paused agent.
+func wayOut(f Facts) string {
+	way := "To start them, raise budgetUsd above what is spent (in the agent's order, if it has one), or set spec.enforcement to monitor-only"
+	if f.Period != v1alpha1.PeriodLifetime {
+		way += "; the next " + string(f.Period) + " period starts them too"
+	}
+	return way
+}
+
+// crossed returns the warning thresholds, in percent, that r has reached; sorted.
+func crossed(warnAt []int32, r tenThousandths) []int32 {
+	var c []int32
+	for _, p := range warnAt {
+		if p >= 1 && p <= 100 && tenThousandths(p)*100 <= r {
+			c = append(c, p)
+		}
+	}
+	slices.Sort(c)
+	return slices.Compact(c)
+}
+
+// maxListed names in a message are enough to start repairing.
+const maxListed = 10
+
+func list(names []string) string {
+	names = slices.Sorted(slices.Values(names))
+	if len(names) > maxListed {
+		return strings.Join(names[:maxListed], ", ") + " and more"
+	}
+	return strings.Join(names, ", ")
+}
+
+func yes(typ, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: typ, Status: metav1.ConditionTrue, Reason: reason, Message: message}
+}
+
+func no(typ, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: typ, Status: metav1.ConditionFalse, Reason: reason, Message: message}
+}
+
+func unknown(typ, reason, message string) metav1.Condition {
+	return metav1.Condition{Type: typ, Status: metav1.ConditionUnknown, Reason: reason, Message: message}
+}

@@ -1,0 +1,337 @@
+package decide
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// Facts are everything that a decision rests on.
+type Facts struct {
+	Budget        MicroUSD // per period; 0 is no money at all
+	MonitorOnly   bool
+	Period        v1alpha1.Period
+	WarnAtPercent []int32
+	PricingTable  string        // where the price table is, for people
+	GuardBand     time.Duration // 0 is off
+	Now           time.Time
+
+	Spend   *Spend                 // nil when it was not measured
+	Problem *v1alpha1.SpendProblem // why it was not
+	Flaw    *v1alpha1.SpendProblem // what was wrong with a measurement that counts all the same
+
+	Status  Status
+	Objects []Replicas
+}
+
+// Spend is what fetch-spend measured.
+type Spend struct {
+	USD         MicroUSD
+	Period      string // that it belongs to, as v1alpha1.PeriodKey names it; "" when not said
+	NeverSeen   bool   // not one sample was ever counted
+	Unpriced    []string
+	Distrusted  []string
+	BurnPerHour MicroUSD // at present; 0 when not said
+}
+
+// Status is what the previous pass that was written left in status. A field that
+// isn't there, or is not what it should be, is nil or empty.
+type Status struct {
+	Spent         *MicroUSD
+	Ratio         *tenThousandths
+	Paused        *bool
+	Cause         v1alpha1.Cause
+	Period        string
+	DecidedBudget *MicroUSD
+	Conditions    []metav1.Condition
+}
+
+// Replicas is what is observed of one of the two sparse Objects.
+type Replicas struct {
+	// Stopped: it holds its Deployment at 0.
+	Stopped bool
+
+	// Period and Budget that the stop was decided for, as the step "render" wrote
+	// them on the Object; "" and nil when it did not.
+	Period string
+	Budget *MicroUSD
+
+	// OutOfSyncSince is when the Object's condition Synced became False; zero while
+	// it isn't.
+	OutOfSyncSince time.Time
+}
+
+// A Verdict is the state of a budget: what status says, and what just changed.
+type Verdict struct {
+	Paused        bool
+	Cause         v1alpha1.Cause
+	Spent         *MicroUSD // nil when nothing at all is known
+	Period        string
+	DecidedBudget MicroUSD
+	Conditions    []metav1.Condition // SpendMeasured, PricingComplete, WithinBudget; always all three
+	Events        []Event
+}
+
+// Ratio of what was spent to the budget; nil when nothing is known. All of nothing
+// is spent even then.
+func (v Verdict) Ratio(budget MicroUSD) *tenThousandths {
+	var spent MicroUSD
+	if v.Spent != nil {
+		spent = *v.Spent
+	} else if budget > 0 {
+		return nil
+	}
+	r := ratio(spent, budget)
+	return &r
+}
+
+// An Event is something that changed.
+type Event struct {
+	Warning bool
+	Reason  string
+	Message string
+}
+
+// unreachableAfter is how long a sparse Object may be out of sync: a new agent's
+// Deployments take a minute or two to appear.
+const unreachableAfter = 5 * time.Minute
+
+// Decide says whether an agent may keep running. Rules are tried in order and the
+// first that applies wins. Every set of facts has a verdict, so there is no error.
+func Decide(f Facts) Verdict {
+	now, f := currentPeriod(f)
+	last := lastDecision(f, now)
+	spent := knownSpend(f, now)
+	paused, why := pause(f, last, now, spent)
+
+	v := Verdict{
+		Paused:        paused,
+		Cause:         cause(f, spent, paused),
+		Spent:         spent,
+		Period:        now,
+		DecidedBudget: f.Budget,
+	}
+	if why == becauseOfGuardBand && last.paused {
+		// The raise, or the new period, still counts when the burn has calmed down.
+		v.DecidedBudget = last.budgetIn(now)
+	}
+	v.Conditions = []metav1.Condition{spendMeasured(f), pricingComplete(f), withinBudget(f, v, why)}
+	v.Events = events(f, last, v, why)
+	return v
+}
+
+// A reason is why an agent is paused, or why it is not.
+type reason int
+
+const (
+	becauseWithinBudget reason = iota
+	becauseMonitorOnly
+	becauseExhausted
+	becauseOfGuardBand
+	becauseNotRaised
+	becauseRaised
+	becauseNewPeriod
+)
+
+// pause is the decision itself.
+func pause(f Facts, last decision, now string, spent *MicroUSD) (bool, reason) {
+	released := becauseWithinBudget
+	switch {
+	case f.MonitorOnly:
+		return false, becauseMonitorOnly
+	case exhausted(f, spent):
+		return true, becauseExhausted
+	case last.paused:
+		if released = last.release(f, now); released == becauseNotRaised {
+			return true, becauseNotRaised
+		}
+	}
+	if f.Spend != nil && spent != nil && *spent+f.burntIn(f.GuardBand) >= f.Budget {
+		return true, becauseOfGuardBand
+	}
+	return false, released
+}
+
+// exhausted says whether the money is gone, as far as is known. The budget is the
+// first amount that stops an agent, not the last that doesn't; and when it is 0
+// nothing needs to be measured.
+func exhausted(f Facts, spent *MicroUSD) bool {
+	return f.Budget == 0 || spent != nil && *spent >= f.Budget
+}
+
+// burntIn is what goes in d at the present burn.
+func (f Facts) burntIn(d time.Duration) MicroUSD {
+	return f.Spend.BurnPerHour * MicroUSD(d/time.Second) / 3600
+}
+
+// cause is the first of the four that holds.
+func cause(f Facts, spent *MicroUSD, paused bool) v1alpha1.Cause {
+	switch {
+	case paused || exhausted(f, spent):
+		return v1alpha1.CauseBudgetExhausted
+	case slices.ContainsFunc(f.Objects, func(o Replicas) bool {
+		return !o.OutOfSyncSince.IsZero() && f.Now.Sub(o.OutOfSyncSince) >= unreachableAfter
+	}):
+		return v1alpha1.CauseAgentUnreachable
+	case spent == nil:
+		return v1alpha1.CauseUnknown
+	}
+	return v1alpha1.CauseRunning
+}
+
+// knownSpend is what is known to be spent in the current period: what was measured
+// now, else the figure that stands in status. Within a period money is never
+// unspent, so an old figure is still the least that it can be.
+func knownSpend(f Facts, now string) *MicroUSD {
+	switch {
+	case f.Spend != nil && f.Spend.Period != "" && f.Spend.Period != now:
+		none := MicroUSD(0) // the measurement ends before the period began
+		return &none
+	case f.Spend != nil:
+		return &f.Spend.USD
+	case f.Status.of(now):
+		return f.Status.Spent
+	}
+	return nil
+}
+
+// of says whether the figures in a status are of the period now. A lifetime
+// contains every other period.
+func (s Status) of(now string) bool {
+	return now == string(v1alpha1.PeriodLifetime) || !decision{period: s.Period}.before(now)
+}
+
+// A decision is what an earlier pass decided.
+type decision struct {
+	paused bool
+	period string    // "" when it is not known
+	budget *MicroUSD // that is used up if paused; nil when it is not known
+}
+
+// before says whether the decision was made in a period that is over, or for
+// periods of another kind. An unknown period, or one to come, is no reason to
+// pardon anybody.
+func (d decision) before(now string) bool {
+	k := kindOf(d.period)
+	return k != "" && (k != kindOf(now) || d.period < now)
+}
+
+// release says what ends a pause, or becauseNotRaised. A figure that falls pardons
+// nobody: it falls when retention passes, a status is lost or a price changes, and
+// a paused agent would come and go.
+func (d decision) release(f Facts, now string) reason {
+	switch {
+	case f.MonitorOnly:
+		return becauseMonitorOnly
+	case d.before(now):
+		return becauseNewPeriod
+	case d.budget != nil && f.Budget > *d.budget:
+		return becauseRaised
+	}
+	return becauseNotRaised
+}
+
+// budgetIn is the budget that is used up in the period now: none in a new one.
+func (d decision) budgetIn(now string) MicroUSD {
+	if d.before(now) || d.budget == nil {
+		return 0
+	}
+	return *d.budget
+}
+
+// lastDecision finds what was decided last. Status knows, unless it was lost or its
+// last write was: then the sparse Objects, which are written first, know.
+func lastDecision(f Facts, now string) decision {
+	s := decision{period: f.Status.Period, budget: f.Status.DecidedBudget}
+	if s.budget == nil {
+		s.budget = impliedBudget(f.Status)
+	}
+	if f.Status.Paused != nil && *f.Status.Paused {
+		s.paused = true
+		return s
+	}
+	i := slices.IndexFunc(f.Objects, func(o Replicas) bool { return o.Stopped })
+	if i < 0 {
+		return s
+	}
+	o := decision{paused: true, period: f.Objects[i].Period, budget: f.Objects[i].Budget}
+	if f.Status.Paused == nil {
+		return o
+	}
+	if o.budget != nil && o.release(f, now) == becauseNotRaised {
+		return o
+	}
+	return s // the status is newer: it has seen what ended the pause
+}
+
+// impliedBudget is the budget for which another version, or another function,
+// wrote a status: spent divided by its ratio, rounded up, because both have 4
+// decimals only.
+func impliedBudget(s Status) *MicroUSD {
+	if s.Spent == nil || s.Ratio == nil || *s.Ratio <= 0 {
+		return nil
+	}
+	// Twice the numbers, so that half a unit of the last decimal is 1.
+	b := (2**s.Spent + 100) * 10_000 / (2*MicroUSD(*s.Ratio) - 1)
+	return &b
+}
+
+// clockSkew is what the clocks of two functions may differ by, and what a
+// measurement may lag behind its time grid.
+const clockSkew = 5 * time.Minute
+
+// currentPeriod says which period it is, and takes a measurement of another one
+// out of the facts. A period that has begun never ends before its time: the
+// clocks of two functions, and of the meter, pass midnight one after the other.
+func currentPeriod(f Facts) (string, Facts) {
+	now := v1alpha1.PeriodKey(f.Period, f.Now)
+	earliest, latest := v1alpha1.PeriodKey(f.Period, f.Now.Add(-clockSkew)), v1alpha1.PeriodKey(f.Period, f.Now.Add(clockSkew))
+
+	begun := []string{f.Status.Period}
+	if f.Spend != nil {
+		begun = append(begun, f.Spend.Period)
+	}
+	for _, p := range begun {
+		if kindOf(p) == kindOf(now) && p > now && p <= latest {
+			now = p
+		}
+	}
+	if f.Spend == nil || f.Spend.Period == "" {
+		return now, f
+	}
+	if p := f.Spend.Period; kindOf(p) != kindOf(now) || p < earliest || p > now {
+		f.Spend = nil
+		f.Problem = &v1alpha1.SpendProblem{
+			Reason:  "OtherPeriod",
+			Message: "The step fetch-spend measured another period than the current one: compare the clocks of the functions",
+		}
+	}
+	return now, f
+}
+
+// kindOf tells the kinds of period keys apart, because only keys of one kind
+// compare: lifetime, 2026-11, 2026-W48, 2026-11-23. It is "" for anything else.
+func kindOf(period string) v1alpha1.Period {
+	if period == string(v1alpha1.PeriodLifetime) {
+		return v1alpha1.PeriodLifetime
+	}
+	shape := strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return '0'
+		}
+		return r
+	}, period)
+	switch shape {
+	case "0000-00-00":
+		return v1alpha1.PeriodDaily
+	case "0000-W00":
+		return v1alpha1.PeriodWeekly
+	case "0000-00":
+		return v1alpha1.PeriodMonthly
+	}
+	return ""
+}

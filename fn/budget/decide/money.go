@@ -1,0 +1,73 @@
+package decide
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+)
+
+// MicroUSD is money in millionths of a US dollar. A token costs far less than a
+// cent, and sums of float64 drift.
+type MicroUSD int64
+
+// maxSpend is more than any budget can be, and little enough for int64 to hold
+// twenty thousand times as much. What is more counts as this much.
+const maxSpend MicroUSD = 100_000_000 * 1_000_000
+
+// spentUSD converts US dollars that were spent. Fractions of a millionth are the
+// agent's: nobody is cut off for them. It returns false for what isn't an
+// amount: NaN, infinity, less than nothing.
+func spentUSD(usd float64) (MicroUSD, bool) {
+	if math.IsNaN(usd) || math.IsInf(usd, 0) || usd < 0 {
+		return 0, false
+	}
+	if usd >= maxSpend.USD() {
+		return maxSpend, true
+	}
+	return MicroUSD(math.Floor(usd*1e6 + floatNoise)), true
+}
+
+// budgetUSD converts US dollars that may be spent; a fraction of a millionth counts
+// as a whole one, so that only 0 is no money at all. Budgets have been validated.
+func budgetUSD(usd float64) MicroUSD { return MicroUSD(math.Ceil(usd*1e6 - floatNoise)) }
+
+// floatNoise, in millionths of a dollar, is more than what float64 gets wrong of
+// the largest budget, and less than anything that costs money.
+const floatNoise = 1e-3
+
+// USD returns the amount in US dollars, for people.
+func (m MicroUSD) USD() float64 { return float64(m) / 1e6 }
+
+// String returns the amount as people write it: "5 USD", "0.0231 USD".
+func (m MicroUSD) String() string {
+	return strconv.FormatFloat(m.USD(), 'f', -1, 64) + " USD"
+}
+
+// tenThousandths is a number with 4 decimals, as status shows it.
+type tenThousandths int64
+
+func (t tenThousandths) float() float64 { return float64(t) / 10_000 }
+
+func (t tenThousandths) percent() string { return fmt.Sprintf("%d.%02d%%", t/100, t%100) }
+
+// shown rounds what was spent to 4 decimals, but never up to the budget: status
+// must not show a budget as spent that isn't.
+func shown(spent, budget MicroUSD) tenThousandths {
+	r := tenThousandths((spent + 50) / 100)
+	if spent < budget && MicroUSD(r)*100 >= budget {
+		return tenThousandths(spent / 100)
+	}
+	return r
+}
+
+// ratio of what was spent to the budget, rounded likewise. All of nothing is 1.
+func ratio(spent, budget MicroUSD) tenThousandths {
+	if budget == 0 {
+		return 10_000
+	}
+	r := tenThousandths((spent*10_000 + budget/2) / budget)
+	if spent < budget && r >= 10_000 {
+		return 9_999
+	}
+	return r
+}
