@@ -10,8 +10,6 @@ import (
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
-func ptr[T any](v T) *T { return &v }
-
 func TestOpening(t *testing.T) {
 	figures := v1alpha1.BudgetFigures{SpentUSD: 4.1234, Ratio: 0.8247, AsOf: "2026-11-20T10:00:00Z", Period: "2026-11"}
 	cases := map[string]struct {
@@ -52,7 +50,7 @@ func TestOpening(t *testing.T) {
 func TestFigures(t *testing.T) {
 	own := &v1alpha1.BudgetFigures{SpentUSD: 4.1, Ratio: 0.82, Cause: "running", AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"}
 	full := Observed{
-		SpentUSD: ptr(5.2), Ratio: ptr(1.04), Paused: ptr(true), Cause: "budget-exhausted",
+		SpentUSD: new(5.2), Ratio: new(1.04), Paused: new(true), Cause: "budget-exhausted",
 		AsOf: "2026-11-21T10:00:00Z", Period: "lifetime",
 	}
 	opening := &v1alpha1.Opening{USD: 4.1, AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"}
@@ -72,25 +70,25 @@ func TestFigures(t *testing.T) {
 		},
 		"NotMeasuredYet": {
 			reason:   "A new meter that hasn't measured yet forgives nothing, but its decision is the one that holds.",
-			observed: Observed{Paused: ptr(true), Cause: "unknown"}, own: own,
+			observed: Observed{Paused: new(true), Cause: "unknown"}, own: own,
 			want: &v1alpha1.BudgetFigures{SpentUSD: 4.1, Ratio: 0.82, Paused: true, Cause: "unknown", AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"},
 		},
 		"NotMeasuredAndNothingKnown": {
 			reason:   "Figures without a sum would read as 0.",
-			observed: Observed{Paused: ptr(false), Cause: "unknown"},
+			observed: Observed{Paused: new(false), Cause: "unknown"},
 		},
 		"HalfADecision": {
 			reason:   "A status that is half there is not there.",
-			observed: Observed{SpentUSD: ptr(0.0), Ratio: ptr(0.0)}, own: own, want: own,
+			observed: Observed{SpentUSD: new(0.0), Ratio: new(0.0)}, own: own, want: own,
 		},
 		"OnlyTheOpening": {
 			reason:   "No sample since the opening: a second deletion must not forgive what the first did not.",
-			observed: Observed{SpentUSD: ptr(4.1), Ratio: ptr(0.82), Paused: ptr(false), Cause: "running", Period: "lifetime", Opening: opening},
+			observed: Observed{SpentUSD: new(4.1), Ratio: new(0.82), Paused: new(false), Cause: "running", Period: "lifetime", Opening: opening},
 			want:     own,
 		},
 		"OpeningOfAnEarlierPeriod": {
 			reason:   "What was spent in an earlier period is not what was spent in this one.",
-			observed: Observed{SpentUSD: ptr(0.0), Ratio: ptr(0.0), Paused: ptr(false), Cause: "running", Period: "2026-11", Opening: opening},
+			observed: Observed{SpentUSD: new(0.0), Ratio: new(0.0), Paused: new(false), Cause: "running", Period: "2026-11", Opening: opening},
 			want:     &v1alpha1.BudgetFigures{Cause: "running", Period: "2026-11"},
 		},
 	}

@@ -79,7 +79,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		} else if !budget.Exists() {
 			o, err := Opening(xr.Status.Budget)
 			if err != nil {
-				return errors.Wrap(err, "cannot open budget")
+				return errors.Errorf("cannot open budget: %s; correct or remove it with `kubectl edit --subresource=status xda %s`", err, agent)
 			}
 			if o != nil {
 				b.Opening = o
@@ -117,7 +117,7 @@ func observedOpening(budget edge.Part) (*v1alpha1.Opening, error) {
 	}
 	o := &v1alpha1.Opening{}
 	if err := budget.Into(o, "spec", "opening"); err != nil {
-		return nil, errors.Wrap(err, "cannot read spec.opening of the observed XAgentBudget")
+		return nil, errors.Errorf("cannot read spec.opening of the observed XAgentBudget: %s; correct it there, because without it what was spent before is forgotten", err)
 	}
 	return o, nil
 }

@@ -15,7 +15,7 @@ import (
 
 // CredentialsSecret in the agent's namespace holds the agent's key, under the key
 // private_key.
-const CredentialsSecret = "gcp-credentials" //nolint:gosec // a name, no credential
+const CredentialsSecret = "gcp-credentials"
 
 // An Agent is what its identity and its data in Google Cloud are made from.
 type Agent struct {
