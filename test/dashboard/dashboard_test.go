@@ -1,0 +1,293 @@
+// Package dashboard evaluates the queries of the agents' Grafana dashboard on
+// Prometheus' own engine, over series whose truth is known.
+package dashboard
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+	"sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/fn/xda/renderdashboard"
+	"whisperops.io/functions/test/crossplane"
+)
+
+// A file is what `promtool test rules` reads.
+type file struct {
+	EvaluationInterval string  `json:"evaluation_interval"`
+	FuzzyCompare       bool    `json:"fuzzy_compare"` // forgives the last bits
+	Tests              []world `json:"tests"`
+}
+
+type world struct {
+	Name     string   `json:"name"`
+	Interval string   `json:"interval"`
+	Series   []series `json:"input_series"`
+	Queries  []query  `json:"promql_expr_test"`
+}
+
+type series struct {
+	Series string `json:"series"`
+	Values string `json:"values"`
+}
+
+type query struct {
+	Expr     string   `json:"expr"`
+	EvalTime string   `json:"eval_time"`
+	Samples  []sample `json:"exp_samples"`
+}
+
+type sample struct {
+	Labels string  `json:"labels"`
+	Value  float64 `json:"value"`
+}
+
+// one is an answer without labels.
+func one(v float64) []sample { return []sample{{Labels: "{}", Value: v}} }
+
+// tokens is a counter of the agent's, sampled every 30 s.
+func tokens(kind, pod, values string) series {
+	return series{Series: `whisperops_tokens_` + kind + `_total{agent_name="housing-bot", model="gemini-2.5-pro", pod="` + pod + `"}`, Values: values}
+}
+
+// Another agent's series are in every world; nothing of them may count.
+var others = []series{
+	{`whisperops_tokens_input_total{agent_name="housing-bot-2", model="gemini-2.5-pro", pod="x"}`, "0+7777x60"},
+	{`kube_customresource_xagentbudget_spent_usd{agent_name="housing-bot-2"}`, "99x60"},
+	{`nginx_ingress_controller_requests{host="agent-housing-bot-2.example.org", status="500"}`, "0+600x60"},
+	{`kube_deployment_status_replicas_available{namespace="agent-housing-bot-2", deployment="planner"}`, "5x60"},
+	{`container_memory_working_set_bytes{namespace="agent-housing-bot-2", container="sandbox", pod="s"}`, "9e9x60"},
+	{`kube_pod_container_resource_limits{namespace="agent-housing-bot-2", container="sandbox", resource="memory"}`, "9e9x60"},
+	{`kube_pod_container_status_restarts_total{namespace="agent-housing-bot-2", container="sandbox", pod="s"}`, "0+1x60"},
+}
+
+// A busy life: pod a lives long, b answers one request and goes, c starts anew in
+// place at 8:30.
+var life = []series{
+	tokens("input", "a", "1000x20 1500x40"),
+	tokens("input", "b", "_x10 700x2 stale"),
+	tokens("input", "c", "400x16 50x44"),
+	tokens("output", "a", "100x20 200x40"),
+	tokens("cached_input", "a", "800x20 1000x40"),
+}
+
+const estimate = (1.25*(1500+700+50-1000) + 0.125*1000 + 10*200) / 1e6
+
+// What each query of each panel says. Times are of the world's, samples come
+// every 30 s.
+func worlds(q func(panel, ref string) string, broke func(panel, ref string) string) []world {
+	return []world{
+		{
+			Name: "no ledger is exported: an estimate is shown, and deltas lose nothing", Series: life,
+			Queries: []query{
+				{q("Spent", "A"), "20m", one(estimate)},
+				{q("Part of the budget that is spent", "A"), "20m", one(estimate / 5)},
+				{q("Spend against budget", "A"), "20m", nil},
+				{q("Spend against budget", "B"), "20m", one(estimate)},
+				{q("Spend against budget", "C"), "20m", one(5)},
+				{q("Budget", "A"), "20m", one(5)},
+
+				{q("Tokens by type", "A"), "0m", one(1000 + 400)}, // born above 0
+				{q("Tokens by type", "A"), "4m", one(0)},
+				{q("Tokens by type", "A"), "5m", one(700)},  // born, and gone two samples later
+				{q("Tokens by type", "A"), "9m", one(50)},   // started anew
+				{q("Tokens by type", "A"), "11m", one(500)}, // grew
+				{q("Tokens by type", "A"), "12m", one(0)},
+				{q("Tokens by type", "B"), "11m", one(100)},
+				{q("Tokens by type", "C"), "11m", one(200)},
+				{q("Tokens by model", "A"), "11m", []sample{{`{model="gemini-2.5-pro"}`, 500}}},
+				{q("Tokens by model", "B"), "11m", []sample{{`{model="gemini-2.5-pro"}`, 100}}},
+			},
+		},
+		{
+			Name:   "the ledger is exported: it is what is shown",
+			Series: append([]series{{`kube_customresource_xagentbudget_spent_usd{agent_name="housing-bot", namespace="agent-housing-bot"}`, "1.4602x60"}}, life...),
+			Queries: []query{
+				{q("Spent", "A"), "20m", one(1.4602)},
+				{q("Part of the budget that is spent", "A"), "20m", one(1.4602 / 5)},
+				{q("Spend against budget", "A"), "20m", one(1.4602)},
+				{q("Spend against budget", "B"), "20m", one(estimate)},
+				{broke("Part of the budget that is spent", "A"), "20m", one(1460200)},
+			},
+		},
+		{
+			Name: "a model without a cache, and no output yet", Series: []series{tokens("input", "a", "2000x60")},
+			Queries: []query{
+				{q("Spent", "A"), "20m", one(0.0025)},
+				{q("Tokens by type", "C"), "20m", nil},
+			},
+		},
+		{
+			Name: "nothing is measured: nothing is shown, and nothing is 0",
+			Queries: []query{
+				{q("Spent", "A"), "20m", nil},
+				{q("Part of the budget that is spent", "A"), "20m", nil},
+				{q("Tokens by type", "A"), "20m", nil},
+				{q("Errors", "A"), "20m", nil},
+				{q("Planner and worker", "A"), "20m", nil},
+			},
+		},
+		{
+			Name:    "an order without money that has spent nothing",
+			Series:  []series{{`kube_customresource_xagentbudget_spent_usd{agent_name="housing-bot"}`, "0x60"}},
+			Queries: []query{{broke("Part of the budget that is spent", "A"), "20m", one(0)}},
+		},
+		{
+			Name: "the platform's own series",
+			Series: []series{
+				{`nginx_ingress_controller_requests{host="agent-housing-bot.example.org", status="200", path="/"}`, "0+30x60"},
+				{`nginx_ingress_controller_requests{host="agent-housing-bot.example.org", status="402", path="/"}`, "0+15x60"},
+				{`nginx_ingress_controller_requests{host="agent-housing-bot.example.org", status="502", path="/"}`, "0+15x60"},
+				{`kube_deployment_status_replicas_available{namespace="agent-housing-bot", deployment="planner"}`, "0x60"},
+				{`kube_deployment_status_replicas_available{namespace="agent-housing-bot", deployment="worker"}`, "1x60"},
+				{`kube_deployment_status_replicas_available{namespace="agent-housing-bot", deployment="sandbox"}`, "1x60"},
+				{`container_memory_working_set_bytes{namespace="agent-housing-bot", container="sandbox", pod="s"}`, "3e8x60"},
+				{`container_memory_working_set_bytes{namespace="agent-housing-bot", container="kagent", pod="w"}`, "2e8x60"},
+				{`kube_pod_container_resource_limits{namespace="agent-housing-bot", container="sandbox", resource="memory"}`, "1073741824x60"},
+				{`kube_pod_container_resource_limits{namespace="agent-housing-bot", container="sandbox", resource="cpu"}`, "2x60"},
+				{`kube_pod_container_status_restarts_total{namespace="agent-housing-bot", container="sandbox", pod="s"}`, "0x30 2x30"},
+			},
+			Queries: []query{
+				{q("Requests", "A"), "20m", []sample{{`{status="200"}`, 60}, {`{status="402"}`, 30}, {`{status="502"}`, 30}}}, // per minute
+				{q("Errors", "A"), "20m", one(0.25)},
+				{q("Planner and worker", "A"), "20m", []sample{{`{deployment="planner"}`, 0}, {`{deployment="worker"}`, 1}}},
+				{q("Sandbox memory", "A"), "20m", []sample{{`{pod="s"}`, 3e8}}},
+				{q("Sandbox memory", "B"), "20m", one(1 << 30)},
+				{q("Restarts", "A"), "20m", []sample{{`{container="sandbox"}`, 0}}},
+			},
+		},
+		{
+			Name:    "no request failed: 0 is known then",
+			Series:  []series{{`nginx_ingress_controller_requests{host="agent-housing-bot.example.org", status="200"}`, "0+9x60"}},
+			Queries: []query{{q("Errors", "A"), "20m", one(0)}},
+		},
+	}
+}
+
+func TestQueries(t *testing.T) {
+	promtool := os.Getenv("PROMTOOL")
+	if promtool == "" {
+		t.Skip("PROMTOOL names no promtool; make test-dashboard builds it")
+	}
+	queries, broke := interpolated(t, 5), interpolated(t, 0)
+	asked := map[string]bool{}
+	ask := func(of map[string]string) func(panel, ref string) string {
+		return func(panel, ref string) string {
+			key := panel + " " + ref
+			asked[key] = true
+			if of[key] == "" {
+				t.Fatalf("panel %q has no query %s", panel, ref)
+			}
+			return of[key]
+		}
+	}
+	ws := worlds(ask(queries), ask(broke))
+	for i := range ws {
+		ws[i].Interval = "30s"
+		ws[i].Series = append(ws[i].Series, others...)
+	}
+	for key := range queries {
+		if !asked[key] {
+			t.Errorf("no world says what %q should answer", key)
+		}
+	}
+
+	doc, err := yaml.Marshal(file{EvaluationInterval: "1m", FuzzyCompare: true, Tests: ws})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "queries.yaml")
+	if err := os.WriteFile(path, doc, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", path).CombinedOutput(); err != nil { //nolint:gosec // the tool that make built
+		t.Errorf("promtool: %v\n%s", err, out)
+	}
+}
+
+var reference = regexp.MustCompile(`\$\{(\w+)\}|\$(\w+)`)
+
+// interpolated returns the dashboard's queries by panel and reference, with the
+// variables filled in as Grafana does.
+func interpolated(t *testing.T, budget float64) map[string]string {
+	t.Helper()
+	var d struct {
+		Templating struct {
+			List []struct {
+				Name    string `json:"name"`
+				Current struct {
+					Value string `json:"value"`
+				} `json:"current"`
+			} `json:"list"`
+		} `json:"templating"`
+		Panels []struct {
+			Title   string `json:"title"`
+			Targets []struct {
+				RefID string `json:"refId"`
+				Expr  string `json:"expr"`
+			} `json:"targets"`
+		} `json:"panels"`
+	}
+	if err := json.Unmarshal([]byte(render(t, budget)), &d); err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"__interval": "1m", "__rate_interval": "2m", "__range": "20m"}
+	for _, v := range d.Templating.List {
+		vars[v.Name] = v.Current.Value
+	}
+	out := map[string]string{}
+	for _, p := range d.Panels {
+		for _, target := range p.Targets {
+			out[p.Title+" "+target.RefID] = reference.ReplaceAllStringFunc(target.Expr, func(m string) string {
+				name := strings.Trim(m, "${}")
+				if vars[name] == "" {
+					t.Errorf("panel %q uses %s, which has no value", p.Title, m)
+				}
+				return vars[name]
+			})
+		}
+	}
+	return out
+}
+
+// render returns the dashboard of an order.
+func render(t *testing.T, budget float64) string {
+	t.Helper()
+	xr, err := structpb.NewStruct(map[string]any{
+		"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "metadata": map[string]any{"name": "housing-bot"},
+		"spec": map[string]any{
+			"agentName": "housing-bot", "datasetRef": map[string]any{"name": "housing"}, "budgetUsd": budget,
+			"baseDomain": "example.org", "projectId": "acme-data",
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, err := structpb.NewStruct(map[string]any{
+		"dataset": map[string]any{"name": "housing", "gcsPath": "gs://acme-datasets/housing.csv", "sizeBytes": 1, "displayName": "Housing"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := renderdashboard.New(logging.NewNopLogger()).RunFunction(context.Background(), &fnv1.RunFunctionRequest{
+		Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: xr}}, Context: ctx,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m := crossplane.Fatal(rsp); m != "" {
+		t.Fatal(m)
+	}
+	spec := rsp.GetDesired().GetResources()["dashboard"].GetResource().GetFields()["spec"].GetStructValue()
+	manifest := spec.GetFields()["forProvider"].GetStructValue().GetFields()["manifest"].GetStructValue()
+	return manifest.GetFields()["data"].GetStructValue().GetFields()["whisperops-housing-bot.json"].GetStringValue()
+}
