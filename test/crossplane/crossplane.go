@@ -77,8 +77,7 @@ func Annotation(o map[string]any, key string) string {
 func Call(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, req *fnv1.RunFunctionRequest, cluster []map[string]any) (*fnv1.RunFunctionResponse, int, error) {
 	var last *fnv1.Requirements
 	for calls := 1; calls <= maxFetches+1; calls++ {
-		// A function gets its own copy, as it does over the wire.
-		rsp, err := fn.RunFunction(ctx, proto.CloneOf(req))
+		rsp, err := fn.RunFunction(ctx, ownCopy(req))
 		if err != nil {
 			return nil, calls, err
 		}
@@ -86,7 +85,7 @@ func Call(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, req *fnv1.Ru
 			return rsp, calls, nil
 		}
 		last = rsp.GetRequirements()
-		req = proto.CloneOf(req)
+		req = ownCopy(req)
 		req.RequiredResources = map[string]*fnv1.Resources{}
 		for key, sel := range last.GetResources() {
 			items, err := Select(cluster, sel)
@@ -97,6 +96,26 @@ func Call(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, req *fnv1.Ru
 		}
 	}
 	return nil, maxFetches + 1, errors.Errorf("requirements did not stabilize after the maximum number of iterations (%d)", maxFetches)
+}
+
+// ownCopy copies what a function may write to, as the wire does: the desired
+// state and the context that it passes on. What it only reads is shared, because
+// copying 22 observed resources costs more than rendering them.
+func ownCopy(req *fnv1.RunFunctionRequest) *fnv1.RunFunctionRequest {
+	out := &fnv1.RunFunctionRequest{
+		Meta: req.GetMeta(), Observed: req.GetObserved(), Input: req.GetInput(), Credentials: req.GetCredentials(),
+		RequiredResources: req.GetRequiredResources(), Context: proto.CloneOf(req.GetContext()),
+	}
+	if d := req.GetDesired(); d != nil {
+		out.Desired = &fnv1.State{Composite: proto.CloneOf(d.GetComposite())}
+		if d.GetResources() != nil {
+			out.Desired.Resources = make(map[string]*fnv1.Resource, len(d.GetResources()))
+		}
+		for name, r := range d.GetResources() {
+			out.Desired.Resources[name] = &fnv1.Resource{Resource: r.GetResource(), ConnectionDetails: r.GetConnectionDetails(), Ready: r.GetReady()}
+		}
+	}
+	return out
 }
 
 func fatal(rsp *fnv1.RunFunctionResponse) bool { return Fatal(rsp) != "" }

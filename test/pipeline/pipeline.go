@@ -1,7 +1,3 @@
-//go:build stations
-
-// The tag goes as soon as all nine stations are in the tree.
-
 // Package pipeline runs a Composition in process: its steps come from its YAML,
 // and every functionRef is the real function. Examples, properties and foreign
 // stations are tested on it.
