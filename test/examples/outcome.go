@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/google/go-cmp/cmp"
@@ -35,8 +36,8 @@ type Outcome struct {
 	// no status and no events: nothing is touched.
 	Fatal string `json:"fatal,omitempty"`
 
-	// Shows are the fields of parts that the story is about, in the parts' own
-	// shape.
+	// Shows are the fields of parts that the story is about: composed resource
+	// name, path (keys and list indices joined with dots), value.
 	Shows map[string]map[string]any `json:"shows,omitempty"`
 }
 
@@ -58,8 +59,8 @@ type Event struct {
 // heldBack is what want.yaml says of a part that is not rendered yet.
 const heldBack = "held back"
 
-// Outcome returns what a want.yaml says of a rendering. shows says which fields
-// of parts it is to repeat.
+// Outcome returns what a want.yaml says of a rendering. shows names the fields of
+// parts that it repeats.
 func (r *Rendering) Outcome(shows map[string]map[string]any) Outcome {
 	out := Outcome{Fatal: r.Fatal, Conditions: r.Conditions}
 	if r.Fatal != "" {
@@ -81,32 +82,37 @@ func (r *Rendering) Outcome(shows map[string]map[string]any) Outcome {
 		}
 	}
 	for name, fields := range shows {
-		if p, ok := r.Parts[name]; ok {
-			if out.Shows == nil {
-				out.Shows = map[string]map[string]any{}
+		shown := map[string]any{}
+		for path := range fields {
+			if v := at(r.Parts[name], strings.Split(path, ".")); v != nil {
+				shown[path] = v
 			}
-			out.Shows[name] = project(fields, p)
 		}
+		if out.Shows == nil {
+			out.Shows = map[string]map[string]any{}
+		}
+		out.Shows[name] = shown
 	}
 	return out
 }
 
-// project returns what of stands at the places that like names.
-func project(like, of map[string]any) map[string]any {
-	out := map[string]any{}
-	for k, l := range like {
-		v, ok := of[k]
-		if !ok {
-			continue
+// at returns what stands at a path of map keys and list indices, or nil.
+func at(v any, path []string) any {
+	for _, k := range path {
+		switch t := v.(type) {
+		case map[string]any:
+			v = t[k]
+		case []any:
+			i, err := strconv.Atoi(k)
+			if err != nil || i < 0 || i >= len(t) {
+				return nil
+			}
+			v = t[i]
+		default:
+			return nil
 		}
-		lm, _ := l.(map[string]any)
-		vm, _ := v.(map[string]any)
-		if lm != nil && vm != nil {
-			v = project(lm, vm)
-		}
-		out[k] = v
 	}
-	return out
+	return v
 }
 
 // YAML is the outcome in the order in which a person reads it.
