@@ -127,6 +127,8 @@ type Plan struct {
 	Keep []v1alpha1.XDataset
 
 	Fall    *Fall    // nil: the listing is believed
+	Pending int      // missing datasets that later passes remove if nothing changes
+	Objects int      // CSVs in the listing
 	Ignored []string // objects that end in .csv and can't be recorded, by name
 	Foreign int      // XDatasets that are none of this watcher's business
 	Memory  Memory
@@ -156,7 +158,7 @@ func Missing(s Settings, objects []Object, datasets []v1alpha1.XDataset) []strin
 // Make decides. Whatever the world looks like, there is a plan.
 func Make(s Settings, m Memory, w World, now time.Time) Plan {
 	r := newRegister(s, w.Objects, w.Datasets)
-	p := Plan{Ignored: r.ignored, Foreign: r.foreign, Memory: Memory{Absences: map[types.UID]int{}}}
+	p := Plan{Objects: len(r.objects), Ignored: r.ignored, Foreign: r.foreign, Memory: Memory{Absences: map[types.UID]int{}}}
 	p.Fall = r.fall(m, w.AcceptFall)
 
 	wanted := map[string]v1alpha1.XDataset{}
@@ -173,6 +175,9 @@ func Make(s Settings, m Memory, w World, now time.Time) Plan {
 		if absences >= s.RemoveAfter && w.Usage.Known && len(agents) == 0 && r.made(d) {
 			p.Removes = append(p.Removes, d)
 			continue
+		}
+		if r.made(d) && len(agents) == 0 {
+			p.Pending++
 		}
 		wanted[name] = r.lacking(*d.DeepCopy(), w.Usage, p.Fall, now)
 	}

@@ -1,0 +1,238 @@
+package datasetwatcher
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/go-logr/logr"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"whisperops.io/functions/internal/datasetwatcher/catalog"
+	"whisperops.io/functions/internal/datasetwatcher/registry"
+)
+
+// Flags of the dataset watcher.
+type Flags struct {
+	Bucket         string
+	Prefix         string
+	Interval       time.Duration
+	ListingTimeout time.Duration
+	RemoveAfter    int
+	MaxFallPercent float64
+
+	Name      string
+	Namespace string
+
+	GitURL        string
+	GitRepository string
+	GitBranch     string
+	GitFolder     string
+	GitTokenFile  string
+	GitRate       float64
+	CatalogOwner  string
+
+	LeaderElect    bool
+	MetricsAddress string
+	HealthAddress  string
+	KubeQPS        float64
+	Debug          bool
+}
+
+// Main runs the dataset watcher until the process is told to end.
+func Main() {
+	f, err := Parse(os.Args[1:], os.Getenv, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return
+	case err != nil:
+		os.Exit(2) // Parse has said why
+	}
+	if err := run(ctrl.SetupSignalHandler(), f); err != nil {
+		fmt.Fprintf(os.Stderr, "dataset-watcher: %v\n", err)
+		os.Exit(1)
+	}
+}
+
+// Parse reads the flags from args. It writes usage and errors to out.
+func Parse(args []string, env func(string) string, out io.Writer) (Flags, error) {
+	var f Flags
+	fs := flag.NewFlagSet("dataset-watcher", flag.ContinueOnError)
+	fs.SetOutput(out)
+	fs.StringVar(&f.Bucket, "bucket", "", "name of the Google Cloud Storage bucket that holds the datasets; STORAGE_EMULATOR_HOST is honoured")
+	fs.StringVar(&f.Prefix, "prefix", "", "look only at objects whose names begin so")
+	fs.DurationVar(&f.Interval, "interval", 30*time.Second, "time between two listings of the bucket, give or take a tenth")
+	fs.DurationVar(&f.ListingTimeout, "listing-timeout", 2*time.Minute, "how long one listing may take before it counts as failed")
+	fs.IntVar(&f.RemoveAfter, "remove-after", 2, "complete listings in a row that must lack an object before its dataset is removed")
+	fs.Float64Var(&f.MaxFallPercent, "max-fall-percent", 50, "share of the registry that may go missing at once and still be believed")
+	fs.StringVar(&f.Name, "name", "dataset-watcher", "name of this watcher: of its lease, its ConfigMap, and the label on what it made; two watchers of two buckets need two names")
+	fs.StringVar(&f.Namespace, "namespace", env("POD_NAMESPACE"), "namespace of the lease and of the ConfigMap (env POD_NAMESPACE)")
+	fs.StringVar(&f.GitURL, "git-url", "", "address of the Gitea that holds the catalog, https://<host>; empty: no catalog is written")
+	fs.StringVar(&f.GitRepository, "git-repository", "", "repository of the catalog, <owner>/<name>")
+	fs.StringVar(&f.GitBranch, "git-branch", "main", "branch that Backstage reads")
+	fs.StringVar(&f.GitFolder, "git-folder", "datasets", "folder of the catalog's location file; the folder resources below it belongs to the watcher alone")
+	fs.StringVar(&f.GitTokenFile, "git-token-file", "/etc/dataset-watcher/git/token", "file with a Gitea token that may write the repository; it is read at every request")
+	fs.Float64Var(&f.GitRate, "git-requests-per-second", 5, "requests to Gitea per second at most")
+	fs.StringVar(&f.CatalogOwner, "catalog-owner", "group:default/platform", "Backstage entity that owns the datasets")
+	fs.BoolVar(&f.LeaderElect, "leader-elect", true, "let one of several replicas work; without it there must be only one")
+	fs.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address at which to serve /metrics; 0 serves none")
+	fs.StringVar(&f.HealthAddress, "health-address", ":8081", "address at which to serve /healthz and /readyz; 0 serves none")
+	fs.Float64Var(&f.KubeQPS, "kube-requests-per-second", 100, "requests to the API server per second at most")
+	fs.BoolVar(&f.Debug, "debug", false, "log every write, not only what came and went")
+	if err := fs.Parse(args); err != nil {
+		return f, err
+	}
+	if err := f.check(fs.Args()); err != nil {
+		fmt.Fprintln(out, err)
+		return f, err
+	}
+	f.GitFolder = strings.Trim(f.GitFolder, "/")
+	return f, nil
+}
+
+func (f Flags) check(rest []string) error {
+	switch {
+	case len(rest) > 0:
+		return fmt.Errorf("unexpected argument %q: flags start with --", rest[0])
+	case f.Bucket == "" || strings.ContainsAny(f.Bucket, "/:"):
+		return fmt.Errorf("invalid value %q for flag --bucket: it must be the bare name of a bucket, without gs://", f.Bucket)
+	case f.Interval < time.Second:
+		return fmt.Errorf("invalid value %s for flag --interval: it must be at least 1s", f.Interval)
+	case f.ListingTimeout < time.Second:
+		return fmt.Errorf("invalid value %s for flag --listing-timeout: it must be at least 1s", f.ListingTimeout)
+	case f.RemoveAfter < 1:
+		return fmt.Errorf("invalid value %d for flag --remove-after: it must be at least 1", f.RemoveAfter)
+	case !(f.MaxFallPercent >= 0 && f.MaxFallPercent <= 100): // so that NaN is refused too
+		return fmt.Errorf("invalid value %g for flag --max-fall-percent: it must be from 0 to 100", f.MaxFallPercent)
+	case len(validation.IsDNS1123Label(f.Name)) > 0:
+		return fmt.Errorf("invalid value %q for flag --name: it must be an RFC 1123 label", f.Name)
+	case f.Namespace == "":
+		return errors.New("flag --namespace is empty: set it, or POD_NAMESPACE, to the namespace of the lease and of the ConfigMap")
+	case !(f.GitRate > 0) || !(f.KubeQPS > 0):
+		return errors.New("invalid rate: --git-requests-per-second and --kube-requests-per-second must be more than 0")
+	case f.GitURL != "" && f.GitTokenFile == "":
+		return errors.New("flag --git-token-file is empty: Gitea lets nobody write without a token")
+	}
+	return nil
+}
+
+func run(ctx context.Context, f Flags) error {
+	level := zapcore.InfoLevel
+	if f.Debug {
+		level = zapcore.DebugLevel
+	}
+	log := ctrlzap.New(ctrlzap.Level(level))
+	ctrl.SetLogger(log)
+	klog.SetLogger(log.WithName("client-go"))
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return fmt.Errorf("cannot find the API server: %w", err)
+	}
+	cfg.QPS, cfg.Burst = float32(f.KubeQPS), int(2*f.KubeQPS)+1
+	cfg.Timeout = 30 * time.Second
+	cfg.UserAgent = "whisperops-dataset-watcher"
+	scheme, err := newScheme()
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                        scheme,
+		Metrics:                       metricsserver.Options{BindAddress: f.MetricsAddress},
+		HealthProbeBindAddress:        f.HealthAddress,
+		LeaderElection:                f.LeaderElect,
+		LeaderElectionID:              f.Name,
+		LeaderElectionNamespace:       f.Namespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return fmt.Errorf("cannot make the manager: %w", err)
+	}
+	w, err := newWatcher(ctx, f, cfg, mgr, log)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(mgr.Add(w), mgr.AddHealthzCheck("passes", w.alive), mgr.AddReadyzCheck("listing", w.ready)); err != nil {
+		return fmt.Errorf("cannot set up the manager: %w", err)
+	}
+	log.Info("Starting", "version", version(), "bucket", f.Bucket, "prefix", f.Prefix, "interval", f.Interval.String(), "catalog", f.GitRepository)
+	return mgr.Start(ctx)
+}
+
+func newWatcher(ctx context.Context, f Flags, cfg *rest.Config, mgr ctrl.Manager, log logr.Logger) (*watcher, error) {
+	c, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme()})
+	if err != nil {
+		return nil, fmt.Errorf("cannot make a client of the API server: %w", err)
+	}
+	bucket, err := newGCS(ctx, f.Bucket, f.Prefix)
+	if err != nil {
+		return nil, err
+	}
+	publisher, err := newPublisher(f)
+	if err != nil {
+		return nil, err
+	}
+	m := newMetrics(ctrlmetrics.Registry)
+	return &watcher{
+		settings:       f.settings(),
+		interval:       f.Interval,
+		listingTimeout: f.ListingTimeout,
+		passTimeout:    passTimeout,
+		bucket:         bucket,
+		cluster:        &cluster{Client: c, metrics: m},
+		journal:        &journal{client: c, key: client.ObjectKey{Namespace: f.Namespace, Name: f.Name}},
+		publisher:      publisher,
+		events:         mgr.GetEventRecorder(f.Name),
+		metrics:        m,
+		log:            log,
+		now:            time.Now,
+		snapshots:      make(chan catalog.Snapshot, 1),
+	}, nil
+}
+
+func (f Flags) settings() registry.Settings {
+	return registry.Settings{
+		Bucket: f.Bucket, Prefix: f.Prefix, Name: f.Name, RemoveAfter: f.RemoveAfter, MaxFall: f.MaxFallPercent / 100,
+		StatusObject: fmt.Sprintf("-n %s configmap %s", f.Namespace, f.Name),
+	}
+}
+
+// newPublisher returns nil where no catalog is wanted.
+func newPublisher(f Flags) (*catalog.Publisher, error) {
+	if f.GitURL == "" {
+		return nil, nil //nolint:nilnil // no publisher is a choice and no failure
+	}
+	token := func() (string, error) {
+		b, err := os.ReadFile(f.GitTokenFile)
+		return strings.TrimSpace(string(b)), err
+	}
+	g, err := catalog.NewGitea(f.GitURL, f.GitRepository, f.GitBranch, token, f.GitRate)
+	if err != nil {
+		return nil, err
+	}
+	return &catalog.Publisher{
+		Layout:     catalog.Layout{Folder: f.GitFolder, Name: f.Name, Owner: f.CatalogOwner},
+		Repository: g,
+		MaxFall:    f.MaxFallPercent / 100,
+	}, nil
+}
+
+func version() string {
+	if b, ok := debug.ReadBuildInfo(); ok {
+		return b.Main.Version
+	}
+	return "unknown"
+}
