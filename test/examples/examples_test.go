@@ -3,9 +3,14 @@ package examples
 import (
 	"context"
 	"flag"
+	"maps"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
@@ -54,7 +59,14 @@ func TestStories(t *testing.T) {
 // run renders a story in process.
 func run(t *testing.T, s *Story) *Rendering {
 	t.Helper()
-	text, _, err := s.WithInputs(s.Composition(pipeline.Root()), "")
+	functions, url := pipeline.All(), ""
+	if s.Prometheus != nil {
+		srv := httptest.NewServer(s.Prometheus.Handler())
+		defer srv.Close()
+		url = srv.URL
+		maps.Copy(functions, WithClock(logging.NewNopLogger(), func() time.Time { return s.Prometheus.Now }))
+	}
+	text, _, err := s.WithInputs(s.Composition(pipeline.Root()), url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +74,7 @@ func run(t *testing.T, s *Story) *Rendering {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	steps, err := pipeline.Load(file, pipeline.All())
+	steps, err := pipeline.Load(file, functions)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,6 +76,7 @@ var rangeSelector = regexp.MustCompile(`\[([0-9a-z]+)\]`)
 // series matches; a story records only what its agent's would.
 func (r *Recording) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		w.Header().Set("Date", r.Now.UTC().Format(http.TimeFormat)) // fetch-spend distrusts clocks that differ
 		if r.Answer != nil {
 			w.WriteHeader(r.Answer.Code)
 			_, _ = w.Write([]byte(r.Answer.Body)) // to a client that went away there is nothing to say

@@ -15,11 +15,8 @@ import (
 	"whisperops.io/functions/test/crossplane"
 )
 
-// Steps and functions that a story has a special word for.
-const (
-	FetchSpendStep     = "fetch-spend"
-	FetchSpendFunction = "function-budget-fetch-spend"
-)
+// fetchSpendStep asks Prometheus, which a story plays.
+const fetchSpendStep = "fetch-spend"
 
 // A Story is a folder of examples/.
 type Story struct {
@@ -119,7 +116,7 @@ func (s *Story) WithInputs(file, prometheusURL string) (text []byte, changed boo
 		for step, in := range s.Inputs {
 			inputs[step] = in
 		}
-		inputs[FetchSpendStep] = merge(inputs[FetchSpendStep], map[string]any{
+		inputs[fetchSpendStep] = merge(inputs[fetchSpendStep], map[string]any{
 			"apiVersion": "fn.whisperops.io/v1alpha1",
 			"kind":       "FetchSpendInput",
 			"prometheus": map[string]any{"url": prometheusURL},

@@ -84,8 +84,11 @@ func run(ctx context.Context, o options, out io.Writer) (code int, err error) {
 	}
 	defer g.end()
 	var logs *os.File
+	st := &stage{}
 	if o.serve {
 		logs = os.Stderr
+	} else if st, err = play(functions); err != nil {
+		return exitFailed, err
 	}
 	servers, err := serve(ctx, g, functions, o.bin, logs)
 	if err != nil {
@@ -100,7 +103,7 @@ func run(ctx context.Context, o options, out io.Writer) (code int, err error) {
 		if err := alive(servers); err != nil {
 			return exitFailed, err
 		}
-		ok, err := renderStory(ctx, o, g, s, out)
+		ok, err := renderStory(ctx, o, g, st, s, out)
 		if ctx.Err() != nil {
 			return exitFailed, errors.New("stopped")
 		}
@@ -168,7 +171,7 @@ func waitServing(ctx context.Context, servers []*server, file string, out io.Wri
 
 // renderStory renders, shows and writes one story. It returns whether what came
 // out is what the story wants.
-func renderStory(ctx context.Context, o options, g *guard, s *examples.Story, out io.Writer) (bool, error) {
+func renderStory(ctx context.Context, o options, g *guard, st *stage, s *examples.Story, out io.Writer) (bool, error) {
 	dir := filepath.Join(o.out, s.Name)
 	if err := os.RemoveAll(dir); err != nil {
 		return false, errors.Wrap(err, "cannot clear the last rendering")
@@ -179,12 +182,17 @@ func renderStory(ctx context.Context, o options, g *guard, s *examples.Story, ou
 	fmt.Fprintf(out, "\n=== %s: %s %s\n", s.Name, s.Kind(), s.XRName())
 
 	composition := s.Composition(o.root)
-	text, changed, err := s.WithInputs(composition, "")
+	st.playing.Store(s.Prometheus)
+	if s.Prometheus != nil {
+		fmt.Fprintf(out, "The story plays at %s: fetch-spend and decide have that clock, and Prometheus answers at %s what %s holds.\n",
+			s.Prometheus.Now.Format(time.RFC3339), st.url, filepath.Join(s.Dir, "prometheus.yaml"))
+	}
+	text, changed, err := s.WithInputs(composition, st.url)
 	if err != nil {
 		return false, err
 	}
 	if changed {
-		fmt.Fprintf(out, "The story sets inputs: %s is copied to %s with them.\n", composition, filepath.Join(dir, "composition.yaml"))
+		fmt.Fprintf(out, "%s is copied to %s, with the story's inputs.\n", composition, filepath.Join(dir, "composition.yaml"))
 		composition = filepath.Join(dir, "composition.yaml")
 		if err := os.WriteFile(composition, text, 0o600); err != nil {
 			return false, errors.Wrap(err, "cannot write Composition")
