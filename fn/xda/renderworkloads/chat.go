@@ -92,11 +92,11 @@ func chatIngress(a Agent) manifest.Object {
 			},
 		}},
 	}
-	// An answer comes piece by piece, and may take as long as the longest tool
-	// call; ingress-nginx would keep the pieces back, and give up after a minute.
+	// An answer comes piece by piece, and between two pieces may lie several tool
+	// calls; ingress-nginx would keep the pieces back, and give up after a minute.
 	annotations := map[string]string{
 		"nginx.ingress.kubernetes.io/proxy-buffering":    "off",
-		"nginx.ingress.kubernetes.io/proxy-read-timeout": "600",
+		"nginx.ingress.kubernetes.io/proxy-read-timeout": "3600",
 	}
 	if issuer := a.Input.Ingress.TLSIssuer; issuer != "" {
 		annotations["cert-manager.io/cluster-issuer"] = issuer
