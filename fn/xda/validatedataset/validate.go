@@ -91,7 +91,7 @@ func Validate(f Facts) Verdict {
 	case answer == Invalid:
 		v.Waits = true
 		v.say(metav1.ConditionFalse, ReasonDatasetInvalid, fmt.Sprintf("XDataset %q can't be used: %s. Correct it, or set spec.datasetRef.name to one that `kubectl get xds` lists", f.Ordered, f.Problem))
-	case f.Live && granted != "" && f.Dataset.Bucket() != granted:
+	case granted != "" && f.Dataset.Bucket() != granted:
 		// Every field of a grant is force-new: an edited one is refused by the
 		// provider for ever, and the old one stays open.
 		v.Stop = last == nil
@@ -115,7 +115,7 @@ func (v *Verdict) say(s metav1.ConditionStatus, reason, message string) {
 // elsewhere than the agent's grant opens isn't what the agent works on.
 func lastValid(f Facts) *v1alpha1.Dataset {
 	for _, d := range f.Known {
-		if d == nil || d.Validate() != nil || (f.Live && f.Granted != "" && d.Bucket() != f.Granted) {
+		if d == nil || d.Validate() != nil || (f.Granted != "" && d.Bucket() != f.Granted) {
 			continue
 		}
 		return d
