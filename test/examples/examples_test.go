@@ -3,6 +3,7 @@ package examples
 import (
 	"context"
 	"flag"
+	"fmt"
 	"maps"
 	"net/http/httptest"
 	"os"
@@ -50,9 +51,39 @@ func TestStories(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff != "" {
-				t.Errorf("%s: -want, +got (after reading it, go test ./test/examples -update accepts it):\n%s", file, diff)
+				t.Errorf("%s: -want, +got (after reading it, make examples-update accepts it):\n%s", file, diff)
 			}
 		})
+	}
+}
+
+// TestObservedIsWhatIsRendered: Crossplane keeps the name of what it observes, so
+// a story that observes another one than the pipeline renders would show
+// something that no cluster does.
+func TestObservedIsWhatIsRendered(t *testing.T) {
+	stories, err := All(filepath.Join(pipeline.Root(), "examples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	identity := func(o map[string]any) string {
+		return fmt.Sprintf("%s %s %s/%s", o["apiVersion"], o["kind"], field(o, "metadata", "namespace"), field(o, "metadata", "name"))
+	}
+	compared := 0
+	for _, s := range stories {
+		r := run(t, s)
+		for _, o := range s.Observed {
+			name := crossplane.Annotation(o, crossplane.NameAnnotation)
+			if r.Parts[name] == nil {
+				continue
+			}
+			compared++
+			if got, want := identity(o), identity(r.Parts[name]); got != want {
+				t.Errorf("%s observes %s as %s, but the pipeline renders %s", s.Name, name, got, want)
+			}
+		}
+	}
+	if compared == 0 {
+		t.Error("no story observes anything")
 	}
 }
 

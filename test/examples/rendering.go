@@ -65,7 +65,8 @@ func FromResult(res *crossplane.Result) (*Rendering, error) {
 		}
 		r.Events = append(r.Events, Event{Type: typ, Reason: reason, Message: e.GetMessage()})
 	}
-	return r, r.finish()
+	err := r.finish()
+	return r, err
 }
 
 // composeReason is the reason that Crossplane gives to an event without one.
@@ -116,13 +117,23 @@ func FromCLI(stdout, stderr []byte, failed bool) (*Rendering, error) {
 	if r.XR == nil {
 		return nil, errors.New("crossplane composition render printed no XR")
 	}
+	if err := r.readConditions(); err != nil {
+		return nil, err
+	}
+	err = r.finish()
+	return r, err
+}
+
+// readConditions takes the functions' conditions and the readiness from the XR
+// that the CLI printed.
+func (r *Rendering) readConditions() error {
 	var xr struct {
 		Status struct {
 			Conditions []Condition `json:"conditions"`
 		} `json:"status"`
 	}
 	if err := crossplane.Convert(r.XR, &xr); err != nil {
-		return nil, errors.Wrap(err, "cannot read the rendered XR's conditions")
+		return errors.Wrap(err, "cannot read the rendered XR's conditions")
 	}
 	for _, c := range xr.Status.Conditions {
 		switch c.Type {
@@ -130,27 +141,25 @@ func FromCLI(stdout, stderr []byte, failed bool) (*Rendering, error) {
 			r.Ready = c.Status == "True"
 		case "Synced":
 			if c.Status != "True" {
-				return nil, errors.Errorf("the XR is not synced: %s", c.Message)
+				return errors.Errorf("the XR is not synced: %s", c.Message)
 			}
 		case "Responsive":
 		default:
 			r.Conditions = append(r.Conditions, c)
 		}
 	}
-	return r, r.finish()
+	return nil
 }
 
 // finish derives what both ways have in common.
 func (r *Rendering) finish() error {
 	slices.SortFunc(r.Conditions, func(a, b Condition) int { return strings.Compare(a.Type, b.Type) })
-	var held struct {
-		Back []v1alpha1.HeldBack `json:"held_back"`
-	}
-	if err := crossplane.Convert(r.Context, &held); err != nil {
+	var held []v1alpha1.HeldBack
+	if err := crossplane.Convert(r.Context[v1alpha1.ContextHeldBack], &held); err != nil {
 		return errors.Wrapf(err, "cannot read context key %q", v1alpha1.ContextHeldBack)
 	}
 	r.HeldBack = map[string]string{}
-	for _, h := range held.Back {
+	for _, h := range held {
 		r.HeldBack[h.Part] = h.WaitsFor
 	}
 	return nil

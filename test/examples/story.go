@@ -4,6 +4,7 @@
 package examples
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,16 +107,14 @@ func (s *Story) Composition(root string) string {
 // the address of the story's Prometheus if it has one. changed says whether
 // that is another text than the file's.
 func (s *Story) WithInputs(file, prometheusURL string) (text []byte, changed bool, err error) {
-	text, err = os.ReadFile(file) //nolint:gosec // a path of this repository
+	text, err = os.ReadFile(file)
 	if err != nil {
 		return nil, false, errors.Wrap(err, "cannot read Composition")
 	}
 	inputs := s.Inputs
 	if s.Prometheus != nil {
 		inputs = map[string]map[string]any{}
-		for step, in := range s.Inputs {
-			inputs[step] = in
-		}
+		maps.Copy(inputs, s.Inputs)
 		inputs[fetchSpendStep] = merge(inputs[fetchSpendStep], map[string]any{
 			"apiVersion": "fn.whisperops.io/v1alpha1",
 			"kind":       "FetchSpendInput",
@@ -155,9 +154,7 @@ func setInput(comp map[string]any, step string, in map[string]any) error {
 // merge returns base with over laid on it, map by map.
 func merge(base, over map[string]any) map[string]any {
 	out := map[string]any{}
-	for k, v := range base {
-		out[k] = v
-	}
+	maps.Copy(out, base)
 	for k, v := range over {
 		if m, ok := v.(map[string]any); ok {
 			b, _ := out[k].(map[string]any)

@@ -26,7 +26,7 @@ func startGuard() (*guard, error) {
 	if err != nil {
 		return nil, errors.Wrap(err, "cannot find the path of this program")
 	}
-	g := &guard{cmd: exec.Command(self, guardArgument)} //nolint:gosec // this very program
+	g := &guard{cmd: exec.Command(self, guardArgument)}
 	g.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if g.pipe, err = g.cmd.StdinPipe(); err != nil {
 		return nil, errors.Wrap(err, "cannot make a pipe")

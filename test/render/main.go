@@ -10,6 +10,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -180,25 +181,42 @@ func renderStory(ctx context.Context, o options, g *guard, st *stage, s *example
 		return false, errors.Wrap(err, "cannot make a folder for the rendering")
 	}
 	fmt.Fprintf(out, "\n=== %s: %s %s\n", s.Name, s.Kind(), s.XRName())
+	composition, err := prepare(o, st, s, dir, out)
+	if err != nil {
+		return false, err
+	}
+	r, err := callCLI(ctx, o, g, s, composition, out)
+	if err != nil {
+		return false, err
+	}
+	show(out, s, r)
+	if err := write(dir, s, r); err != nil {
+		return false, err
+	}
+	fmt.Fprintf(out, "YAML: %s\n", dir)
+	return compare(s, r, out)
+}
 
-	composition := s.Composition(o.root)
+// prepare lets the stage play the story, and returns the file of the Composition
+// to render it with: a copy in dir if the story sets inputs.
+func prepare(o options, st *stage, s *examples.Story, dir string, out io.Writer) (string, error) {
 	st.playing.Store(s.Prometheus)
 	if s.Prometheus != nil {
 		fmt.Fprintf(out, "The story plays at %s: fetch-spend and decide have that clock, and Prometheus answers at %s what %s holds.\n",
 			s.Prometheus.Now.Format(time.RFC3339), st.url, filepath.Join(s.Dir, "prometheus.yaml"))
 	}
-	text, changed, err := s.WithInputs(composition, st.url)
-	if err != nil {
-		return false, err
+	original := s.Composition(o.root)
+	text, changed, err := s.WithInputs(original, st.url)
+	if err != nil || !changed {
+		return original, err
 	}
-	if changed {
-		fmt.Fprintf(out, "%s is copied to %s, with the story's inputs.\n", composition, filepath.Join(dir, "composition.yaml"))
-		composition = filepath.Join(dir, "composition.yaml")
-		if err := os.WriteFile(composition, text, 0o600); err != nil {
-			return false, errors.Wrap(err, "cannot write Composition")
-		}
-	}
+	file := filepath.Join(dir, "composition.yaml")
+	fmt.Fprintf(out, "%s is copied to %s, with the story's inputs.\n", original, file)
+	return file, errors.Wrap(os.WriteFile(file, text, 0o600), "cannot write Composition")
+}
 
+// callCLI renders a story with the Crossplane CLI.
+func callCLI(ctx context.Context, o options, g *guard, s *examples.Story, composition string, out io.Writer) (*examples.Rendering, error) {
 	args := []string{
 		"composition", "render", filepath.Join(s.Dir, "xr.yaml"), composition, filepath.Join(o.root, "examples", "functions.yaml"),
 		"--crossplane-binary=" + o.core, "--xrd=" + xrd(o.root, s), "--include-function-results", "--include-context", "--timeout=30s",
@@ -210,22 +228,17 @@ func renderStory(ctx context.Context, o options, g *guard, st *stage, s *example
 		args = append(args, "--required-resources="+filepath.Join(s.Dir, "required.yaml"))
 	}
 	var stdout, stderr bytes.Buffer
-	cmd := exec.CommandContext(ctx, o.crossplane, args...) //nolint:gosec // the CLI that the caller names
+	cmd := exec.CommandContext(ctx, o.crossplane, args...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	cmd.WaitDelay = time.Second // once stopped, what the CLI started may still hold its output; the guard ends that
 	g.watch(cmd)
 	fmt.Fprintf(out, "$ crossplane %s\n\n", strings.Join(args, " "))
-	failure := cmd.Run()
-	r, err := examples.FromCLI(stdout.Bytes(), stderr.Bytes(), failure != nil)
-	if err != nil {
-		return false, err
-	}
-	show(out, s, r)
-	if err := write(dir, s, r); err != nil {
-		return false, err
-	}
-	fmt.Fprintf(out, "YAML: %s\n", dir)
+	err := cmd.Run()
+	return examples.FromCLI(stdout.Bytes(), stderr.Bytes(), err != nil)
+}
 
+// compare says whether what came out is what the story wants.
+func compare(s *examples.Story, r *examples.Rendering, out io.Writer) (bool, error) {
 	if lost := s.Lost(r); len(lost) > 0 {
 		fmt.Fprintf(out, "LOST: this would delete %s\n", strings.Join(lost, ", "))
 		return false, nil
@@ -239,11 +252,12 @@ func renderStory(ctx context.Context, o options, g *guard, st *stage, s *example
 	if err != nil {
 		return false, err
 	}
+	file := filepath.Join(s.Dir, "want.yaml")
 	if diff != "" {
-		fmt.Fprintf(out, "DIFFERS from %s (-want +got):\n%s\n", filepath.Join(s.Dir, "want.yaml"), diff)
+		fmt.Fprintf(out, "DIFFERS from %s (-want +got; make examples-update accepts it):\n%s\n", file, diff)
 		return false, nil
 	}
-	fmt.Fprintf(out, "As wanted in %s\n", filepath.Join(s.Dir, "want.yaml"))
+	fmt.Fprintf(out, "As wanted in %s\n", file)
 	return true, nil
 }
 
@@ -258,10 +272,7 @@ func write(dir string, s *examples.Story, r *examples.Rendering) error {
 	if r.Fatal != "" {
 		return nil
 	}
-	xr := map[string]any{}
-	for k, v := range s.XR {
-		xr[k] = v
-	}
+	xr := maps.Clone(s.XR)
 	xr["status"] = r.XR["status"] // instead of the order's own, which the run replaces
 	files := map[string]any{"xr": xr, "context": r.Context}
 	for name, p := range r.Parts {

@@ -17,15 +17,25 @@ import (
 // deadline for everything that a loaded machine may take its time for.
 const deadline = 30 * time.Second
 
-// build builds this tool and the stand-in, which takes the part of a function.
-func build(t *testing.T) string {
-	t.Helper()
-	bin := t.TempDir()
-	out, err := exec.Command("go", "build", "-o", bin, "whisperops.io/functions/test/render", "whisperops.io/functions/test/standins/autoready").CombinedOutput() //nolint:gosec // our own packages
-	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
+// bin is a folder with this tool and the stand-in, which takes the part of a
+// function.
+var bin string
+
+func TestMain(m *testing.M) { os.Exit(withPrograms(m.Run)) }
+
+func withPrograms(run func() int) int {
+	var err error
+	if bin, err = os.MkdirTemp("", "render-test-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
-	return bin
+	defer os.RemoveAll(bin) //nolint:errcheck // the tests are over then
+	out, err := exec.Command("go", "build", "-o", bin, "whisperops.io/functions/test/render", "whisperops.io/functions/test/standins/autoready").CombinedOutput()
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)
+		return 1
+	}
+	return run()
 }
 
 // A workplace is a repository with one story and one function, and a CLI that a
@@ -37,7 +47,7 @@ type workplace struct {
 	address string
 }
 
-func newWorkplace(t *testing.T, bin, cli string) *workplace {
+func newWorkplace(t *testing.T, cli string) *workplace {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -72,7 +82,7 @@ metadata:
 
 func (w *workplace) command(args ...string) *exec.Cmd {
 	args = append([]string{"-root", w.root, "-bin", w.bin, "-out", filepath.Join(w.root, "out"), "-crossplane", w.cli, "-core", w.cli}, args...)
-	return exec.Command(filepath.Join(w.bin, "render"), args...) //nolint:gosec // our own program
+	return exec.Command(filepath.Join(bin, "render"), args...)
 }
 
 // eventually polls until ok, and fails the test with what else.
@@ -105,7 +115,6 @@ func hasProc() bool { _, err := os.Stat("/proc/self/stat"); return err == nil }
 // Whichever way a run ends, nothing that it started outlives it: neither the
 // functions, nor the CLI, nor what the CLI started.
 func TestNothingOutlivesARun(t *testing.T) {
-	bin := build(t)
 	for name, end := range map[string]syscall.Signal{
 		"Interrupted": syscall.SIGINT,
 		"Terminated":  syscall.SIGTERM,
@@ -115,7 +124,7 @@ func TestNothingOutlivesARun(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			// The CLI starts a process of its own, as the real one does, and hangs.
-			w := newWorkplace(t, bin, `sleep 600 &
+			w := newWorkplace(t, `sleep 600 &
 echo $! >> "$(dirname "$0")/pids.part"; echo $$ >> "$(dirname "$0")/pids.part"
 mv "$(dirname "$0")/pids.part" "$(dirname "$0")/pids"; wait`)
 			cmd := w.command()
@@ -127,7 +136,7 @@ mv "$(dirname "$0")/pids.part" "$(dirname "$0")/pids"; wait`)
 			var pids []int
 			eventually(t, "the CLI is called", func() bool {
 				b, err := os.ReadFile(filepath.Join(w.root, "pids"))
-				for _, f := range strings.Fields(string(b)) {
+				for f := range strings.FieldsSeq(string(b)) {
 					pid, err := strconv.Atoi(f)
 					if err != nil {
 						t.Fatal(err)
@@ -165,7 +174,6 @@ mv "$(dirname "$0")/pids.part" "$(dirname "$0")/pids"; wait`)
 }
 
 func TestRun(t *testing.T) {
-	bin := build(t)
 	const rendered = `cat <<'EOT'
 ---
 apiVersion: whisperops.io/v1alpha1
@@ -254,7 +262,7 @@ EOT`
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			w := newWorkplace(t, bin, tc.cli)
+			w := newWorkplace(t, tc.cli)
 			for file, content := range tc.files {
 				if err := os.WriteFile(filepath.Join(w.root, "examples", "a-story", file), []byte(content), 0o600); err != nil {
 					t.Fatal(err)
@@ -288,8 +296,9 @@ EOT`
 
 // A function that can't start must not leave the run waiting.
 func TestFunctionThatEnds(t *testing.T) {
-	w := newWorkplace(t, build(t), "exit 1")
-	if err := os.WriteFile(filepath.Join(w.bin, "autoready"), []byte("#!/bin/sh\necho no certificates >&2; exit 1\n"), 0o700); err != nil { //nolint:gosec // a program
+	w := newWorkplace(t, "exit 1")
+	w.bin = t.TempDir()
+	if err := os.WriteFile(filepath.Join(w.bin, "autoready"), []byte("#!/bin/sh\necho no certificates >&2; exit 1\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	out, err := w.command().CombinedOutput()

@@ -3,11 +3,11 @@ package main
 import (
 	"fmt"
 	"io"
-	"strings"
+	"maps"
+	"slices"
 	"text/tabwriter"
 
 	"whisperops.io/functions/apis/v1alpha1"
-	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/examples"
 )
 
@@ -23,55 +23,49 @@ func show(out io.Writer, s *examples.Story, r *examples.Rendering) {
 		fmt.Fprintf(out, "FATAL, nothing is touched: %s\n", r.Fatal)
 		return
 	}
-	observed := map[string]bool{}
-	rows := map[string]bool{}
-	for _, name := range expectedParts[s.Kind()] {
-		rows[name] = true
-	}
-	for name := range r.Parts {
-		rows[name] = true
-	}
-	for _, o := range s.Observed {
-		name := crossplane.Annotation(o, crossplane.NameAnnotation)
-		observed[name], rows[name] = true, true
-	}
-
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PART\tKIND\tNAME\tNAMESPACE\tREADY")
-	held, ready := 0, 0
-	for _, name := range examples.Order(rows) {
-		p, rendered := r.Parts[name]
-		switch {
-		case rendered:
-			if !r.Unready[name] {
-				ready++
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, kind(p), text(p, "metadata", "name"), dash(text(p, "metadata", "namespace")), readiness(r.Unready[name]))
-		case observed[name]:
-			fmt.Fprintf(w, "%s\t-\tDELETED: it is observed and not rendered\t-\t-\n", name)
-		case r.HeldBack[name] != "":
-			held++
-			fmt.Fprintf(w, "%s\t-\theld back\t-\t-\n", name)
-		default:
-			fmt.Fprintf(w, "%s\t-\tnot rendered\t-\t-\n", name)
-		}
-	}
-	flush(w)
-	fmt.Fprintf(out, "%d of %d parts rendered, %d held back, %d ready\n", len(r.Parts), len(rows), held, ready)
-	for _, name := range examples.Order(r.HeldBack) {
-		fmt.Fprintf(out, "  %s waits for %s\n", name, r.HeldBack[name])
-	}
-
+	showParts(out, s, r)
 	fmt.Fprintln(out)
-	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CONDITION\tSTATUS\tREASON\tMESSAGE")
-	fmt.Fprintf(w, "Ready\t%s\t\t\n", readiness(!r.Ready))
+	fmt.Fprintf(w, "Ready\t%s\t\t\n", truth(r.Ready))
 	for _, c := range r.Conditions {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Type, c.Status, c.Reason, c.Message)
 	}
 	flush(w)
 	for _, e := range r.Events {
 		fmt.Fprintf(out, "Event: %s %s: %s\n", e.Type, e.Reason, e.Message)
+	}
+}
+
+// showParts prints a line for each part that is rendered, expected or observed.
+func showParts(out io.Writer, s *examples.Story, r *examples.Rendering) {
+	rows := maps.Clone(r.Parts)
+	for _, name := range expectedParts[s.Kind()] {
+		rows[name] = r.Parts[name]
+	}
+	lost := s.Lost(r)
+	for _, name := range lost {
+		rows[name] = nil
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "PART\tKIND\tNAME\tNAMESPACE\tREADY")
+	for _, name := range examples.Order(rows) {
+		p := rows[name]
+		switch {
+		case p != nil:
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", name, kind(p), text(p, "metadata", "name"), dash(text(p, "metadata", "namespace")), truth(!r.Unready[name]))
+		case slices.Contains(lost, name):
+			fmt.Fprintf(w, "%s\t-\tDELETED: it is observed and not rendered\t-\t-\n", name)
+		case r.HeldBack[name] != "":
+			fmt.Fprintf(w, "%s\t-\theld back\t-\t-\n", name)
+		default:
+			fmt.Fprintf(w, "%s\t-\tnot rendered\t-\t-\n", name)
+		}
+	}
+	flush(w)
+	fmt.Fprintf(out, "%d of %d parts rendered, %d held back, %d ready\n", len(r.Parts), len(rows), len(r.HeldBack), len(r.Parts)-len(r.Unready))
+	for _, name := range examples.Order(r.HeldBack) {
+		fmt.Fprintf(out, "  %s waits for %s\n", name, r.HeldBack[name])
 	}
 }
 
@@ -87,11 +81,12 @@ func kind(p map[string]any) string {
 	return k
 }
 
-func readiness(unready bool) string {
-	if unready {
-		return "False"
+// truth writes a bool as Kubernetes writes a condition's status.
+func truth(b bool) string {
+	if b {
+		return "True"
 	}
-	return "True"
+	return "False"
 }
 
 func dash(s string) string {
@@ -107,5 +102,5 @@ func text(o map[string]any, path ...string) string {
 		o, _ = o[k].(map[string]any)
 	}
 	v, _ := o[path[len(path)-1]].(string)
-	return strings.TrimSpace(v)
+	return v
 }

@@ -78,23 +78,32 @@ func restoredBlind(w world) world {
 type object = map[string]any
 
 func main() {
-	if err := run(filepath.Join(pipeline.Root(), "examples")); err != nil {
+	texts, err := observe(dir())
+	for name, text := range texts {
+		err = errors.Join(err, os.WriteFile(filepath.Join(dir(), name, "observed.yaml"), []byte(text), 0o600))
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "observe:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
+// dir is the folder of the stories.
+func dir() string { return filepath.Join(pipeline.Root(), "examples") }
+
+// observe returns the text of each story's observed.yaml.
+func observe(dir string) (map[string]string, error) {
+	texts := map[string]string{}
 	for name, change := range stories {
 		w, err := grow(filepath.Join(dir, "agent-first-order"))
 		if err != nil {
-			return errors.Wrap(err, "cannot fill the first order")
+			return nil, errors.Wrap(err, "cannot fill the first order")
 		}
-		if err := write(filepath.Join(dir, name, "observed.yaml"), change(w)); err != nil {
-			return errors.Wrapf(err, "cannot write what %s observes", name)
+		if texts[name], err = document(change(w)); err != nil {
+			return nil, errors.Wrapf(err, "cannot write what %s observes", name)
 		}
 	}
-	return nil
+	return texts, nil
 }
 
 // maxPasses is more than the gates of the pipeline need.
@@ -166,7 +175,7 @@ func provided(name string, part object) object {
 			},
 		})
 	case "ServiceAccount":
-		status["atProvider"] = object{"email": annotations["crossplane.io/external-name"].(string) + "@acme-data.iam.gserviceaccount.com"} //nolint:forcetypeassert // render-iam sets it
+		status["atProvider"] = object{"email": crossplane.Annotation(part, "crossplane.io/external-name") + "@acme-data.iam.gserviceaccount.com"}
 	}
 	part["status"] = status
 	return part
@@ -189,8 +198,8 @@ func conditions(ready, reason string) []any {
 	}
 }
 
-// write writes a world, each object in the order in which people read it.
-func write(file string, w world) error {
+// document is a world as YAML, each object in the order in which people read it.
+func document(w world) (string, error) {
 	var b strings.Builder
 	b.WriteString("# Written by make examples-observed from what the pipeline renders.\n")
 	for i, name := range examples.Order(w) {
@@ -208,7 +217,7 @@ func write(file string, w world) error {
 			}
 			y, err := yaml.Marshal(object{k: o[k]})
 			if err != nil {
-				return err
+				return "", err
 			}
 			b.Write(y)
 		}
@@ -218,5 +227,5 @@ func write(file string, w world) error {
 			fmt.Fprintf(&b, "  - {type: %s, status: %q, reason: %s, lastTransitionTime: %q}\n", c["type"], c["status"], c["reason"], c["lastTransitionTime"])
 		}
 	}
-	return os.WriteFile(file, []byte(b.String()), 0o600)
+	return b.String(), nil
 }
