@@ -160,7 +160,7 @@ func (p *Process) spawn() error {
 			p.respawn(cmd)
 		}
 	}()
-	return os.WriteFile(filepath.Join(p.dir, "pids", p.Name), fmt.Appendf(nil, "%d %s\n", cmd.Process.Pid, startTime(cmd.Process.Pid)), 0o600)
+	return os.WriteFile(filepath.Join(p.dir, "pids", p.Name), fmt.Appendf(nil, "%d %s\n", cmd.Process.Pid, StartTime(cmd.Process.Pid)), 0o600)
 }
 
 // respawn runs the program again if nobody else did or wants it down.
@@ -284,9 +284,9 @@ func start(cmd *exec.Cmd) error {
 	return <-err
 }
 
-// startTime is when the kernel started a process, in its own units: with the
+// StartTime is when the kernel started a process, in its own units: with the
 // pid it names a process for good, as a pid alone does not.
-func startTime(pid int) string {
+func StartTime(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return ""

@@ -1,0 +1,65 @@
+// Command controlplane boots the suite on a real control plane and keeps it until
+// it is told to stop:
+//
+//	controlplane up -dir DIR -packages DIR -standins DIR [-schemas DIR]
+//	controlplane down -dir DIR
+//
+// The control plane runs in namespaces of its own where the machine allows it:
+// its fixed ports then collide with nothing, and the kernel ends all of it with
+// one process. Only the API server and Prometheus are reachable from outside, on
+// loopback ports that a small proxy forwards through Unix sockets.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "error:", err)
+		stop()
+		os.Exit(1)
+	}
+}
+
+type options struct {
+	dir, packages, standIns, schemas, checkout string
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 {
+		return errors.New("say what to do: up or down")
+	}
+	var o options
+	fs := flag.NewFlagSet("controlplane "+args[0], flag.ContinueOnError)
+	fs.StringVar(&o.dir, "dir", "", "folder for all state")
+	fs.StringVar(&o.packages, "packages", "", "folder with the packages to install")
+	fs.StringVar(&o.standIns, "standins", "", "folder with the stand-ins' programs")
+	fs.StringVar(&o.schemas, "schemas", "", "folder with real CRDs; without it permissive ones")
+	fs.StringVar(&o.checkout, "checkout", "", "root of the checkout; default: the one that holds the working folder")
+	if err := fs.Parse(args[1:]); err != nil {
+		return err
+	}
+	if o.dir == "" {
+		return errors.New("say where the state lies: -dir")
+	}
+	switch args[0] {
+	case "up":
+		return up(ctx, o)
+	case "down":
+		return down(o)
+	case "serve": // by up, inside the namespaces
+		return serve(ctx, o)
+	case "proxy": // by up, outside them
+		return proxy(o)
+	}
+	return fmt.Errorf("unknown verb %q; known: up, down", args[0])
+}

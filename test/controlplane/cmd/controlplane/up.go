@@ -1,0 +1,254 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"whisperops.io/functions/test/controlplane"
+)
+
+// Files in the state folder. The stack's own state is below "stack".
+const (
+	marker     = "whisperops-control-plane" // says that the folder is ours to remove
+	progress   = "progress"                 // what serve says, a line each
+	controlSoc = "control.sock"
+	apiSoc     = "api.sock"
+	promSoc    = "prometheus.sock"
+	pidFile    = "pid" // of unshare or serve, with its kernel start time
+	ready      = "READY"
+)
+
+func (o options) file(name string) string { return filepath.Join(o.dir, name) }
+
+func (o options) kubeconfig() string { return o.file("kubeconfig") }
+
+// up boots, in a process of its own, and shows its progress.
+func up(ctx context.Context, o options) error {
+	if c, err := net.Dial("unix", o.file(controlSoc)); err == nil {
+		_ = c.Close() // it was only a question
+		fmt.Printf("It is up already. To start anew: make down, then make up. To use it:\n  export KUBECONFIG=%s\n", o.kubeconfig())
+		return nil
+	}
+	if len(o.file(promSoc)) > 100 {
+		return fmt.Errorf("cannot use %s: its path is too long for a Unix socket; set UP_DIR to a shorter one", o.dir)
+	}
+	var err error
+	if o.checkout == "" {
+		if o.checkout, err = controlplane.Checkout(); err != nil {
+			return err
+		}
+	}
+	if err := prepare(o); err != nil {
+		return err
+	}
+	if err := launch(o); err != nil {
+		return err
+	}
+	if err := follow(ctx, o); err != nil {
+		if ctx.Err() != nil {
+			fmt.Fprintln(os.Stderr, "interrupted; stopping what was started")
+			return errors.Join(err, down(o))
+		}
+		return fmt.Errorf("%w\nlogs: %s; make down removes them", err, o.file("stack/logs"))
+	}
+	return nil
+}
+
+// prepare makes an empty state folder, or empties one of ours.
+func prepare(o options) error {
+	if entries, err := os.ReadDir(o.dir); err == nil && len(entries) > 0 {
+		if _, err := os.Stat(o.file(marker)); err != nil {
+			return fmt.Errorf("cannot use %s: it holds files that are not a control plane's; choose another folder with UP_DIR", o.dir)
+		}
+		if err := os.RemoveAll(o.dir); err != nil {
+			return fmt.Errorf("cannot remove the last control plane's state: %w", err)
+		}
+	}
+	if err := os.MkdirAll(o.dir, 0o700); err != nil {
+		return fmt.Errorf("cannot make the state folder; choose another one with UP_DIR: %w", err)
+	}
+	return os.WriteFile(o.file(marker), nil, 0o600)
+}
+
+// launch starts serve, and the proxy outside its namespaces, as processes that outlive this one.
+func launch(o options) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	argv := []string{self, "serve"}
+	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout}
+	serve, err := daemon(o, "serve.log", append(argv, flags...)...)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(o.file(pidFile), fmt.Appendf(nil, "%d %s", serve, controlplane.StartTime(serve)), 0o600); err != nil {
+		return err
+	}
+	_, err = daemon(o, "proxy.log", self, "proxy", "-dir", o.dir)
+	return err
+}
+
+func daemon(o options, log string, argv ...string) (int, error) {
+	f, err := os.OpenFile(o.file(log), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close() //nolint:errcheck // the process has its own descriptor
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdout, cmd.Stderr, cmd.Dir = f, f, o.checkout
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if err := cmd.Start(); err != nil {
+		return 0, err
+	}
+	pid := cmd.Process.Pid
+	return pid, cmd.Process.Release()
+}
+
+// follow prints what serve says until it is ready or gone.
+func follow(ctx context.Context, o options) error {
+	began := time.Now()
+	offset := int64(0)
+	for {
+		f, err := os.Open(o.file(progress))
+		if err == nil {
+			if _, err := f.Seek(offset, io.SeekStart); err != nil {
+				return err
+			}
+			r := bufio.NewReader(f)
+			for {
+				line, err := r.ReadString('\n')
+				if err != nil {
+					break // the rest of the line is still to come
+				}
+				offset += int64(len(line))
+				if strings.HasPrefix(line, ready) {
+					_ = f.Close() // it was read
+					return finish(ctx, o, began)
+				}
+				fmt.Printf("%5.1fs  %s", time.Since(began).Seconds(), line)
+			}
+			_ = f.Close() // it was read
+		}
+		if !running(o) {
+			log, _ := os.ReadFile(o.file("serve.log"))
+			return fmt.Errorf("the control plane did not come up: %s", strings.TrimPrefix(strings.TrimSpace(string(log)), "error: "))
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// finish shows what there is and what to type next.
+func finish(ctx context.Context, o options, began time.Time) error {
+	if err := controlplane.Eventually(ctx, 10*time.Second, "the proxy to write the kubeconfig", func(context.Context) error {
+		_, err := os.Stat(o.kubeconfig())
+		return err
+	}); err != nil {
+		return err
+	}
+	tools, err := controlplane.FindTools(ctx)
+	if err != nil {
+		return err
+	}
+	show := func(tool string, args ...string) error {
+		fmt.Printf("\n$ %s %s\n", strings.ToLower(strings.TrimSuffix(tool, "_CLI")), strings.Join(args, " "))
+		cmd := exec.CommandContext(ctx, tools[tool], args...)
+		cmd.Env = append(os.Environ(), "KUBECONFIG="+o.kubeconfig())
+		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+		return cmd.Run()
+	}
+	for _, kind := range []string{"xda", "xab", "xds"} {
+		if err := show("KUBECTL", "get", kind, "-A"); err != nil {
+			return err
+		}
+	}
+	if err := show("CROSSPLANE_CLI", "resource", "trace", "xdatasetagent.whisperops.io", "housing-bot"); err != nil {
+		return err
+	}
+	prom, err := os.ReadFile(o.file("prometheus-url"))
+	if err != nil {
+		return err
+	}
+	fmt.Printf(`
+Up after %.0f s. The agent works and spends: about 0.0008 USD a second. Prometheus: %s
+
+  export KUBECONFIG=%s
+  alias kubectl=%s
+
+  # cut: the budget falls below what is spent; planner and worker go to 0
+  kubectl patch xda housing-bot --type merge -p '{"spec":{"budgetUsd":0.01}}'
+  kubectl get xab,deploy -n agent-housing-bot -w
+
+  # raise: they come back
+  kubectl patch xda housing-bot --type merge -p '{"spec":{"budgetUsd":50}}'
+
+  # the dataset goes away under a live agent: it runs on, and says so
+  kubectl delete xds california-housing
+  kubectl describe xda housing-bot
+
+  make down
+`, time.Since(began).Seconds(), strings.TrimSpace(string(prom)), o.kubeconfig(), tools["KUBECTL"])
+	return nil
+}
+
+// running says whether the process that up started still runs.
+func running(o options) bool {
+	pid, started, err := recorded(o)
+	return err == nil && started != "" && controlplane.StartTime(pid) == started
+}
+
+func recorded(o options) (pid int, started string, err error) {
+	b, err := os.ReadFile(o.file(pidFile))
+	if err != nil {
+		return 0, "", err
+	}
+	p, started, _ := strings.Cut(strings.TrimSpace(string(b)), " ")
+	pid, err = strconv.Atoi(p)
+	return pid, started, err
+}
+
+// down asks serve to stop, makes sure that it did, and removes the state.
+func down(o options) error {
+	if _, err := os.Stat(o.file(marker)); err != nil {
+		fmt.Println("nothing runs")
+		return nil
+	}
+	if c, err := net.Dial("unix", o.file(controlSoc)); err == nil {
+		if _, err := io.WriteString(c, "stop\n"); err == nil {
+			_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+			_, _ = io.Copy(io.Discard, c) // ends when serve does
+		}
+		_ = c.Close() // nothing more to say
+	}
+	pid, started, err := recorded(o)
+	if err == nil {
+		// The kernel ends everything in the namespaces with this process.
+		for end := time.Now().Add(5 * time.Second); running(o); time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(end) && controlplane.StartTime(pid) == started {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					return fmt.Errorf("cannot end process %d: %w", pid, err)
+				}
+			}
+		}
+	}
+	if err := os.RemoveAll(o.dir); err != nil {
+		return err
+	}
+	fmt.Println("down; nothing is left")
+	return nil
+}
