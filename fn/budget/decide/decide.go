@@ -269,14 +269,14 @@ func lastDecision(f Facts, now string) decision {
 }
 
 // impliedBudget is the budget for which another version, or another function,
-// wrote a status: spent divided by its ratio, rounded up, because both have 4
+// wrote a status: spent divided by its ratio, and never less, because both have 4
 // decimals only.
 func impliedBudget(s Status) *MicroUSD {
 	if s.Spent == nil || s.Ratio == nil || *s.Ratio <= 0 {
 		return nil
 	}
-	// Twice the numbers, so that half a unit of the last decimal is 1.
-	b := (2**s.Spent + 100) * 10_000 / (2*MicroUSD(*s.Ratio) - 1)
+	// A unit of the last decimal more was spent, and half a unit less is the ratio.
+	b := (2**s.Spent + 200) * 10_000 / (2*MicroUSD(*s.Ratio) - 1)
 	return &b
 }
 
@@ -289,21 +289,12 @@ const clockSkew = 5 * time.Minute
 // clocks of two functions, and of the meter, pass midnight one after the other.
 func currentPeriod(f Facts) (string, Facts) {
 	now := v1alpha1.PeriodKey(f.Period, f.Now)
-	earliest, latest := v1alpha1.PeriodKey(f.Period, f.Now.Add(-clockSkew)), v1alpha1.PeriodKey(f.Period, f.Now.Add(clockSkew))
-
-	begun := []string{f.Status.Period}
-	if f.Spend != nil {
-		begun = append(begun, f.Spend.Period)
+	next := v1alpha1.PeriodKey(f.Period, f.Now.Add(clockSkew))
+	if f.Status.Period == next || f.Spend != nil && f.Spend.Period == next {
+		now = next
 	}
-	for _, p := range begun {
-		if kindOf(p) == kindOf(now) && p > now && p <= latest {
-			now = p
-		}
-	}
-	if f.Spend == nil || f.Spend.Period == "" {
-		return now, f
-	}
-	if p := f.Spend.Period; kindOf(p) != kindOf(now) || p < earliest || p > now {
+	previous := v1alpha1.PeriodKey(f.Period, f.Now.Add(-clockSkew))
+	if f.Spend != nil && !slices.Contains([]string{"", previous, now}, f.Spend.Period) {
 		f.Spend = nil
 		f.Problem = &v1alpha1.SpendProblem{
 			Reason:  "OtherPeriod",

@@ -64,6 +64,11 @@ func blind(s Status) Status {
 	return s
 }
 
+func unreachable(s Status) Status {
+	s.Cause = v1alpha1.CauseAgentUnreachable
+	return s
+}
+
 func foreign(s Status) Status {
 	s.DecidedBudget, s.Period = nil, ""
 	return s
@@ -386,6 +391,26 @@ func TestDecide(t *testing.T) {
 			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-25T12:00:00Z"), Spend: measuredIn("2026-11-23", 5.3), Status: statusAt("2026-11-25", 2, 5, false)}),
 			want:   outcome{Cause: "running", Spent: usd(2), Within: "WithinBudget", Meter: "OtherPeriod", Events: "OtherPeriod", Period: "2026-11-25"},
 		},
+		"MeterHoursBehind": {
+			reason: "Six hours into the day yesterday's measurement is no zero of today's.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-25T06:00:00Z"), Spend: measuredIn("2026-11-24", 5.3), Status: statusAt("2026-11-25", 2, 5, false)}),
+			want:   outcome{Cause: "running", Spent: usd(2), Within: "WithinBudget", Meter: "OtherPeriod", Events: "OtherPeriod", Period: "2026-11-25"},
+		},
+		"MeterNamesADayThatIsNone": {
+			reason: "A period that is none says nothing about today.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-24T00:01:00Z"), Spend: measuredIn("2026-11-23T", 5.3), Status: statusAt("2026-11-24", 2, 5, false)}),
+			want:   outcome{Cause: "running", Spent: usd(2), Within: "WithinBudget", Meter: "OtherPeriod", Events: "OtherPeriod", Period: "2026-11-24"},
+		},
+		"StatusNamesADayThatIsNone": {
+			reason: "A period that is none pardons nobody, and becomes nobody's.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T23:59:00Z"), Spend: measuredIn("2026-11-23", 3), Status: statusAt("2026-11-23T", 5.1, 5, true)}),
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedUntilRaised", Meter: "Measured", Period: "2026-11-23"},
+		},
+		"MeterAheadByHours": {
+			reason: "A clock that is hours ahead begins no day.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T20:00:00Z"), Spend: measuredIn("2026-11-24", 0), Status: statusAt("2026-11-23", 5.1, 5, true)}),
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5.1), Within: "BudgetExhausted", Meter: "OtherPeriod", Events: "OtherPeriod", Period: "2026-11-23"},
+		},
 		"StatusFromTheFuture": {
 			reason: "A clock that once ran a year ahead neither pardons now nor blinds the budget for a year.",
 			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T12:00:00Z"), Spend: measuredIn("2026-11-23", 3), Status: statusAt("2027-11-23", 5.1, 5, true)}),
@@ -474,6 +499,16 @@ func TestDecide(t *testing.T) {
 			reason: "A new agent's Deployments take a minute or two to appear.",
 			facts:  Facts{Budget: *usd(5), Now: at(noon), Spend: measured(1), Status: runningAt(1, 5), Objects: []Replicas{{OutOfSyncSince: at("2026-11-23T11:55:01Z")}}},
 			want:   outcome{Cause: "running", Spent: usd(1), Within: "WithinBudget", Meter: "Measured"},
+		},
+		"StillUnreachable": {
+			reason: "That it can't be reached is said once.",
+			facts:  Facts{Budget: *usd(5), Now: at(noon), Spend: measured(1), Status: unreachable(runningAt(1, 5)), Objects: []Replicas{{OutOfSyncSince: at("2026-11-23T11:00:00Z")}}},
+			want:   outcome{Cause: "agent-unreachable", Spent: usd(1), Within: "WithinBudget", Meter: "Measured"},
+		},
+		"ReachableAgain": {
+			reason: "And that it can be reached again.",
+			facts:  Facts{Budget: *usd(5), Now: at(noon), Spend: measured(1), Status: unreachable(runningAt(1, 5)), Objects: []Replicas{{}, {}}},
+			want:   outcome{Cause: "running", Spent: usd(1), Within: "WithinBudget", Meter: "Measured", Events: "AgentReachable"},
 		},
 		"ExhaustedComesFirst": {
 			reason: "Of two causes a reader is told the one about the money.",

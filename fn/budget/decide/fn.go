@@ -231,7 +231,7 @@ func readReplicas(req *fnv1.RunFunctionRequest, name string) Replicas {
 	r := Replicas{Period: p.String("metadata", "annotations", v1alpha1.AnnotationPausedPeriod)}
 	if n, ok := p.Value("spec", "forProvider", "manifest", "spec", "replicas").GetKind().(*structpb.Value_NumberValue); ok && n.NumberValue == 0 {
 		for _, policy := range p.Value("spec", "managementPolicies").GetListValue().GetValues() {
-			r.Stopped = r.Stopped || policy.GetStringValue() == "Update" || policy.GetStringValue() == "*"
+			r.Stopped = r.Stopped || policy.GetStringValue() == "Update"
 		}
 	}
 	if usd, err := strconv.ParseFloat(p.String("metadata", "annotations", v1alpha1.AnnotationPausedBudget), 64); err == nil {

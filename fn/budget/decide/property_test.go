@@ -227,6 +227,29 @@ func TestMoney(t *testing.T) {
 	})
 }
 
+// A budget that is read back from another function's spentUsd and ratio is never
+// below the one it was written for: that would look like a raise.
+func TestImpliedBudgetIsNoRaise(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		budget := MicroUSD(rapid.Int64Range(1, 10_000_000_000).Draw(t, "budget"))
+		spent := MicroUSD(rapid.Int64Range(0, int64(2*budget)).Draw(t, "spent"))
+		s := asRead(Verdict{Spent: &spent}, budget)
+		b := impliedBudget(s)
+		if *s.Ratio == 0 {
+			if b != nil {
+				t.Fatalf("a ratio of 0 tells no budget, not %s", b)
+			}
+			return
+		}
+		if *b+1 < budget {
+			t.Fatalf("%s, read back as %s: a raise that nobody made", budget, b)
+		}
+		if *s.Ratio >= 10_000 && budget >= 10_000 && *b > budget+budget/40 {
+			t.Fatalf("%s, read back as %s: a raise of more would not be seen", budget, b)
+		}
+	})
+}
+
 func TestMessagesHoldNoFigures(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := anyFacts(t)

@@ -102,7 +102,7 @@ func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
 		},
 	}
 	for _, v := range p.Value("spec", "managementPolicies").GetListValue().GetValues() {
-		o.Updates = o.Updates || v.GetStringValue() == "Update" || v.GetStringValue() == "*"
+		o.Updates = o.Updates || v.GetStringValue() == "Update"
 	}
 	me := "provider-kubernetes/" + p.String("metadata", "name") // its field manager
 	mine, other := false, false

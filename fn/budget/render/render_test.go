@@ -37,6 +37,8 @@ func TestStance(t *testing.T) {
 		"Start":             {"Only who set the 0 can take it back.", run, stopped, start},
 		"StartAtOnce":       {"A stop that wasn't through yet is turned around.", run, Observed{Updates: true, Wants: ptr(int64(0))}, start},
 		"StartNotThrough":   {"It goes on until replicas are seen.", run, starting, start},
+		"StartNothingThere": {"Nor does a Deployment that is being made again end a start.", run, Observed{Updates: true, Wants: ptr(int64(1))}, start},
+		"StartDisputed":     {"A start under way is ended by replicas, not by whoever set them to 0 before.", run, Observed{Updates: true, Wants: ptr(int64(1)), Has: ptr(int64(0)), SetByOther: true}, start},
 		"StartThrough":      {"Once replicas are seen, they are an autoscaler's again.", run, started, observe},
 		"StopNotThrough":    {"The Deployment never got to 0: there is nothing to start.", run, stopping, observe},
 		"StoppedByNobody":   {"A budget that was deleted while paused and made again finds its Deployments at 0.", run, Observed{Wants: ptr(int64(1)), Has: ptr(int64(0))}, start},
