@@ -90,14 +90,13 @@ func TestObservedIsWhatIsRendered(t *testing.T) {
 // run renders a story in process.
 func run(t *testing.T, s *Story) *Rendering {
 	t.Helper()
-	functions, url := pipeline.All(), ""
+	functions := pipeline.All()
 	if s.Prometheus != nil {
 		srv := httptest.NewServer(s.Prometheus.Handler())
 		defer srv.Close()
-		url = srv.URL
-		maps.Copy(functions, WithClock(logging.NewNopLogger(), func() time.Time { return s.Prometheus.Now }))
+		maps.Copy(functions, WithClock(logging.NewNopLogger(), func() time.Time { return s.Prometheus.Now }, func() string { return srv.URL }))
 	}
-	text, _, err := s.WithInputs(s.Composition(pipeline.Root()), url)
+	text, _, err := s.WithInputs(s.Composition(pipeline.Root()))
 	if err != nil {
 		t.Fatal(err)
 	}

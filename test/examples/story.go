@@ -16,9 +16,6 @@ import (
 	"whisperops.io/functions/test/crossplane"
 )
 
-// fetchSpendStep asks Prometheus, which a story plays.
-const fetchSpendStep = "fetch-spend"
-
 // A Story is a folder of examples/.
 type Story struct {
 	Name string // of the folder
@@ -103,32 +100,21 @@ func (s *Story) Composition(root string) string {
 	return filepath.Join(root, "package", "compositions", strings.ToLower(s.Kind())+".yaml")
 }
 
-// WithInputs returns the Composition in file with the story's inputs, and with
-// the address of the story's Prometheus if it has one. changed says whether
-// that is another text than the file's.
-func (s *Story) WithInputs(file, prometheusURL string) (text []byte, changed bool, err error) {
+// WithInputs returns the Composition in file with the story's inputs. changed says
+// whether that is another text than the file's.
+func (s *Story) WithInputs(file string) (text []byte, changed bool, err error) {
 	text, err = os.ReadFile(file)
 	if err != nil {
 		return nil, false, errors.Wrap(err, "cannot read Composition")
 	}
-	inputs := s.Inputs
-	if s.Prometheus != nil {
-		inputs = map[string]map[string]any{}
-		maps.Copy(inputs, s.Inputs)
-		inputs[fetchSpendStep] = merge(inputs[fetchSpendStep], map[string]any{
-			"apiVersion": "fn.whisperops.io/v1alpha1",
-			"kind":       "FetchSpendInput",
-			"prometheus": map[string]any{"url": prometheusURL},
-		})
-	}
-	if len(inputs) == 0 {
+	if len(s.Inputs) == 0 {
 		return text, false, nil
 	}
 	var comp map[string]any
 	if err := yaml.Unmarshal(text, &comp); err != nil {
 		return nil, false, errors.Wrapf(err, "cannot read Composition %s", file)
 	}
-	for step, in := range inputs {
+	for step, in := range s.Inputs {
 		if err := setInput(comp, step, in); err != nil {
 			return nil, false, errors.Wrapf(err, "cannot set inputs in %s", file)
 		}
