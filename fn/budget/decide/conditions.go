@@ -77,7 +77,7 @@ func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
 	case v.Paused && why == becauseOfGuardBand:
 		return no(typeWithinBudget, reasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
 	case v.Paused:
-		return no(typeWithinBudget, reasonNotRaised, "The budget was spent earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. "+wayOut(f))
+		return no(typeWithinBudget, reasonNotRaised, "The budget was spent earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. To start them, raise budgetUsd by however little"+otherWaysOut(f))
 	case exhausted(f, v.Spent):
 		return no(typeWithinBudget, reasonExhausted, "The budget is spent. Enforcement is monitor-only: the agent keeps running")
 	case v.Spent == nil:
@@ -91,7 +91,11 @@ func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
 
 // wayOut says what starts a paused agent.
 func wayOut(f Facts) string {
-	way := "To start them, raise budgetUsd above what is spent (in the agent's order, if it has one), or set spec.enforcement to monitor-only"
+	return "To start them, raise budgetUsd above what is spent" + otherWaysOut(f)
+}
+
+func otherWaysOut(f Facts) string {
+	way := " (in the agent's order, if it has one), or set spec.enforcement to monitor-only"
 	if f.Period != v1alpha1.PeriodLifetime {
 		way += "; the next " + string(f.Period) + " period starts them too"
 	}

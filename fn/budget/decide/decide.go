@@ -280,9 +280,14 @@ func impliedBudget(s Status) *MicroUSD {
 	return &b
 }
 
-// clockSkew is what the clocks of two functions may differ by, and what a
-// measurement may lag behind its time grid.
-const clockSkew = 5 * time.Minute
+const (
+	// clockSkew is what the clocks of two functions may differ by.
+	clockSkew = 5 * time.Minute
+
+	// meterLag is how far a measurement may lag behind: a step of its time grid, at
+	// most ten minutes, and what a sample takes until it can be queried.
+	meterLag = 30 * time.Minute
+)
 
 // currentPeriod says which period it is, and takes a measurement of another one
 // out of the facts. A period that has begun never ends before its time: the
@@ -293,7 +298,7 @@ func currentPeriod(f Facts) (string, Facts) {
 	if f.Status.Period == next || f.Spend != nil && f.Spend.Period == next {
 		now = next
 	}
-	previous := v1alpha1.PeriodKey(f.Period, f.Now.Add(-clockSkew))
+	previous := v1alpha1.PeriodKey(f.Period, f.Now.Add(-meterLag))
 	if f.Spend != nil && !slices.Contains([]string{"", previous, now}, f.Spend.Period) {
 		f.Spend = nil
 		f.Problem = &v1alpha1.SpendProblem{

@@ -24,7 +24,7 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 		}
 		for _, p := range crossed(f.WarnAtPercent, ratio(*v.Spent, f.Budget)) {
 			if tenThousandths(p)*100 > before {
-				add(true, "BudgetWarning", "%d percent are spent: %s of %s", p, v.Spent, f.Budget)
+				add(true, "BudgetWarning", "%d percent are spent: %s of %s", p, v.Spent.digits(), f.Budget)
 			}
 		}
 	}
@@ -63,7 +63,7 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 func sentence(f Facts, v Verdict, why reason) string {
 	spent := "what is spent is not known"
 	if v.Spent != nil {
-		spent = fmt.Sprintf("%s of %s are spent", v.Spent, f.Budget)
+		spent = fmt.Sprintf("%s of %s are spent", v.Spent.digits(), f.Budget)
 	}
 	switch why {
 	case becauseMonitorOnly:

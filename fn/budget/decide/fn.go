@@ -5,6 +5,7 @@
 package decide
 
 import (
+	"cmp"
 	"context"
 	"regexp"
 	"strconv"
@@ -77,20 +78,14 @@ func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Tim
 	f := Facts{
 		Budget:        budgetUSD(spec.BudgetUSD),
 		MonitorOnly:   spec.Enforcement == v1alpha1.EnforcementMonitorOnly,
-		Period:        spec.Period,
+		Period:        cmp.Or(spec.Period, v1alpha1.PeriodLifetime),
 		WarnAtPercent: spec.WarnAtPercent,
-		PricingTable:  "ConfigMap " + spec.PricingRef.Namespace + "/" + spec.PricingRef.Name,
+		PricingTable:  "ConfigMap " + cmp.Or(spec.PricingRef.Namespace, "crossplane-system") + "/" + cmp.Or(spec.PricingRef.Name, "whisperops-pricing"),
 		GuardBand:     time.Duration(in.GuardBandSeconds) * time.Second,
 		Now:           now.UTC(),
 	}
-	if f.Period == "" {
-		f.Period = v1alpha1.PeriodLifetime
-	}
 	if spec.WarnAtPercent == nil {
 		f.WarnAtPercent = []int32{80}
-	}
-	if spec.PricingRef.Name == "" {
-		f.PricingTable = "the price table"
 	}
 	return f
 }

@@ -39,9 +39,9 @@ const floatNoise = 1e-3
 func (m MicroUSD) USD() float64 { return float64(m) / 1e6 }
 
 // String returns the amount as people write it: "5 USD", "0.0231 USD".
-func (m MicroUSD) String() string {
-	return strconv.FormatFloat(m.USD(), 'f', -1, 64) + " USD"
-}
+func (m MicroUSD) String() string { return m.digits() + " USD" }
+
+func (m MicroUSD) digits() string { return strconv.FormatFloat(m.USD(), 'f', -1, 64) }
 
 // tenThousandths is a number with 4 decimals, as status shows it.
 type tenThousandths int64
