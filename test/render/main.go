@@ -206,7 +206,7 @@ func prepare(o options, st *stage, s *examples.Story, dir string, out io.Writer)
 			s.Prometheus.Now.Format(time.RFC3339), st.url, filepath.Join(s.Dir, "prometheus.yaml"))
 	}
 	original := s.Composition(o.root)
-	text, changed, err := s.WithInputs(original, st.url)
+	text, changed, err := s.WithInputs(original)
 	if err != nil || !changed {
 		return original, err
 	}

@@ -43,7 +43,7 @@ func play(functions map[string]string) (*stage, error) {
 	s.url = "http://" + l.Addr().String()
 	go web.Serve(l) //nolint:errcheck // it ends when this program does
 
-	clocked := examples.WithClock(logging.NewNopLogger(), s.now)
+	clocked := examples.WithClock(logging.NewNopLogger(), s.now, func() string { return s.url })
 	for _, name := range slices.Sorted(maps.Keys(clocked)) {
 		address, ok := functions[name]
 		if !ok {

@@ -6,8 +6,13 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 )
 
-// NewAt returns the function with a clock of its own and the way to a server that
-// New has, for stories that are rendered against a recorded one.
-func NewAt(log logging.Logger, now func() time.Time) *Function {
-	return NewWith(log, now, (&connections{}).connect)
+// NewAt returns the function with a clock of its own, for stories that are rendered
+// against a recorded server. That one is asked in place of the one that the input
+// names; a ledger belongs to the latter all the same.
+func NewAt(log logging.Logger, now func() time.Time, recorded func() string) *Function {
+	c := &connections{}
+	return NewWith(log, now, func(srv Server) (Querier, error) {
+		srv.URL = recorded()
+		return c.connect(srv)
+	})
 }
