@@ -34,22 +34,27 @@ func Composed(o Object) (*structpb.Struct, error) {
 // Struct converts an Object to a protobuf Struct. Unlike structpb.NewStruct it
 // takes every slice, map and number type, so that builders can use []string.
 func Struct(o Object) (*structpb.Struct, error) {
-	s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(o))}
+	s := &structpb.Struct{}
+	return s, fill(s, o)
+}
+
+func fill(s *structpb.Struct, o Object) error {
+	s.Fields = make(map[string]*structpb.Value, len(o))
 	for k, v := range o {
 		pv, err := Value(v)
 		if err != nil {
-			return nil, errors.Wrapf(err, "%s", k)
+			return errors.Wrapf(err, "%s", k)
 		}
 		s.Fields[k] = pv
 	}
-	return s, nil
+	return nil
 }
 
 // Value converts one value of an Object. Errors start with the path to it.
 func Value(v any) (*structpb.Value, error) { //nolint:gocyclo // one case per type is as simple as it gets
 	switch t := v.(type) {
 	case string:
-		return structpb.NewStringValue(t), nil
+		return text(t), nil
 	case bool:
 		return structpb.NewBoolValue(t), nil
 	case int:
@@ -64,20 +69,21 @@ func Value(v any) (*structpb.Value, error) { //nolint:gocyclo // one case per ty
 		}
 		return structpb.NewNumberValue(t), nil
 	case map[string]any:
-		s, err := Struct(t)
-		return structpb.NewStructValue(s), err
+		n := newStructNode()
+		return &n.value, fill(&n.fields, t)
 	case map[string]string:
-		s := &structpb.Struct{Fields: make(map[string]*structpb.Value, len(t))}
+		n := newStructNode()
+		n.fields.Fields = make(map[string]*structpb.Value, len(t))
 		for k, e := range t {
-			s.Fields[k] = structpb.NewStringValue(e)
+			n.fields.Fields[k] = text(e)
 		}
-		return structpb.NewStructValue(s), nil
+		return &n.value, nil
 	case []string:
-		l := &structpb.ListValue{Values: make([]*structpb.Value, 0, len(t))}
-		for _, e := range t {
-			l.Values = append(l.Values, structpb.NewStringValue(e))
-		}
-		return structpb.NewListValue(l), nil
+		return list(t, func(e string) (*structpb.Value, error) { return text(e), nil })
+	case []map[string]any:
+		return list(t, func(e map[string]any) (*structpb.Value, error) { return Value(e) })
+	case []any:
+		return list(t, Value)
 	case *structpb.Value:
 		return t, nil
 	}
@@ -85,19 +91,62 @@ func Value(v any) (*structpb.Value, error) { //nolint:gocyclo // one case per ty
 	rv := reflect.ValueOf(v)
 	switch rv.Kind() { //nolint:exhaustive // every other kind is refused below
 	case reflect.Slice:
-		l := &structpb.ListValue{Values: make([]*structpb.Value, 0, rv.Len())}
+		l := make([]any, 0, rv.Len())
 		for i := range rv.Len() {
-			e, err := Value(rv.Index(i).Interface())
-			if err != nil {
-				return nil, errors.Wrapf(err, "[%d]", i)
-			}
-			l.Values = append(l.Values, e)
+			l = append(l, rv.Index(i).Interface())
 		}
-		return structpb.NewListValue(l), nil
+		return list(l, Value)
 	case reflect.String:
-		return structpb.NewStringValue(rv.String()), nil
+		return text(rv.String()), nil
 	}
 	return nil, errors.Errorf("a %T has no place in a manifest", v)
+}
+
+// A protobuf value is two or three objects that live and die together. Each kind
+// of which a manifest holds hundreds is allocated as one.
+type (
+	textNode struct {
+		value structpb.Value
+		kind  structpb.Value_StringValue
+	}
+	structNode struct {
+		value  structpb.Value
+		kind   structpb.Value_StructValue
+		fields structpb.Struct
+	}
+	listNode struct {
+		value structpb.Value
+		kind  structpb.Value_ListValue
+		list  structpb.ListValue
+	}
+)
+
+func text(s string) *structpb.Value {
+	n := &textNode{kind: structpb.Value_StringValue{StringValue: s}}
+	n.value.Kind = &n.kind
+	return &n.value
+}
+
+func newStructNode() *structNode {
+	n := &structNode{}
+	n.kind.StructValue = &n.fields
+	n.value.Kind = &n.kind
+	return n
+}
+
+func list[E any](elements []E, convert func(E) (*structpb.Value, error)) (*structpb.Value, error) {
+	n := &listNode{}
+	n.kind.ListValue = &n.list
+	n.value.Kind = &n.kind
+	n.list.Values = make([]*structpb.Value, 0, len(elements))
+	for i, e := range elements {
+		v, err := convert(e)
+		if err != nil {
+			return nil, errors.Wrapf(err, "[%d]", i)
+		}
+		n.list.Values = append(n.list.Values, v)
+	}
+	return &n.value, nil
 }
 
 // Keys returns the keys of m in sorted order: a map range that reaches the output

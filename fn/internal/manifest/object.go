@@ -44,9 +44,11 @@ func (w Wrapped) Object() Object {
 	}
 }
 
-func (w Wrapped) readiness() Object {
+var successfulCreate = Constant(Object{"policy": "SuccessfulCreate"})
+
+func (w Wrapped) readiness() any {
 	if w.Ready == "" {
-		return Object{"policy": "SuccessfulCreate"}
+		return successfulCreate
 	}
 	return Object{"policy": "DeriveFromCelQuery", "celQuery": w.Ready}
 }
