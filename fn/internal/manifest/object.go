@@ -44,11 +44,9 @@ func (w Wrapped) Object() Object {
 	}
 }
 
-var successfulCreate = Constant(Object{"policy": "SuccessfulCreate"})
-
-func (w Wrapped) readiness() any {
+func (w Wrapped) readiness() Object {
 	if w.Ready == "" {
-		return successfulCreate
+		return Object{"policy": "SuccessfulCreate"}
 	}
 	return Object{"policy": "DeriveFromCelQuery", "celQuery": w.Ready}
 }
