@@ -39,7 +39,7 @@ const (
 )
 
 func newGCS(ctx context.Context, bucket, prefix string) (Bucket, error) {
-	c, err := storage.NewClient(ctx, option.WithScopes(storage.ScopeReadOnly), option.WithUserAgent("whisperops-dataset-watcher"), storage.WithJSONReads())
+	c, err := storage.NewClient(ctx, option.WithScopes(storage.ScopeReadOnly), option.WithUserAgent("whisperops-dataset-watcher"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot use Google Cloud Storage: %w", err)
 	}

@@ -1,0 +1,17 @@
+WATCHER_BIN := $(OUTPUT)/bin/dataset-watcher
+WATCHER_ENV  = DATASET_WATCHER=$(WATCHER_BIN) FAKE_GCS_SERVER=$(FAKE_GCS_SERVER) GITEA=$(GITEA) \
+               GITEA_SOURCE="$$(cd test/tools/gitea && GOWORK=off go list -m -f '{{.Dir}}' code.gitea.io/gitea)"
+
+.PHONY: test-watcher
+test-watcher: build-watcher ## the dataset watcher on a real API server, storage emulator and Gitea
+	@env=($(WATCHER_ENV)); cd test/datasetwatcher && GOWORK=off go vet ./... && \
+	  env "$${env[@]}" GOWORK=off go test -count=1 -timeout 20m $(WATCHER_FLAGS) ./...
+
+.PHONY: demo-watcher
+demo-watcher: build-watcher ## upload three CSVs to a storage emulator and watch kubectl get xds
+	@env=($(WATCHER_ENV)); cd test/datasetwatcher && env "$${env[@]}" GOWORK=off go run ./demo
+
+.PHONY: build-watcher
+build-watcher: $(ETCD) $(KUBE_APISERVER) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) $(FAKE_GCS_SERVER) $(GITEA)
+	@mkdir -p $(OUTPUT)/bin
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(WATCHER_BIN) ./cmd/dataset-watcher
