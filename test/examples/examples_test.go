@@ -8,6 +8,9 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,6 +57,32 @@ func TestStories(t *testing.T) {
 				t.Errorf("%s: -want, +got (after reading it, make examples-update accepts it):\n%s", file, diff)
 			}
 		})
+	}
+}
+
+// TestIndex: a story that nobody finds, or that doesn't say why, is none.
+func TestIndex(t *testing.T) {
+	dir := filepath.Join(pipeline.Root(), "examples")
+	stories, err := All(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	index, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range stories {
+		if !strings.Contains(string(index), fmt.Sprintf("[%s](%s)", s.Name, s.Name)) {
+			t.Errorf("examples/README.md does not list %s", s.Name)
+		}
+		if _, err := os.Stat(filepath.Join(s.Dir, "README.md")); err != nil {
+			t.Errorf("%s tells no story: %v", s.Name, err)
+		}
+	}
+	for _, m := range regexp.MustCompile(`\(((agent|budget)-[a-z-]+)\)`).FindAllStringSubmatch(string(index), -1) {
+		if !slices.ContainsFunc(stories, func(s *Story) bool { return s.Name == m[1] }) {
+			t.Errorf("examples/README.md lists %s, which does not exist", m[1])
+		}
 	}
 }
 

@@ -118,7 +118,7 @@ func run(ctx context.Context, o options, out io.Writer) (code int, err error) {
 	if len(failed) > 0 {
 		return exitDiffers, errors.Errorf("%d of %d stories came out differently: %s", len(failed), len(stories), strings.Join(failed, ", "))
 	}
-	fmt.Fprintf(out, "%d stories rendered, all as wanted\n", len(stories))
+	fmt.Fprintf(out, "Stories rendered: %d, all as wanted\n", len(stories))
 	return 0, nil
 }
 

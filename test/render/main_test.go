@@ -214,7 +214,7 @@ EOT`
 			reason: "What came out is what want.yaml holds.",
 			cli:    rendered,
 			files:  map[string]string{"want.yaml": wanted},
-			says:   []string{"agent-a-bucket", "sa-key waits for the namespace", "1 of 22 parts rendered, 1 held back, 0 ready", "1 stories rendered, all as wanted"},
+			says:   []string{"agent-a-bucket", "sa-key waits for the namespace", "1 of 22 parts rendered, 1 held back, 0 ready", "Stories rendered: 1, all as wanted"},
 		},
 		"Differs": {
 			reason: "A story whose outcome changed must not pass.",
