@@ -210,7 +210,7 @@ func TestNothingCheckedIsAFailure(t *testing.T) {
 	if err := c.checkAll(t.TempDir()); err == nil {
 		t.Error("a checkout without install manifests passes")
 	}
-	if err := c.report.print(io.Discard); err == nil {
+	if err := c.report.write(io.Discard); err == nil {
 		t.Error("an empty report passes")
 	}
 }
@@ -260,6 +260,7 @@ spec:
       metadata: {name: model, namespace: agent-a}
       spec: {provider: GeminiVertexAI, model: gemini-2.5-pro, geminiVertexAI: {projectID: p, location: l}}
 `
+	_, model, _ := strings.Cut(realObject, "    manifest:\n      ")
 	const server = `apiVersion: kagent.dev/v1alpha2
       kind: RemoteMCPServer
       metadata: {name: sandbox, namespace: agent-a}
@@ -278,8 +279,8 @@ spec:
 		"ModelWithoutProvider":   {realObject, "provider: GeminiVertexAI, ", "", "geminiVertexAI"},
 		"ModelOfV1Alpha1Field":   {realObject, "model: gemini-2.5-pro", "model: gemini-2.5-pro, apiKeySecretRef: s", "spec.apiKeySecretRef: Forbidden"},
 		"ModelReadyByCondition":  {realObject, "  forProvider:", "  readiness: {policy: DeriveFromObject}\n  forProvider:", "never counts as ready"},
-		"ServerWithoutWords":     {realObject, realObject[strings.Index(realObject, "apiVersion: kagent.dev"):], server + "}\n", "spec.description: Required value"},
-		"ServerTimeoutAsANumber": {realObject, realObject[strings.Index(realObject, "apiVersion: kagent.dev"):], server + ", description: d, timeout: 30}\n", "spec.timeout in body must be of type string"},
+		"ServerWithoutWords":     {realObject, model, server + "}\n", "spec.description: Required value"},
+		"ServerTimeoutAsANumber": {realObject, model, server + ", description: d, timeout: 30}\n", "spec.timeout in body must be of type string"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			doc := strings.Replace(tc.doc, tc.old, tc.now, 1)

@@ -15,18 +15,18 @@ import (
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	podutil "k8s.io/kubernetes/pkg/api/pod"
 	"k8s.io/kubernetes/pkg/apis/apps"
-	appsvalidation "k8s.io/kubernetes/pkg/apis/apps/validation"
-	corevalidation "k8s.io/kubernetes/pkg/apis/core/validation"
-	"k8s.io/kubernetes/pkg/apis/networking"
-	networkingvalidation "k8s.io/kubernetes/pkg/apis/networking/validation"
-	"k8s.io/kubernetes/pkg/apis/rbac"
-	rbacvalidation "k8s.io/kubernetes/pkg/apis/rbac/validation"
-
 	// Each registers its kinds, their conversions and their defaults.
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
+	appsvalidation "k8s.io/kubernetes/pkg/apis/apps/validation"
+	"k8s.io/kubernetes/pkg/apis/core"
 	_ "k8s.io/kubernetes/pkg/apis/core/install"
+	corevalidation "k8s.io/kubernetes/pkg/apis/core/validation"
+	"k8s.io/kubernetes/pkg/apis/networking"
 	_ "k8s.io/kubernetes/pkg/apis/networking/install"
+	networkingvalidation "k8s.io/kubernetes/pkg/apis/networking/validation"
+	"k8s.io/kubernetes/pkg/apis/rbac"
 	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
+	rbacvalidation "k8s.io/kubernetes/pkg/apis/rbac/validation"
 )
 
 var (
@@ -60,7 +60,7 @@ var coreKinds = map[schema.GroupVersionKind]coreKind{
 	{Version: "v1", Kind: "Namespace"}:      {false, validator(corevalidation.ValidateNamespace)},
 	{Version: "v1", Kind: "ConfigMap"}:      {true, validator(corevalidation.ValidateConfigMap)},
 	{Version: "v1", Kind: "ServiceAccount"}: {true, validator(corevalidation.ValidateServiceAccount)},
-	{Version: "v1", Kind: "Service"}:        {true, validator(corevalidation.ValidateServiceCreate)},
+	{Version: "v1", Kind: "Service"}:        {true, validator(validateService)},
 	{Version: "v1", Kind: "Secret"}:         {true, validator(corevalidation.ValidateSecret)},
 	{Group: "apps", Version: "v1", Kind: "Deployment"}: {true, validator(func(d *apps.Deployment) field.ErrorList {
 		return appsvalidation.ValidateDeployment(d, podutil.GetValidationOptionsFromPodTemplate(&d.Spec.Template, nil))
@@ -75,6 +75,14 @@ var coreKinds = map[schema.GroupVersionKind]coreKind{
 		return rbacvalidation.ValidateClusterRole(r, rbacvalidation.ClusterRoleValidationOptions{})
 	})},
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRoleBinding"}: {false, validator(rbacvalidation.ValidateClusterRoleBinding)},
+}
+
+// validateService validates a Service with what the API server allocates for it.
+func validateService(s *core.Service) field.ErrorList {
+	if s.Spec.ClusterIP != "" && s.Spec.ClusterIPs == nil {
+		s.Spec.ClusterIPs = []string{s.Spec.ClusterIP}
+	}
+	return corevalidation.ValidateServiceCreate(s)
 }
 
 // check returns what the API server would refuse in an apply of o. A sparse

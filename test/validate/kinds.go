@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -186,6 +187,8 @@ func (k kinds) add(crd *apiextensions.CustomResourceDefinition) {
 	k[gk] = v
 }
 
+func (k kinds) has(gk schema.GroupKind) bool { _, ok := k[gk]; return ok }
+
 // find returns a kind, or an error as a cluster would give it.
 func (k kinds) find(gvk schema.GroupVersionKind) (*kind, error) {
 	v, ok := k[gvk.GroupKind()]
@@ -201,7 +204,10 @@ func (k kinds) find(gvk schema.GroupVersionKind) (*kind, error) {
 		slices.Sort(served)
 		return nil, fmt.Errorf("no matches for kind %q in version %q: served are %s", gvk.Kind, gvk.GroupVersion(), strings.Join(served, ", "))
 	}
-	return kd, kd.build()
+	if err := kd.build(); err != nil {
+		return nil, err
+	}
+	return kd, nil
 }
 
 func (k *kind) build() error {
@@ -279,7 +285,7 @@ func readDocuments(path string) ([]map[string]any, error) {
 	r := k8syaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(b)))
 	for {
 		doc, err := r.Read()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return out, nil
 		}
 		if err != nil {

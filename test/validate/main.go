@@ -67,5 +67,5 @@ func run(root, schemas string) error {
 	if err := c.checkAll(root); err != nil {
 		return err
 	}
-	return c.report.print(os.Stdout)
+	return c.report.write(os.Stdout)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -175,7 +176,7 @@ func TestFunctionsAreOneList(t *testing.T) {
 	all := append(slices.Clone(folders), "function-auto-ready")
 	slices.Sort(all)
 
-	var installed []string
+	var present []string
 	for _, d := range documents(t, "install/functions.yaml") {
 		fn := &pkgv1.Function{}
 		strictly(t, d, fn)
@@ -183,10 +184,10 @@ func TestFunctionsAreOneList(t *testing.T) {
 		if !tagged || !strings.HasSuffix(repo, "/"+fn.GetName()) {
 			t.Errorf("%s is installed from %s", fn.GetName(), fn.Spec.Package)
 		}
-		installed = append(installed, fn.GetName())
+		present = append(present, fn.GetName())
 	}
-	slices.Sort(installed)
-	if d := diff(all, installed); d != "" {
+	slices.Sort(present)
+	if d := diff(all, present); d != "" {
 		t.Errorf("install/functions.yaml: -want, +got:\n%s", d)
 	}
 
@@ -279,36 +280,73 @@ func boundAccount(t *testing.T) string {
 }
 
 // TestNobodyIsAdmin holds the install manifests to the kinds that are named:
-// no wildcard, no cluster-admin, no way to get more rights than were given.
+// no wildcard, no role of somebody else's, no way to get more rights than were
+// given.
 func TestNobodyIsAdmin(t *testing.T) {
-	for _, d := range documents(t, "install/rbac.yaml") {
+	roles := 0
+	for _, d := range installed(t) {
+		var rules []rbacv1.PolicyRule
+		var ref rbacv1.RoleRef
 		switch d["kind"] {
 		case "ClusterRole":
 			r := &rbacv1.ClusterRole{}
 			strictly(t, d, r)
-			for _, rule := range r.Rules {
-				for _, s := range [][]string{rule.APIGroups, rule.Resources, rule.Verbs} {
-					if slices.Contains(s, "*") {
-						t.Errorf("%s: a wildcard in %+v", r.GetName(), rule)
-					}
-				}
-				if slices.Contains(rule.Verbs, "escalate") || slices.Contains(rule.Verbs, "impersonate") {
-					t.Errorf("%s: %v", r.GetName(), rule.Verbs)
-				}
-				if slices.Contains(rule.Verbs, "bind") && !slices.Equal(rule.ResourceNames, []string{"whisperops-chat-frontend"}) {
-					t.Errorf("%s: may bind %v", r.GetName(), rule.ResourceNames)
-				}
-			}
+			rules = r.Rules
+		case "Role":
+			r := &rbacv1.Role{}
+			strictly(t, d, r)
+			rules = r.Rules
 		case "ClusterRoleBinding":
 			b := &rbacv1.ClusterRoleBinding{}
 			strictly(t, d, b)
-			if !strings.HasPrefix(b.RoleRef.Name, "whisperops-") {
-				t.Errorf("%s binds %s", b.GetName(), b.RoleRef.Name)
-			}
+			ref = b.RoleRef
+		case "RoleBinding":
+			b := &rbacv1.RoleBinding{}
+			strictly(t, d, b)
+			ref = b.RoleRef
 		default:
-			t.Errorf("install/rbac.yaml holds a %v", d["kind"])
+			continue
+		}
+		roles++
+		name, _, _ := unstructured.NestedString(d, "metadata", "name")
+		for _, rule := range rules {
+			for _, s := range [][]string{rule.APIGroups, rule.Resources, rule.Verbs} {
+				if slices.Contains(s, "*") {
+					t.Errorf("%s: a wildcard in %+v", name, rule)
+				}
+			}
+			if slices.Contains(rule.Verbs, "escalate") || slices.Contains(rule.Verbs, "impersonate") {
+				t.Errorf("%s: %v", name, rule.Verbs)
+			}
+			if slices.Contains(rule.Verbs, "bind") && !slices.Equal(rule.ResourceNames, []string{"whisperops-chat-frontend"}) {
+				t.Errorf("%s: may bind %v", name, rule.ResourceNames)
+			}
+		}
+		if slices.Contains([]string{"cluster-admin", "admin", "edit"}, ref.Name) {
+			t.Errorf("%s binds %s", name, ref.Name)
 		}
 	}
+	if roles < 4 {
+		t.Errorf("only %d roles and bindings were found", roles)
+	}
+}
+
+// installed returns every document below package/install.
+func installed(t *testing.T) []map[string]any {
+	t.Helper()
+	var out []map[string]any
+	err := filepath.WalkDir(filepath.Join(pkg, "install"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" {
+			return err
+		}
+		docs, err := readDocuments(path)
+		out = append(out, docs...)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 // TestPricingIsDecimal keeps prices what the price table's reader accepts.

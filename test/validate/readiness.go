@@ -39,11 +39,11 @@ type sample struct {
 	Status map[string]any `json:"status,omitempty"`
 }
 
-// readSamples returns the samples of a kind, or nil when there are none.
+// readSamples returns the samples of a kind.
 func readSamples(kind string) (*sampleSet, error) {
 	b, err := samples.ReadFile(path.Join("samples", kind+".yaml"))
 	if err != nil {
-		return nil, nil //nolint:nilerr // No file means no samples; the caller says what that means.
+		return nil, fmt.Errorf("nobody knows when a %s is ready, add samples/%s.yaml with states of both kinds: %w", kind, kind, err)
 	}
 	s := &sampleSet{}
 	if err := yaml.UnmarshalStrict(b, s); err != nil {
@@ -108,8 +108,8 @@ func checkReadiness(object, manifest *unstructured.Unstructured) error {
 	if err != nil {
 		return err
 	}
-	if set == nil || set.Group != manifest.GroupVersionKind().Group {
-		return fmt.Errorf("nobody knows when a %s is ready: add samples/%s.yaml with states of both kinds", manifest.GetKind(), manifest.GetKind())
+	if g := manifest.GroupVersionKind().Group; set.Group != g {
+		return fmt.Errorf("nobody knows when a %s of group %q is ready: the samples are of group %q", manifest.GetKind(), g, set.Group)
 	}
 	notReady := append([]sample{{What: "nothing reported yet"}}, set.NotReady...)
 	for _, s := range notReady {

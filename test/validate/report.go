@@ -67,9 +67,9 @@ func (r *report) fail(p place, o *unstructured.Unstructured, message string) {
 	r.failures = append(r.failures, fmt.Sprintf("%s: %s/%s: %s", where, o.GetKind(), o.GetName(), message))
 }
 
-// print writes the table and returns an error when something is wrong, or
+// write writes the table and returns an error when something is wrong, or
 // when nothing was checked.
-func (r *report) print(w io.Writer) error {
+func (r *report) write(w io.Writer) error {
 	var kinds []schema.GroupVersionKind
 	for gvk := range r.kinds {
 		kinds = append(kinds, gvk)

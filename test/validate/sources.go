@@ -32,9 +32,13 @@ var sampleSpecs = map[string]map[string]any{
 	kindBudget: {"agentName": sampleName, "budgetUsd": int64(5)},
 }
 
-// elsewhere are groups whose CRDs come with Crossplane itself or with a part of a
-// provider that renders nothing: tests decode them into their Go types.
-var elsewhere = []string{"apiextensions.crossplane.io", "pkg.crossplane.io", "gcp.upbound.io"}
+// elsewhere are the groups in package/install of which no CRD is asked for:
+// Crossplane's own, which tests decode into their Go types, those of kinds that
+// a platform may do without, and kustomize's, which no cluster ever sees.
+var elsewhere = []string{
+	"apiextensions.crossplane.io", "pkg.crossplane.io", "apiextensions.k8s.io",
+	"gcp.upbound.io", "monitoring.coreos.com", "kustomize.config.k8s.io",
+}
 
 // checkAll checks everything of a checkout that is rendered or installed.
 func (c *checker) checkAll(root string) error {
@@ -204,6 +208,10 @@ func (c *checker) checkExamples(root string) error {
 	return nil
 }
 
+// besideObjects are the files of a rendered example that hold no object of a
+// cluster: the context, the events, and the Composition with a played server.
+var besideObjects = []string{"context.yaml", "events.yaml", "composition.yaml"}
+
 // checkRendered checks what make render wrote, if it has run.
 func (c *checker) checkRendered(root string) error {
 	dirs, err := filepath.Glob(filepath.Join(root, "_output", "render", "*"))
@@ -218,6 +226,9 @@ func (c *checker) checkRendered(root string) error {
 		var all []located
 		namespace := ""
 		for _, f := range files {
+			if slices.Contains(besideObjects, filepath.Base(f)) {
+				continue
+			}
 			docs, err := readDocuments(f)
 			if err != nil {
 				return err
@@ -227,7 +238,7 @@ func (c *checker) checkRendered(root string) error {
 				return fmt.Errorf("cannot name %s: %w", f, err)
 			}
 			for _, d := range docs {
-				all = append(all, located{rel, &unstructured.Unstructured{Object: d}})
+				all = append(all, located{&unstructured.Unstructured{Object: d}, rel})
 				if isComposite(d) {
 					namespace = (&unstructured.Unstructured{Object: d}).GetNamespace()
 				}
@@ -243,8 +254,9 @@ func (c *checker) checkRendered(root string) error {
 
 // A located object knows its file.
 type located struct {
-	file string
 	*unstructured.Unstructured
+
+	file string
 }
 
 // partAnnotation is what Crossplane writes on everything it composes.
@@ -266,8 +278,9 @@ func (c *checker) rendered(l located, namespace string) {
 		}
 	case l.GetAnnotations()[partAnnotation] != "":
 		c.composed(place{l.file, l.GetAnnotations()[partAnnotation]}, l.Object, namespace)
+	default:
+		c.report.fail(place{l.file, ""}, l.Unstructured, "is neither the XR nor composed: no annotation "+partAnnotation)
 	}
-	// Anything else is a result or the pipeline itself.
 }
 
 // checkInstall checks the manifests that a platform team applies.
@@ -289,7 +302,7 @@ func (c *checker) checkInstall(root string) error {
 		}
 		for _, o := range docs {
 			u := &unstructured.Unstructured{Object: o}
-			if slices.Contains(elsewhere, u.GroupVersionKind().Group) || u.GetKind() == "CustomResourceDefinition" || u.GetKind() == "ServiceMonitor" {
+			if slices.Contains(elsewhere, u.GroupVersionKind().Group) && !c.kinds.has(u.GroupVersionKind().GroupKind()) {
 				continue
 			}
 			c.object(place{rel, ""}, o, false)
