@@ -8,6 +8,7 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
@@ -103,6 +104,18 @@ func NamespaceActive(req *fnv1.RunFunctionRequest) bool {
 	return o.Kind() == "Object" && !o.Deleting() &&
 		o.String(append(wrapped, "status", "phase")...) == "Active" &&
 		o.String(append(wrapped, "metadata", "deletionTimestamp")...) == ""
+}
+
+// OpenedBucket returns the bucket that an observed grant opens, or "" when there
+// is no grant, or none that can be read.
+func OpenedBucket(grant Part) string {
+	switch input.GrantKind(grant.Kind()) {
+	case input.GrantProjectIAMMember:
+		return manifest.BucketOpenedBy(grant.String("spec", "forProvider", "condition", "expression"))
+	case input.GrantBucketIAMMember:
+		return grant.String("spec", "forProvider", "bucket")
+	}
+	return ""
 }
 
 // AnyObserved says whether any composed resource is observed.

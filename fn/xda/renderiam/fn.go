@@ -59,7 +59,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		}
 		return edge.NothingLost(req, rsp, "there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", Parts()...)
 	}
-	if opened := Opens(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)); opened != "" && opened != dataset.Bucket() {
+	if opened := edge.OpenedBucket(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)); opened != "" && opened != dataset.Bucket() {
 		return errors.Errorf("cannot render %s: it opens bucket %q and can't be edited, but dataset %q lies in bucket %q; set spec.datasetRef.name back, or order another agent",
 			v1alpha1.PartIAMDatasetsViewer, opened, dataset.Name, dataset.Bucket())
 	}
@@ -91,18 +91,6 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 	f.log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
 	return edge.NothingLost(req, rsp, "a part of this step was left out", Parts()...)
-}
-
-// Opens returns the bucket that an observed grant opens, or "" when there is no
-// grant, or none that can be read.
-func Opens(grant edge.Part) string {
-	switch input.GrantKind(grant.Kind()) {
-	case input.GrantProjectIAMMember:
-		return OpenedBy(grant.String("spec", "forProvider", "condition", "expression"))
-	case input.GrantBucketIAMMember:
-		return grant.String("spec", "forProvider", "bucket")
-	}
-	return ""
 }
 
 // location keeps a bucket where it is: an input that was changed since is for new

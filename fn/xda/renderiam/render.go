@@ -146,7 +146,7 @@ func grant(a Agent, part string, kind input.GrantKind, role, bucket, title strin
 		forProvider["bucket"] = bucket
 	} else {
 		forProvider["project"] = a.Project
-		forProvider["condition"] = manifest.Object{"title": title, "expression": expression(bucket)}
+		forProvider["condition"] = manifest.Object{"title": title, "expression": manifest.BucketExpression(bucket)}
 	}
 	return manifest.Object{
 		"apiVersion": apiVersion,
@@ -157,26 +157,6 @@ func grant(a Agent, part string, kind input.GrantKind, role, bucket, title strin
 			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
 		},
 	}
-}
-
-const bucketResource = "projects/_/buckets/"
-
-// expression opens a bucket and what is in it. Listing is checked against the
-// bucket's own name; a bare prefix would also match every bucket whose name
-// begins the same way.
-func expression(bucket string) string {
-	b := bucketResource + bucket
-	return fmt.Sprintf("resource.name == %q || resource.name.startsWith(%q)", b, b+"/")
-}
-
-// OpenedBy returns the bucket that an expression opens, or "" when it names none.
-func OpenedBy(expression string) string {
-	_, rest, ok := strings.Cut(expression, bucketResource)
-	end := strings.IndexAny(rest, `/"`)
-	if !ok || end < 0 {
-		return ""
-	}
-	return rest[:end]
 }
 
 // description is what Google shows beside the account, from user text in at most

@@ -48,29 +48,8 @@ func TestExpressionOpensOneBucket(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := matches(t, expression("acme-agent-a"), tc.resource); got != tc.want {
-				t.Errorf("%s\n%s opens %s: %t", tc.reason, expression("acme-agent-a"), tc.resource, got)
-			}
-		})
-	}
-}
-
-func TestOpenedBy(t *testing.T) {
-	cases := map[string]struct {
-		reason     string
-		expression string
-		want       string
-	}{
-		"Ours":       {reason: "What expression wrote.", expression: expression("acme.data_sets-1"), want: "acme.data_sets-1"},
-		"Wide":       {reason: "A wide grant of others opens this bucket too, and more.", expression: `resource.name.startsWith("projects/_/buckets/acme")`, want: "acme"},
-		"OtherThing": {reason: "No bucket is named.", expression: `request.time < timestamp("2027-01-01T00:00:00Z")`},
-		"Unfinished": {reason: "The end of the name is missing.", expression: `resource.name == "projects/_/buckets/acme`},
-		"Empty":      {reason: "There is no condition."},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if got := OpenedBy(tc.expression); got != tc.want {
-				t.Errorf("%s\nwant %q, got %q", tc.reason, tc.want, got)
+			if got := matches(t, manifest.BucketExpression("acme-agent-a"), tc.resource); got != tc.want {
+				t.Errorf("%s\n%s opens %s: %t", tc.reason, manifest.BucketExpression("acme-agent-a"), tc.resource, got)
 			}
 		})
 	}
@@ -138,7 +117,7 @@ func externalName(o manifest.Object) string {
 
 func opens(grant manifest.Object) string {
 	if c, ok := forProvider(grant)["condition"].(manifest.Object); ok {
-		return OpenedBy(c["expression"].(string))
+		return manifest.BucketOpenedBy(c["expression"].(string))
 	}
 	return forProvider(grant)["bucket"].(string)
 }

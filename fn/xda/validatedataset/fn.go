@@ -19,7 +19,6 @@ import (
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
-	"whisperops.io/functions/fn/xda/renderiam"
 )
 
 // requirement is the key under which Crossplane hands over the XDataset. A
@@ -63,7 +62,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Known:    []*v1alpha1.Dataset{xr.Status.Dataset, backup(req)},
 		Live:     edge.AnyObserved(req),
 		AllReady: allReady(req),
-		Granted:  renderiam.Opens(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)),
+		Granted:  edge.OpenedBucket(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)),
 	}
 	found, answered := edge.Required(req, requirement)
 	if answered {
