@@ -27,6 +27,17 @@ build: ## build every binary into _output/bin
 test: ## run the tests of the product's module
 	go test ./...
 
+# The modules beside the product's, each with users of its own.
+MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*/go.mod' ':!test/tools'))
+
+.PHONY: test-modules
+test-modules: ## run the unit tests of the modules beside the product's (their longer tests have targets of their own)
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go vet ./... && GOWORK=off go test -short ./...); done
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml
+	$(GOLANGCI_LINT) run ./...
+
 .PHONY: golden
 golden: ## rewrite the expected responses of all stories; read the diff before you commit it
 	go test ./fn/... -update
