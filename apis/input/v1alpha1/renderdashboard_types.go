@@ -62,8 +62,8 @@ type RenderDashboardInput struct {
 type PlatformMetrics struct {
 	// Spent is a gauge of an XAgentBudget's status.spentUsd, labelled like the
 	// token counters with the agent's name. kube-state-metrics exports it if its
-	// custom resource state says so. Where nothing exports it, the dashboard
-	// shows an estimate from the token counters.
+	// custom resource state says so (docs/0010-spend-on-the-dashboard.md). Where
+	// nothing exports it, the dashboard shows an estimate from the token counters.
 	//
 	// +kubebuilder:default=kube_customresource_xagentbudget_spent_usd
 	Spent string `json:"spent,omitempty"`
