@@ -84,7 +84,7 @@ const estimate = (1.25*(1500+700+50-1000) + 0.125*1000 + 10*200) / 1e6
 
 // What each query of each panel says. Times are of the world's, samples come
 // every 30 s.
-func worlds(q func(panel, ref string) string, broke func(panel, ref string) string) []world {
+func worlds(q, broke func(panel, ref string) string) []world {
 	return []world{
 		{
 			Name: "no ledger is exported: an estimate is shown, and deltas lose nothing", Series: life,
@@ -209,7 +209,7 @@ func TestQueries(t *testing.T) {
 	if err := os.WriteFile(path, doc, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", path).CombinedOutput(); err != nil { //nolint:gosec // the tool that make built
+	if out, err := exec.CommandContext(t.Context(), promtool, "test", "rules", path).CombinedOutput(); err != nil {
 		t.Errorf("promtool: %v\n%s", err, out)
 	}
 }

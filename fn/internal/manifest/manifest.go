@@ -51,7 +51,7 @@ func fill(s *structpb.Struct, o Object) error {
 }
 
 // Value converts one value of an Object. Errors start with the path to it.
-func Value(v any) (*structpb.Value, error) { //nolint:gocyclo // one case per type is as simple as it gets
+func Value(v any) (*structpb.Value, error) {
 	switch t := v.(type) {
 	case string:
 		return text(t), nil

@@ -9,11 +9,10 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/fn/internal/manifest"
-
-	input "whisperops.io/functions/apis/input/v1alpha1"
 )
 
 // Function renders an agent's dashboard.

@@ -3,10 +3,9 @@ package renderdashboard
 import (
 	"strconv"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
-
-	input "whisperops.io/functions/apis/input/v1alpha1"
 )
 
 // An Agent is everything that its dashboard is rendered from.

@@ -183,7 +183,7 @@ func TestEveryValueHasItsPlace(t *testing.T) {
 // Users write what they like into descriptions; the API server admits it.
 var nastyTexts = []string{
 	`", "panels": [], "uid": "x`,
-	"line\nline\r\n\ttab \x00 \x1b \u2028 \\ \\u0022 \\\"",
+	"one line\nanother\r\n\ttab \x00 \x1b \u2028 \\ \\u0022 \\\"",
 	"$agent ${agent} {{.}} %s <b>bold</b> & 'quoted'",
 	"Größe, 価格 🏠 \u202e",
 	strings.Repeat("long ", 1000),

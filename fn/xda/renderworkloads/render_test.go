@@ -16,12 +16,11 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/golden"
-
-	input "whisperops.io/functions/apis/input/v1alpha1"
 )
 
 // anAgent is as large as agents get.
