@@ -11,8 +11,9 @@ import (
 const (
 	sandboxPort = 8080
 
-	// executionTimeoutSeconds bounds one run of the agent's Python code. A CSV of
-	// 2 GiB is read and grouped in well under it.
+	// executionTimeoutSeconds bounds one run of the agent's Python code. It is
+	// generous for the largest CSV that compute-tuning's default cap takes whole,
+	// 2.3 GiB.
 	executionTimeoutSeconds = 240
 
 	// toolTimeout is how long kagent waits for an answer of the sandbox: longer
