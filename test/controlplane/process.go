@@ -285,7 +285,8 @@ func start(cmd *exec.Cmd) error {
 }
 
 // StartTime is when the kernel started a process, in its own units: with the
-// pid it names a process for good, as a pid alone does not.
+// pid it names a process for good, as a pid alone does not. It is empty for a
+// process that ended.
 func StartTime(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
@@ -293,7 +294,7 @@ func StartTime(pid int) string {
 	}
 	// Field 22, counted behind the command, which is in brackets and may hold spaces.
 	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-	if len(f) < 20 {
+	if len(f) < 20 || f[0] == "Z" { // ended, and nobody has asked how
 		return ""
 	}
 	return f[19]

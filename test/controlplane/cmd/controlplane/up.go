@@ -112,8 +112,8 @@ func daemon(o options, log string, argv ...string) (int, error) {
 	if err := cmd.Start(); err != nil {
 		return 0, err
 	}
-	pid := cmd.Process.Pid
-	return pid, cmd.Process.Release()
+	go func() { _ = cmd.Wait() }() // how it ended is in its log
+	return cmd.Process.Pid, nil
 }
 
 // follow prints what serve says until it is ready or gone.
