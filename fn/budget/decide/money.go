@@ -50,21 +50,27 @@ func (t tenThousandths) float() float64 { return float64(t) / 10_000 }
 
 func (t tenThousandths) percent() string { return fmt.Sprintf("%d.%02d%%", t/100, t%100) }
 
-// shown rounds what was spent to 4 decimals, but never up to the budget: status
-// must not show a budget as spent that isn't.
+// shown rounds what was spent to 4 decimals, but never across the budget: status
+// must not show a budget as spent that isn't, nor the other way round.
 func shown(spent, budget MicroUSD) tenThousandths {
 	r := tenThousandths((spent + 50) / 100)
-	if spent < budget && MicroUSD(r)*100 >= budget {
-		return tenThousandths(spent / 100)
+	switch rounded := MicroUSD(r) * 100; {
+	case spent < budget && rounded >= budget:
+		return r - 1
+	case spent >= budget && rounded < budget:
+		return r + 1
 	}
 	return r
 }
 
-// ratio of what was spent to the budget, rounded likewise. All of nothing is 1.
+// ratio of what was spent to the budget, rounded likewise. All of nothing is 1. It
+// is that of the figure that status shows, so that a pass that has only that
+// figure shows the same.
 func ratio(spent, budget MicroUSD) tenThousandths {
 	if budget == 0 {
 		return 10_000
 	}
+	spent = MicroUSD(shown(spent, budget)) * 100
 	r := tenThousandths((spent*10_000 + budget/2) / budget)
 	if spent < budget && r >= 10_000 {
 		return 9_999

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -98,8 +99,28 @@ func TestEveryWorldHasAVerdict(t *testing.T) {
 		if kindOf(v.Period) != f.Period {
 			t.Fatalf("period %q of a %s budget", v.Period, f.Period)
 		}
-		if v.Spent != nil && *v.Spent < f.Budget && shown(*v.Spent, f.Budget).float() >= f.Budget.USD() {
-			t.Fatalf("status shows %v of %v as all of it", shown(*v.Spent, f.Budget).float(), f.Budget)
+		if v.Spent != nil && f.Budget > 0 {
+			is, all := shown(*v.Spent, f.Budget), *v.Spent >= f.Budget
+			if (MicroUSD(is)*100 >= f.Budget) != all || (ratio(*v.Spent, f.Budget) >= 10_000) != all {
+				t.Fatalf("%s of %s is shown as %v, %s", v.Spent, f.Budget, is.float(), ratio(*v.Spent, f.Budget).percent())
+			}
+		}
+	})
+}
+
+// The meter goes down over an unchanged budget: status keeps every figure.
+func TestAnOutageMovesNoFigure(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := anyFacts(t)
+		f.Spend, f.GuardBand, f.Objects = &Spend{USD: *anyMoney().Draw(t, "spent")}, 0, nil
+		v := Decide(f)
+		f.Status, f.Spend, f.Problem = asRead(v, f.Budget), nil, noMeter()
+		blind := Decide(f)
+		figures := func(v Verdict) string {
+			return fmt.Sprint(shown(*v.Spent, f.Budget).float(), v.Ratio(f.Budget).percent(), v.Paused, v.Cause, v.Period, v.DecidedBudget)
+		}
+		if a, b := figures(v), figures(blind); a != b {
+			t.Fatalf("an outage turned %s into %s", a, b)
 		}
 	})
 }
