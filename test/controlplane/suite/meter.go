@@ -117,11 +117,16 @@ func (s *Suite) measure(ctx context.Context) error {
 	return err
 }
 
-// pointAtPrometheus tells the budget's Composition where Prometheus is, where
-// its usual name can't be made to lead there.
-func (s *Suite) pointAtPrometheus(ctx context.Context) error {
-	if controlplane.IsIsolated() {
-		return nil
+// look sets what a platform team would: how often the budget's pipeline looks.
+// Its defaults, half a minute to five, are right for money and too slow to watch.
+// Where Prometheus' usual name can't be made to lead to it, its URL is set, too.
+func (s *Suite) look(ctx context.Context) error {
+	input := map[string]any{
+		"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "FetchSpendInput",
+		"grid": "5s", "ingestDelay": "2s", "minLook": "3s", "maxLook": "10s",
+	}
+	if !controlplane.IsIsolated() {
+		input["prometheus"] = map[string]any{"url": s.Prometheus}
 	}
 	c, err := s.Get(ctx, "apiextensions.crossplane.io/v1", "Composition", "", "xagentbudget-default")
 	if err != nil {
@@ -130,9 +135,7 @@ func (s *Suite) pointAtPrometheus(ctx context.Context) error {
 	steps, _, _ := unstructured.NestedSlice(c.Object, "spec", "pipeline")
 	for _, step := range steps {
 		if m, isMap := step.(map[string]any); isMap && m["step"] == "fetch-spend" {
-			m["input"] = map[string]any{
-				"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "FetchSpendInput", "prometheus": map[string]any{"url": s.Prometheus},
-			}
+			m["input"] = input
 		}
 	}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"pipeline": steps}})

@@ -280,7 +280,7 @@ func (s *Suite) install(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := s.pointAtPrometheus(ctx); err != nil {
+	if err := s.look(ctx); err != nil {
 		return err
 	}
 	s.o.Log("suite installed after %s", time.Since(began).Round(10*time.Millisecond))

@@ -1,0 +1,3 @@
+.PHONY: e2e
+e2e: tools up-build ## run the suite on a real Crossplane and break it on purpose (about ten minutes)
+	cd test/e2e && GOWORK=off go vet ./... && GOWORK=off go test -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') -v ./...
