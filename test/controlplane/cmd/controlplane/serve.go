@@ -92,14 +92,32 @@ func hold(ctx context.Context, o options) error {
 	}
 	go s.Work(ctx)
 	if err := s.WaitFor(ctx, 3*time.Minute, "Ready", "whisperops.io/v1alpha1", "XDatasetAgent", "", "housing-bot"); err != nil {
-		return err
+		return explain(s, err)
 	}
 	if err := s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", "whisperops.io/v1alpha1", "XAgentBudget", "agent-housing-bot", "housing-bot"); err != nil {
-		return err
+		return explain(s, err)
 	}
 	say(ready)
 	<-ctx.Done()
 	return nil
+}
+
+// explain adds to an error what a person would look at.
+func explain(s *suite.Suite, err error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for _, args := range [][]string{
+		{"get", "xda,xab,xds,managed,objects.kubernetes.m.crossplane.io,objects.kubernetes.crossplane.io", "-A"},
+		{"describe", "xda"},
+		{"get", "agents.kagent.dev,deployments", "-A"},
+	} {
+		out, kerr := s.Kubectl(ctx, args...)
+		err = fmt.Errorf("%w\n\n$ kubectl %s\n%s", err, strings.Join(args, " "), out)
+		if kerr != nil {
+			return errors.Join(err, kerr)
+		}
+	}
+	return err
 }
 
 // forward lets a Unix socket lead to a TCP address, because a socket in the file
