@@ -18,5 +18,6 @@ up-build:
 	@cd test/controlplane && GOWORK=off CGO_ENABLED=0 go build -trimpath -o $(UP_BUILD)/bin/ ./cmd/controlplane
 	@$(XPKG) build -root $(CURDIR) -out $(UP_BUILD)/xpkg -version $(VERSION) -arch $$(go env GOARCH) >/dev/null
 
-test-controlplane: tools ## boot a real control plane with Crossplane from a Go test
+test-controlplane: tools ## test the control plane harness and the stand-ins; boots a real Crossplane
+	cd test/standins/actors && GOWORK=off go vet ./... && GOWORK=off go test ./...
 	cd test/controlplane && GOWORK=off go vet ./... && GOWORK=off go test -timeout 10m ./...
