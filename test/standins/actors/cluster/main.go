@@ -25,6 +25,7 @@ var (
 	servers     = schema.GroupVersionResource{Group: "kagent.dev", Version: "v1alpha2", Resource: "remotemcpservers"}
 	policies    = schema.GroupVersionResource{Group: "policies.kyverno.io", Version: "v1", Resource: "namespacedvalidatingpolicies"}
 	deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+	configMaps  = schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}
 	services    = schema.GroupVersionResource{Version: "v1", Resource: "services"}
 )
 
@@ -40,6 +41,7 @@ func main() {
 		{Resource: agents, Keys: specChanged(agents)},
 		{Resource: models, Keys: andAgents(models)},
 		{Resource: servers, Keys: andAgents(servers)},
+		{Resource: configMaps, Keys: andAgents(configMaps)},
 		{Resource: deployments, Keys: deploymentAndAgent},
 		{Resource: policies},
 	}, look)
@@ -135,7 +137,7 @@ func refersTo(ctx context.Context, c *controller.Controller, o *unstructured.Uns
 	if err := exists(models, controller.Text(o, "spec", "declarative", "modelConfig")); err != nil {
 		return err
 	}
-	if err := exists(schema.GroupVersionResource{Version: "v1", Resource: "configmaps"}, controller.Text(o, "spec", "declarative", "systemMessageFrom", "name")); err != nil {
+	if err := exists(configMaps, controller.Text(o, "spec", "declarative", "systemMessageFrom", "name")); err != nil {
 		return err
 	}
 	tools, _, _ := unstructured.NestedSlice(o.Object, "spec", "declarative", "tools")
