@@ -248,11 +248,19 @@ func orderToReady(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	early := 0
 	for line := range strings.Lines(out) {
-		if strings.Contains(line, "housing-bot") && !strings.Contains(line, "planner-replicas") && !strings.Contains(line, "worker-replicas") {
+		switch {
+		case !strings.Contains(line, "housing-bot"):
+		// An Object may come before the namespace or the Deployment that it writes
+		// to; its provider tries again. Nothing else may fail, least of all an XR.
+		case strings.HasPrefix(line, "Object ") && (strings.Contains(line, `namespaces "agent-housing-bot" not found`) || strings.Contains(line, "-replicas:")):
+			early++
+		default:
 			t.Errorf("want no failed reconcile, got a warning: %s", line)
 		}
 	}
+	t.Logf("%d Objects came before what they need and were tried again", early)
 	out, err = w.Kubectl(t.Context(), "get", "xda", "housing-bot")
 	if err != nil {
 		t.Fatal(err)
