@@ -133,13 +133,13 @@ func (s *suite) watched(t *testing.T, b *Budget, life func()) {
 	life()
 }
 
-// works uses models, n times.
+// works uses the models in turn, n times.
 func works(t *testing.T, r *rand.Rand, p *Pod, n int) {
 	t.Helper()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	for range n {
-		p.Use([]string{"model-a", "model-b"}[r.IntN(2)], request(r))
+	for i := range n {
+		p.Use([]string{"model-a", "model-b"}[i%2], request(r))
 		<-tick.C
 	}
 }
