@@ -76,9 +76,9 @@ type Verdict struct {
 	Events        []Event
 }
 
-// Ratio of what was spent to the budget; nil when nothing is known. All of nothing
+// ratio of what was spent to the budget; nil when nothing is known. All of nothing
 // is spent even then.
-func (v Verdict) Ratio(budget MicroUSD) *tenThousandths {
+func (v Verdict) ratio(budget MicroUSD) *tenThousandths {
 	var spent MicroUSD
 	if v.Spent != nil {
 		spent = *v.Spent
@@ -189,8 +189,7 @@ func cause(f Facts, spent *MicroUSD, paused bool) v1alpha1.Cause {
 func knownSpend(f Facts, now string) *MicroUSD {
 	switch {
 	case f.Spend != nil && f.Spend.Period != "" && f.Spend.Period != now:
-		none := MicroUSD(0) // the measurement ends before the period began
-		return &none
+		return new(MicroUSD(0)) // the measurement ends before the period began
 	case f.Spend != nil:
 		return &f.Spend.USD
 	case f.Status.of(now):

@@ -35,8 +35,6 @@ func noMeter() *v1alpha1.SpendProblem {
 	return &v1alpha1.SpendProblem{Reason: "PrometheusUnreachable", Message: "no answer"}
 }
 
-func ptr[T any](v T) *T { return &v }
-
 func runningAt(spent, budget float64) Status {
 	return statusAt("lifetime", spent, budget, false)
 }
@@ -48,7 +46,7 @@ func pausedAt(spent, budget float64) Status {
 // statusAt is a status as this step writes it.
 func statusAt(period string, spent, budget float64, paused bool) Status {
 	s := Status{
-		Spent: usd(spent), Ratio: ptr(ratio(*usd(spent), *usd(budget))), Paused: &paused, Period: period, DecidedBudget: usd(budget),
+		Spent: usd(spent), Ratio: new(ratio(*usd(spent), *usd(budget))), Paused: &paused, Period: period, DecidedBudget: usd(budget),
 		Cause:      v1alpha1.CauseRunning,
 		Conditions: []metav1.Condition{{Type: typeSpendMeasured, Status: metav1.ConditionTrue}, {Type: typePricingComplete, Status: metav1.ConditionTrue, Reason: reasonAllPriced, Message: "Every model that the agent uses has a price"}},
 	}
@@ -83,7 +81,7 @@ type outcome struct {
 	Meter   string // reason of SpendMeasured
 	Events  string // reasons
 	Period  string
-	Decided MicroUSD
+	Decided *MicroUSD // nil in a row: the budget
 }
 
 func TestDecide(t *testing.T) {
@@ -119,7 +117,7 @@ func TestDecide(t *testing.T) {
 		"FirstPassIsOver": {
 			reason: "A budget that was gone before it was first looked at stops the agent at the first look.",
 			facts:  Facts{Budget: *usd(5), Spend: measured(7)},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(7), Within: "BudgetExhausted", Meter: "Measured", Events: "BudgetWarning Paused"},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(7), Within: "BudgetExhausted", Meter: "Measured", Events: "BudgetWarning+Paused"},
 		},
 		"StillOver": {
 			reason: "A paused agent whose money is gone stays paused, without another event.",
@@ -129,17 +127,17 @@ func TestDecide(t *testing.T) {
 		"LoweredBelowSpent": {
 			reason: "A person who takes money away means it now.",
 			facts:  Facts{Budget: *usd(2), Spend: measured(3), Status: runningAt(3, 5)},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "BudgetExhausted", Meter: "Measured", Events: "BudgetWarning Paused", Decided: *usd(2)},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "BudgetExhausted", Meter: "Measured", Events: "BudgetWarning+Paused", Decided: usd(2)},
 		},
 		"LoweredBelowSpentWhileBlind": {
 			reason: "What was spent before the outage is spent; the person who lowers the budget pauses the agent, not the outage.",
 			facts:  Facts{Budget: *usd(2), Problem: noMeter(), Status: blind(runningAt(3, 5))},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "BudgetExhausted", Meter: "PrometheusUnreachable", Events: "BudgetWarning Paused", Decided: *usd(2)},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "BudgetExhausted", Meter: "PrometheusUnreachable", Events: "BudgetWarning+Paused", Decided: usd(2)},
 		},
 		"BudgetOfNothing": {
 			reason: "0 means no money at all: paused at once, before anything was measured.",
 			facts:  Facts{Budget: 0, Problem: noMeter()},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Within: "BudgetExhausted", Meter: "PrometheusUnreachable", Events: "Paused PrometheusUnreachable"},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Within: "BudgetExhausted", Meter: "PrometheusUnreachable", Events: "Paused+PrometheusUnreachable"},
 		},
 		"BudgetOfNothingNothingSpent": {
 			reason: "0 of 0 is all of it.",
@@ -220,7 +218,7 @@ func TestDecide(t *testing.T) {
 		},
 		"ForeignStatusSaysPausedAndNothingElse": {
 			reason: "Without the old budget nobody can see a raise: the pause stands, and the next raise is seen.",
-			facts:  Facts{Budget: *usd(5), Spend: measured(3), Status: Status{Paused: ptr(true)}},
+			facts:  Facts{Budget: *usd(5), Spend: measured(3), Status: Status{Paused: new(true)}},
 			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedUntilRaised", Meter: "Measured"},
 		},
 
@@ -295,12 +293,12 @@ func TestDecide(t *testing.T) {
 		"OnlySpendUSD": {
 			reason: "A foreign fetch-spend that gives only spend_usd works.",
 			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(5)}, Status: runningAt(3, 5)},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5), Within: "BudgetExhausted", Meter: "Measured", Events: "BudgetWarning Paused"},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5), Within: "BudgetExhausted", Meter: "Measured", Events: "BudgetWarning+Paused"},
 		},
 		"SeriesLeftOut": {
 			reason: "A series that can't be trusted is named, and the rest is counted.",
 			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(5), Period: "lifetime", Distrusted: []string{"x"}}, Status: runningAt(4.5, 5)},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5), Within: "BudgetExhausted", Meter: "SeriesDistrusted", Events: "Paused SeriesDistrusted"},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5), Within: "BudgetExhausted", Meter: "SeriesDistrusted", Events: "Paused+SeriesDistrusted"},
 		},
 
 		// Lost status.
@@ -322,7 +320,7 @@ func TestDecide(t *testing.T) {
 		"StatusLostAndRaised": {
 			reason: "The Object tells for which budget it stopped, so a raise is seen even then.",
 			facts:  Facts{Budget: *usd(8), Problem: noMeter(), Objects: stoppedFor("lifetime", 5)},
-			want:   outcome{Cause: "unknown", Within: "SpendUnknown", Meter: "PrometheusUnreachable", Events: "Resumed PrometheusUnreachable"},
+			want:   outcome{Cause: "unknown", Within: "SpendUnknown", Meter: "PrometheusUnreachable", Events: "Resumed+PrometheusUnreachable"},
 		},
 		"StatusLostOneObjectStopped": {
 			reason: "A pause of which only one Object was written is a pause.",
@@ -476,7 +474,7 @@ func TestDecide(t *testing.T) {
 		"CrossesTwoWarnings": {
 			reason: "One event per threshold, in their order, also if status lists them in another and twice.",
 			facts:  Facts{Budget: *usd(5), WarnAtPercent: []int32{90, 50, 90, 0, 700}, Spend: measured(4.5), Status: runningAt(1, 5)},
-			want:   outcome{Cause: "running", Spent: usd(4.5), Within: "NearlySpent", Meter: "Measured", Events: "BudgetWarning BudgetWarning"},
+			want:   outcome{Cause: "running", Spent: usd(4.5), Within: "NearlySpent", Meter: "Measured", Events: "BudgetWarning+BudgetWarning"},
 		},
 		"NoWarningsWanted": {
 			reason: "An empty list is nobody's default.",
@@ -540,7 +538,7 @@ func TestDecide(t *testing.T) {
 		"GuardBandRaisedWhileStillHot": {
 			reason: "The burn of the last minutes is the paused agent's; starting it now would pause it again at the next look. The raise is remembered.",
 			facts:  Facts{Budget: *usd(5.2), GuardBand: time.Minute, Spend: &Spend{USD: *usd(4.7), Period: "lifetime", BurnPerHour: *usd(36)}, Status: pausedAt(4.7, 5)},
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(4.7), Within: "GuardBand", Meter: "Measured", Decided: *usd(5)},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(4.7), Within: "GuardBand", Meter: "Measured", Decided: usd(5)},
 		},
 		"GuardBandRaisedAndCool": {
 			reason: "Then the raise counts.",
@@ -550,11 +548,11 @@ func TestDecide(t *testing.T) {
 		"GuardBandNewDayWhileStillHot": {
 			reason: "A new day is remembered likewise, and doesn't latch for the whole day.",
 			facts:  daily(Facts{Budget: *usd(0.5), GuardBand: time.Minute, Now: at("2026-11-24T00:01:00Z"), Spend: &Spend{Period: "2026-11-24", BurnPerHour: *usd(36)}, Status: statusAt("2026-11-23", 0.5, 0.5, true)}),
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(0), Within: "GuardBand", Meter: "Measured", Period: "2026-11-24", Decided: 1},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(0), Within: "GuardBand", Meter: "Measured", Period: "2026-11-24", Decided: usd(0)},
 		},
 		"GuardBandNewDayAndCool": {
 			reason: "When the burn has calmed down the new day counts.",
-			facts:  daily(Facts{Budget: *usd(0.5), GuardBand: time.Minute, Now: at("2026-11-24T00:06:00Z"), Spend: measuredIn("2026-11-24", 0), Status: Status{Paused: ptr(true), Period: "2026-11-24", DecidedBudget: usd(0), Spent: usd(0), Conditions: runningAt(0, 1).Conditions}}),
+			facts:  daily(Facts{Budget: *usd(0.5), GuardBand: time.Minute, Now: at("2026-11-24T00:06:00Z"), Spend: measuredIn("2026-11-24", 0), Status: Status{Paused: new(true), Period: "2026-11-24", DecidedBudget: usd(0), Spent: usd(0), Conditions: runningAt(0, 1).Conditions}}),
 			want:   outcome{Cause: "running", Spent: usd(0), Within: "WithinBudget", Meter: "Measured", Events: "Resumed", Period: "2026-11-24"},
 		},
 	}
@@ -574,14 +572,11 @@ func TestDecide(t *testing.T) {
 			if want.Period == "" {
 				want.Period = "lifetime"
 			}
-			switch want.Decided {
-			case 0:
-				want.Decided = f.Budget
-			case 1:
-				want.Decided = 0
+			if want.Decided == nil {
+				want.Decided = &f.Budget
 			}
 			v := Decide(f)
-			got := outcome{Paused: v.Paused, Cause: v.Cause, Spent: v.Spent, Period: v.Period, Decided: v.DecidedBudget}
+			got := outcome{Paused: v.Paused, Cause: v.Cause, Spent: v.Spent, Period: v.Period, Decided: &v.DecidedBudget}
 			for _, c := range v.Conditions {
 				switch c.Type {
 				case typeWithinBudget:
@@ -592,7 +587,7 @@ func TestDecide(t *testing.T) {
 			}
 			for i, e := range v.Events {
 				if i > 0 {
-					got.Events += " "
+					got.Events += "+"
 				}
 				got.Events += e.Reason
 			}

@@ -254,7 +254,7 @@ func write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, budget M
 	if v.Spent != nil {
 		status["spentUsd"] = shown(*v.Spent, budget).float()
 	}
-	if r := v.Ratio(budget); r != nil {
+	if r := v.ratio(budget); r != nil {
 		status["ratio"], status["ratioPct"] = r.float(), r.percent()
 	}
 	if ledger != nil {

@@ -25,7 +25,7 @@ func anyPeriodKey(t *rapid.T, label string) string {
 
 func anyMoney() *rapid.Generator[*MicroUSD] {
 	return rapid.Custom(func(t *rapid.T) *MicroUSD {
-		return ptr(MicroUSD(rapid.OneOf(
+		return new(MicroUSD(rapid.OneOf(
 			rapid.Int64Range(0, 12_000_000),
 			rapid.Int64Range(0, int64(maxSpend)),
 			rapid.SampledFrom([]int64{0, 1, 4_999_999, 5_000_000, 5_000_001}),
@@ -59,9 +59,9 @@ func anyFacts(t *rapid.T) Facts {
 		f.Problem = noMeter()
 	}
 	f.Status = Status{
-		Spent: maybe(t, anyMoney(), "spentUsd"), Paused: maybe(t, rapid.Custom(func(t *rapid.T) *bool { return ptr(rapid.Bool().Draw(t, "b")) }), "paused"),
+		Spent: maybe(t, anyMoney(), "spentUsd"), Paused: maybe(t, rapid.Custom(func(t *rapid.T) *bool { return new(rapid.Bool().Draw(t, "b")) }), "paused"),
 		Ratio: maybe(t, rapid.Custom(func(t *rapid.T) *tenThousandths {
-			return ptr(tenThousandths(rapid.Int64Range(0, 1_000_000_000).Draw(t, "r")))
+			return new(tenThousandths(rapid.Int64Range(0, 1_000_000_000).Draw(t, "r")))
 		}), "ratio"),
 		Cause: v1alpha1.Cause(rapid.SampledFrom([]string{"", "running", "budget-exhausted", "agent-unreachable", "odd"}).Draw(t, "cause")), Period: anyPeriodKey(t, "status period"),
 		DecidedBudget: maybe(t, anyMoney(), "decidedBudgetUsd"),
@@ -117,7 +117,7 @@ func TestAnOutageMovesNoFigure(t *testing.T) {
 		f.Status, f.Spend, f.Problem = asRead(v, f.Budget), nil, noMeter()
 		blind := Decide(f)
 		figures := func(v Verdict) string {
-			return fmt.Sprint(shown(*v.Spent, f.Budget).float(), v.Ratio(f.Budget).percent(), v.Paused, v.Cause, v.Period, v.DecidedBudget)
+			return fmt.Sprint(shown(*v.Spent, f.Budget).float(), v.ratio(f.Budget).percent(), v.Paused, v.Cause, v.Period, v.DecidedBudget)
 		}
 		if a, b := figures(v), figures(blind); a != b {
 			t.Fatalf("an outage turned %s into %s", a, b)
@@ -140,8 +140,8 @@ func TestOnlyAPersonOrANewPeriodUnpauses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := anyFacts(t)
 		f.MonitorOnly = false
-		f.Status.Paused = ptr(true)
-		f.Status.DecidedBudget = ptr(f.Budget + *anyMoney().Draw(t, "lowered by"))
+		f.Status.Paused = new(true)
+		f.Status.DecidedBudget = new(f.Budget + *anyMoney().Draw(t, "lowered by"))
 		f.Status.Period = v1alpha1.PeriodKey(f.Period, f.Now)
 		// A meter that is minutes ahead of us begins the period for us.
 		if f.Spend != nil && kindOf(f.Spend.Period) == f.Period && f.Spend.Period > f.Status.Period {
@@ -157,7 +157,7 @@ func TestOnlyMoneyPauses(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		f := anyFacts(t)
 		f.GuardBand = 0
-		f.Status.Paused = ptr(false)
+		f.Status.Paused = new(false)
 		for i := range f.Objects {
 			f.Objects[i].Budget = nil
 		}
@@ -190,7 +190,7 @@ func TestAQuietPassHasNoEvents(t *testing.T) {
 
 // asRead is how the next pass reads what this one wrote.
 func asRead(v Verdict, budget MicroUSD) Status {
-	s := Status{Paused: &v.Paused, Cause: v.Cause, Period: v.Period, DecidedBudget: &v.DecidedBudget, Conditions: v.Conditions, Ratio: v.Ratio(budget)}
+	s := Status{Paused: &v.Paused, Cause: v.Cause, Period: v.Period, DecidedBudget: &v.DecidedBudget, Conditions: v.Conditions, Ratio: v.ratio(budget)}
 	if v.Spent != nil {
 		m, _ := spentUSD(shown(*v.Spent, budget).float())
 		s.Spent = &m
