@@ -29,8 +29,8 @@ func (s *suite) unmeasured(t *testing.T, b *Budget, what, reason string) {
 }
 
 // wrongAnswers puts a gate between the meter and its server.
-func (s *suite) wrongAnswers(t *testing.T) {
-	r := rand.New(rand.NewPCG(*seed, 8)) //nolint:gosec // to be replayed
+func (s *suite) wrongAnswers(t *testing.T) { //nolint:thelper // a test of its own
+	r := rand.New(rand.NewPCG(*seed, 8))
 	gate := newGate(t, s.a.url)
 	input := quick(gate.URL, map[string]any{"prometheus": map[string]any{"url": gate.URL, "timeout": "1s"}})
 	p := s.world.Agent("gate").Start("pod-0")
@@ -103,8 +103,8 @@ func (s *suite) wrongAnswers(t *testing.T) {
 }
 
 // pathAndTenant asks behind a path prefix, with a tenant, as Mimir is asked.
-func (s *suite) pathAndTenant(t *testing.T) {
-	r := rand.New(rand.NewPCG(*seed, 9)) //nolint:gosec // to be replayed
+func (s *suite) pathAndTenant(t *testing.T) { //nolint:thelper // a test of its own
+	r := rand.New(rand.NewPCG(*seed, 9))
 	gate := newGate(t, s.a.url)
 	gate.Set(asMimir("acme"))
 	server := func(url, tenant string) map[string]any {
@@ -151,8 +151,8 @@ func (s *suite) pathAndTenant(t *testing.T) {
 }
 
 // retention deletes what the ledger has settled.
-func (s *suite) retention(t *testing.T) {
-	r := rand.New(rand.NewPCG(*seed, 10)) //nolint:gosec // to be replayed
+func (s *suite) retention(t *testing.T) { //nolint:thelper // a test of its own
+	r := rand.New(rand.NewPCG(*seed, 10))
 	b := s.budget("retention", time.Now().Add(-80*time.Minute), quick(s.a.url, nil))
 	p := s.world.Agent("retention").Start("pod-0")
 	history(t, s, r, p, 79*time.Minute)
@@ -174,7 +174,7 @@ func (s *suite) retention(t *testing.T) {
 
 // outage kills Prometheus under agents that go on, and then the functions.
 func (s *suite) outage(t *testing.T) {
-	r := rand.New(rand.NewPCG(*seed, 11)) //nolint:gosec // to be replayed
+	r := rand.New(rand.NewPCG(*seed, 11))
 	p := s.world.Agent("outage").Start("pod-0")
 	running := s.budget("outage", time.Now(), quick(s.a.url, nil))
 	running.Faults = nil

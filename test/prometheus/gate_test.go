@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -96,7 +97,7 @@ func slowly(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 // half breaks off in the middle of an answer.
 func half(w http.ResponseWriter, r *http.Request, pass http.Handler) {
 	body := recorded(r, pass)
-	w.Header().Set("Content-Length", fmt.Sprint(len(body)))
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	fmt.Fprint(w, body[:len(body)/2])
 	panic(http.ErrAbortHandler) // which closes the connection
 }

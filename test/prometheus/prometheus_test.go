@@ -63,7 +63,7 @@ type row struct {
 func (s *suite) budget(name string, created time.Time, input map[string]any) *Budget {
 	return &Budget{
 		Name: name, USD: 10_000, Created: created, Input: input, Prices: []map[string]any{priceTable()},
-		Faults: rand.New(rand.NewPCG(*seed, uint64(len(name)))), fetch: s.fetch, decide: s.decide, //nolint:gosec // to be replayed
+		Faults: rand.New(rand.NewPCG(*seed, uint64(len(name)))), fetch: s.fetch, decide: s.decide,
 	}
 }
 
@@ -82,11 +82,10 @@ func (s *suite) look(t *testing.T, b *Budget) Look {
 }
 
 // exact looks until everything that was used is counted, to the last digit.
-func (s *suite) exact(t *testing.T, b *Budget) Look {
+func (s *suite) exact(t *testing.T, b *Budget) {
 	t.Helper()
-	var l Look
 	until(t, b.Name+" to be counted", func() error {
-		l = s.look(t, b)
+		l := s.look(t, b)
 		used := s.world.Agent(b.Name).Used().usd()
 		if l.Spent == nil {
 			return errors.New(l.Problem)
@@ -96,7 +95,6 @@ func (s *suite) exact(t *testing.T, b *Budget) Look {
 		}
 		return nil
 	})
-	return l
 }
 
 // watched looks at a budget again and again while its agent lives.
@@ -185,6 +183,8 @@ func history(t *testing.T, s *suite, r *rand.Rand, p *Pod, age time.Duration) {
 
 // scenarios are agents' lives. Each is watched all the time, and counted exactly in
 // the end.
+//
+//nolint:thelper // each is a test of its own, not somebody's helper
 var scenarios = map[string]func(t *testing.T, s *suite, r *rand.Rand){
 	"steady": func(t *testing.T, s *suite, r *rand.Rand) {
 		created := time.Now().Add(-40 * time.Minute)
@@ -321,8 +321,11 @@ var scenarios = map[string]func(t *testing.T, s *suite, r *rand.Rand){
 		counted := func(want func(Look) error) (usd float64) {
 			until(t, "two-writers to be distrusted", func() error {
 				l, err := b.Look(t.Context())
-				if err != nil || l.Spent == nil {
-					return fmt.Errorf("%s%v", l.Problem, err)
+				if err != nil {
+					return err
+				}
+				if l.Spent == nil {
+					return errors.New(l.Problem)
 				}
 				usd = *l.Spent
 				return want(l)
@@ -416,7 +419,7 @@ func TestRealPrometheus(t *testing.T) {
 		for name, scenario := range scenarios {
 			t.Run(name, func(t *testing.T) {
 				t.Parallel()
-				scenario(t, s, rand.New(rand.NewPCG(*seed, 7))) //nolint:gosec // to be replayed
+				scenario(t, s, rand.New(rand.NewPCG(*seed, 7)))
 			})
 		}
 		t.Run("gate", func(t *testing.T) { t.Parallel(); s.wrongAnswers(t) })
@@ -424,10 +427,11 @@ func TestRealPrometheus(t *testing.T) {
 		t.Run("retention", func(t *testing.T) { t.Parallel(); s.retention(t) })
 	})
 	t.Run("outage", s.outage)
-	s.print()
+	s.print(t)
 }
 
-func (s *suite) print() {
+func (s *suite) print(t *testing.T) {
+	t.Helper()
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "AGENT\tLOOKS\tWRITES LOST\tSTALE READS\tUSED USD\tNEVER EXPORTED\tCOUNTED USD\tERROR\tsum(increase())\tWHAT HAPPENED")
 	slices.SortFunc(s.rows, func(a, b row) int { return strings.Compare(a.name, b.name) })
@@ -436,5 +440,7 @@ func (s *suite) print() {
 		fmt.Fprintf(w, "%s\t%d\t%d\t%d\t%.6f\t%.6f\t%.6f\t%+.2f%%\t%+.2f%%\t%s\n", r.name, r.budget.Looks, r.budget.Lost, r.budget.Stale,
 			r.used, r.unseen, r.counted, 100*(r.counted-exported)/exported, 100*(r.naive-exported)/exported, r.note)
 	}
-	w.Flush()
+	if err := w.Flush(); err != nil {
+		t.Error(err)
+	}
 }

@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -56,7 +57,11 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	return l.Addr().String()
 }
 
@@ -85,7 +90,9 @@ func run(t *testing.T, name, path string, args ...string) *Process {
 				t.Logf("log of %s:\n%s", name, tail(b))
 			}
 		}
-		log.Close()
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
 	})
 	return p
 }
@@ -97,6 +104,7 @@ func (p *Process) Start(t *testing.T) {
 	t.Helper()
 	p.cmd = exec.Command(p.path, p.args...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that runs into its timeout cleans nothing up
 	if err := p.cmd.Start(); err != nil {
 		t.Fatalf("cannot start %s: %v", p.name, err)
 	}
@@ -136,7 +144,7 @@ func startPrometheus(t *testing.T, binary, name, world string, agents []string, 
 		config["scrape_configs"] = []m{{"job_name": "agents", "honor_labels": true, "static_configs": targets}}
 	}
 	if replica != "" {
-		config["global"].(m)["external_labels"] = m{"prometheus_replica": replica} //nolint:forcetypeassert // set above
+		config["global"].(m)["external_labels"] = m{"prometheus_replica": replica}
 		config["remote_write"] = []m{{
 			"url":                   store + "/api/v1/write",
 			"queue_config":          m{"batch_send_deadline": "500ms", "min_shards": 1, "max_shards": 1},
@@ -191,7 +199,7 @@ func (p *Prometheus) call(ctx context.Context, path string, form url.Values, bod
 	if err != nil {
 		return nil, err
 	}
-	defer rsp.Body.Close()
+	defer func() { _ = rsp.Body.Close() }() // it has been read
 	b, err := io.ReadAll(rsp.Body)
 	if err != nil {
 		return nil, err
@@ -294,7 +302,7 @@ func writeRequest(samples []series) []byte {
 		v = protowire.AppendTag(v, 1, protowire.Fixed64Type)
 		v = binary.LittleEndian.AppendUint64(v, math.Float64bits(s.value))
 		v = protowire.AppendTag(v, 2, protowire.VarintType)
-		v = protowire.AppendVarint(v, uint64(s.at.UnixMilli())) //nolint:gosec // after 1970
+		v = protowire.AppendVarint(v, uint64(s.at.UnixMilli()))
 		ts = protowire.AppendTag(ts, 2, protowire.BytesType)
 		ts = protowire.AppendBytes(ts, v)
 		out = protowire.AppendTag(out, 1, protowire.BytesType)
