@@ -104,16 +104,18 @@ func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
 	for _, v := range p.Value("spec", "managementPolicies").GetListValue().GetValues() {
 		o.Updates = o.Updates || v.GetStringValue() == "Update"
 	}
-	me := "provider-kubernetes/" + p.String("metadata", "name") // its field manager
-	mine, other := false, false
-	for _, v := range p.Value("status", "atProvider", "manifest", "metadata", "managedFields").GetListValue().GetValues() {
+	// provider-kubernetes applies with a field manager named after the Object. A 0
+	// that was written by way of the subresource scale (an autoscaler, kubectl scale)
+	// is nobody's in a real API server, because a Scale leaves out a 0.
+	managers := p.Value("status", "atProvider", "manifest", "metadata", "managedFields").GetListValue().GetValues()
+	o.SetByOther = len(managers) > 0
+	for _, v := range managers {
 		m := v.GetStructValue().GetFields()
-		if _, sets := m["fieldsV1"].GetStructValue().GetFields()["f:spec"].GetStructValue().GetFields()["f:replicas"]; sets {
-			mine = mine || m["manager"].GetStringValue() == me
-			other = other || m["manager"].GetStringValue() != me
+		_, sets := m["fieldsV1"].GetStructValue().GetFields()["f:spec"].GetStructValue().GetFields()["f:replicas"]
+		if sets && m["manager"].GetStringValue() == "provider-kubernetes/"+p.String("metadata", "name") {
+			o.SetByOther = false
 		}
 	}
-	o.SetByOther = other && !mine
 	return o
 }
 

@@ -38,7 +38,8 @@ type Observed struct {
 	// nil when it never saw it.
 	Has *int64
 
-	// SetByOther: the Deployment says that somebody else set them last.
+	// SetByOther: the Deployment tells who set what, and it wasn't this Object that
+	// set its replicas last.
 	SetByOther bool
 }
 
