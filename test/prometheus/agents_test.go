@@ -116,11 +116,20 @@ func (a *Agent) scrapes() int {
 
 // Start starts a pod.
 func (a *Agent) Start(pod string) *Pod {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p := &Pod{agent: a, name: pod, counts: map[string]usage{}}
-	a.pods[pod] = p
+	p := a.pod(pod)
+	p.appear()
 	return p
+}
+
+// pod returns a pod that no scrape sees yet.
+func (a *Agent) pod(name string) *Pod {
+	return &Pod{agent: a, name: name, counts: map[string]usage{}}
+}
+
+func (p *Pod) appear() {
+	p.agent.mu.Lock()
+	defer p.agent.mu.Unlock()
+	p.agent.pods[p.name] = p
 }
 
 func (a *Agent) exposition() string {

@@ -153,9 +153,8 @@ func (s *suite) pathAndTenant(t *testing.T) { //nolint:thelper // a test of its 
 // retention deletes what the ledger has settled.
 func (s *suite) retention(t *testing.T) { //nolint:thelper // a test of its own
 	r := rand.New(rand.NewPCG(*seed, 10))
-	b := s.budget("retention", time.Now().Add(-80*time.Minute), quick(s.a.url, nil))
-	p := s.world.Agent("retention").Start("pod-0")
-	history(t, s, r, p, 79*time.Minute)
+	b := s.budget("retention", time.Now().Add(-50*time.Minute), quick(s.a.url, nil))
+	p := history(t, s, r, "retention", 49*time.Minute)
 	s.exact(t, b)
 	until(t, "the ledger to be written", func() error {
 		s.look(t, b)
@@ -167,9 +166,12 @@ func (s *suite) retention(t *testing.T) { //nolint:thelper // a test of its own
 	if err := s.a.Forget(t.Context(), "retention", time.Now().Add(-15*time.Minute)); err != nil {
 		t.Fatal(err)
 	}
+	if old, err := s.a.Query(t.Context(), `count_over_time({agent_name="retention"}[1h] offset 16m)`); err != nil || len(old) > 0 {
+		t.Fatalf("the server has not forgotten: %v %v", old, err)
+	}
 	works(t, r, p, 20)
 	s.exact(t, b)
-	s.report(t, s.a, row{budget: b, note: "80 minutes old, of which the server keeps 15"})
+	s.report(t, s.a, row{budget: b, note: "50 minutes old, of which the server keeps 15"})
 }
 
 // outage kills Prometheus under agents that go on, and then the functions.

@@ -161,13 +161,13 @@ func restart(t *testing.T, in *Prometheus, p *Pod, replicas int) {
 	stored(t, in, p, replicas)
 }
 
-// history writes what a pod has used before the test began, a sample every 30 s,
-// as its scrapes would have.
-func history(t *testing.T, s *suite, r *rand.Rand, p *Pod, age time.Duration) {
+// history starts a pod that is older than the test: it writes what its scrapes
+// would have seen until now, a sample every 30 s.
+func history(t *testing.T, s *suite, r *rand.Rand, agent string, age time.Duration) *Pod {
 	t.Helper()
-	at := time.Now().Add(-age).Truncate(time.Second)
+	p := s.world.Agent(agent).pod("pod-0")
 	var samples []series
-	for ; at.Before(time.Now().Add(-5 * time.Second)); at = at.Add(30 * time.Second) {
+	for at := time.Now().Add(-age).Truncate(time.Second); at.Before(time.Now().Add(-2 * time.Second)); at = at.Add(30 * time.Second) {
 		p.Use("model-a", request(r))
 		p.Use("model-b", request(r))
 		for _, sr := range p.Series() {
@@ -179,6 +179,8 @@ func history(t *testing.T, s *suite, r *rand.Rand, p *Pod, age time.Duration) {
 	if err := s.a.Write(t.Context(), samples); err != nil {
 		t.Fatal(err)
 	}
+	p.appear()
+	return p
 }
 
 // scenarios are agents' lives. Each is watched all the time, and counted exactly in
@@ -189,8 +191,7 @@ var scenarios = map[string]func(t *testing.T, s *suite, r *rand.Rand){
 	"steady": func(t *testing.T, s *suite, r *rand.Rand) {
 		created := time.Now().Add(-40 * time.Minute)
 		b := s.budget("steady", created, quick(s.a.url, nil))
-		p := s.world.Agent("steady").Start("pod-0")
-		history(t, s, r, p, 39*time.Minute)
+		p := history(t, s, r, "steady", 39*time.Minute)
 		s.watched(t, b, func() { works(t, r, p, 100) })
 		s.exact(t, b)
 		s.report(t, s.a, row{budget: b, note: "a 40 minute old pod that works on"})
