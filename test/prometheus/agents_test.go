@@ -126,12 +126,6 @@ func (a *Agent) pod(name string) *Pod {
 	return &Pod{agent: a, name: name, counts: map[string]usage{}}
 }
 
-func (p *Pod) appear() {
-	p.agent.mu.Lock()
-	defer p.agent.mu.Unlock()
-	p.agent.pods[p.name] = p
-}
-
 func (a *Agent) exposition() string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -162,6 +156,13 @@ type Pod struct {
 	counts map[string]usage // by model, since it started
 	other  map[string]usage // of a second process that writes the same series: a scrape sees one or the other
 	served map[string]usage // as last scraped
+}
+
+// appear lets scrapes see the pod.
+func (p *Pod) appear() {
+	p.agent.mu.Lock()
+	defer p.agent.mu.Unlock()
+	p.agent.pods[p.name] = p
 }
 
 // Use calls a model.
