@@ -52,7 +52,7 @@ func fold(l ledger, s Settings, counters []counter, past map[string]history, at,
 			t.distrust = append(t.distrust, c.name+": "+why)
 		}
 
-		w.resume(start)
+		rest := w.resume(start, points)
 		m := c.meter.named(t.counted)
 		if _, ok := t.counted[m]; !ok && len(points) > 0 {
 			t.counted[m] = 0
@@ -60,9 +60,9 @@ func fold(l ledger, s Settings, counters []counter, past map[string]history, at,
 		if cu, ok := l.cursors[c.key]; ok {
 			heads[c.key] = cu
 		}
-		for _, p := range points {
-			t.seen = true
-			t.newest = t.newest || p.at > l.settledAt
+		t.seen = t.seen || len(points) > 0
+		t.newest = t.newest || len(points) > 0 && points[len(points)-1].at > l.settledAt
+		for _, p := range rest {
 			tokens, _ := w.step(p, bad[p.at/w.window])
 			if p.at <= settleTo {
 				heads[c.key] = w.cursor()
@@ -137,8 +137,7 @@ func distrusted(w *walker, start *cursor, points []point, s Settings) map[int64]
 		falls[start.at/ms] = start.resets.now
 		falls[start.at/ms-1] = start.resets.before
 	}
-	w.resume(start)
-	for _, p := range points {
+	for _, p := range w.resume(start, points) {
 		if _, reset := w.step(p, false); reset {
 			falls[p.at/ms]++
 		}

@@ -203,7 +203,7 @@ func begin(observed ledger, lost bool, f Facts, at int64) ledger {
 	switch {
 	case lost:
 		return ledger{period: period, mapping: mapping, from: from, asOf: from, settledAt: from, totals: map[meter]uint64{}, cursors: map[string]cursor{}}
-	case l.period == period && (!opened || from <= l.from):
+	case l.period == period && (!opened || from == l.from):
 	case from >= l.settledAt:
 		// The cursors are the baselines of what begins: samples up to from only move
 		// them on. Rows stay, to tell that the meter is known to work.

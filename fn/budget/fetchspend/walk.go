@@ -15,95 +15,129 @@ type gain struct {
 
 // A walker counts one series, sample by sample in the order of time. Its state
 // at any sample is a function of the samples up to it, so that counting can stop
-// and go on at any of them: a cursor is that state, and what a cursor leaves out
-// (which twin, its own last value) is read again from the overlap.
+// and go on at any of them: a cursor is that state. What a cursor leaves out (the
+// twins' own values) is read again from the overlap.
 //
-// Twins are the same series as two replicas of one Prometheus see it, with
-// clocks that differ a little. One of them is followed until it falls silent;
-// merging their samples would turn the difference of their clocks into resets.
+// Twins are the same series as two replicas of one Prometheus see it, with clocks
+// that differ by less than quiet. How far the counter came is the furthest that
+// any twin saw. That it was reset only a fall of a twin's own value can say:
+// between two twins a fall may be the difference of their clocks. The first twin
+// that falls counts the reset; the others' falls are then the same one.
 type walker struct {
 	quiet, long int64 // milliseconds
 	window      int64 // milliseconds in which resets are counted
 	birthAfter  int64 // a series first seen after it is born from zero, else it starts at its value
 
-	known  bool
-	at     int64
-	value  uint64 // the highest in the counter's present life
-	twin   int    // -1: not known
-	resets resets
+	known   bool
+	at      int64  // of the last sample
+	value   uint64 // the highest in the counter's present life
+	resets  resets
+	life    int    // how many resets this walker counted
+	resetAt int64  // of the last of them
+	old     uint64 // the highest in the life before it
 
-	last     map[int]point // by twin, its newest sample so far
-	fellAt   int64         // when any twin's own value last fell
-	fellEver bool
+	twins map[int]twinState
 }
 
-// resume starts a walker at a cursor, or nowhere when there is none.
-func (w *walker) resume(c *cursor) {
-	w.last, w.twin, w.known, w.resets = map[int]point{}, -1, false, resets{}
-	w.fellAt, w.fellEver = 0, false
-	if c != nil {
-		w.known, w.at, w.value, w.resets = true, c.at, c.value, c.resets
+// A twinState is the last sample of a twin and the life of the counter that the
+// twin was seen to be in.
+type twinState struct {
+	at   int64
+	v    uint64
+	life int
+}
+
+// resume starts a walker at a cursor, or nowhere when there is none, and returns
+// the points that are still to be walked. Those up to the cursor only tell where
+// the twins stood.
+func (w *walker) resume(c *cursor, points []point) []point {
+	*w = walker{quiet: w.quiet, long: w.long, window: w.window, birthAfter: w.birthAfter, twins: map[int]twinState{}}
+	if c == nil {
+		return points
 	}
+	for len(points) > 0 && points[0].at <= c.at {
+		w.step(points[0], false)
+		points = points[1:]
+	}
+	w.known, w.at, w.value, w.resets = true, c.at, c.value, c.resets
+	return points
 }
 
 // step takes one sample and returns what it added, and whether the counter was
-// reset before it. A window of time in which the resets can't be trusted
-// (distrusted) counts no reset: the series adds what its highest value grows.
+// reset before it. In a window of time in which resets can't be trusted
+// (distrusted) none counts: the series adds what its highest value grows.
 func (w *walker) step(p point, distrusted bool) (tokens uint64, reset bool) {
-	prev, had := w.last[p.twin]
-	w.last[p.twin] = p
-	fell := had && p.v < prev.v
-	defer func() {
-		if fell {
-			w.fellAt, w.fellEver = p.at, true
-		}
-	}()
-
 	if !w.known {
-		w.known, w.at, w.value, w.twin = true, p.at, p.v, p.twin
+		w.known, w.at, w.value = true, p.at, p.v
+		w.twins[p.twin] = twinState{at: p.at, v: p.v}
 		if p.at > w.birthAfter {
-			return p.v, false
+			tokens = p.v
 		}
-		return 0, false
-	}
-	if p.at <= w.at {
-		if p.at == w.at && (w.twin < 0 || p.v == w.value && w.last[w.twin].v != w.value) {
-			w.twin = p.twin // the twin that the cursor came from
-		}
-		return 0, false
+		return tokens, false
 	}
 
-	gap := p.at - w.at
+	own, had := w.twins[p.twin]
+	had = had && p.at-own.at <= w.long
+	if !had {
+		own.life = -1
+	}
+	present := true // p belongs to the present life of the counter
 	switch {
-	case gap > w.long || w.twin < 0:
-		reset = p.v < w.value
-	case p.twin == w.twin:
-		reset = fell
-	case gap <= w.quiet:
-		return 0, false
+	case p.at-w.at > w.long:
+		reset = p.v < w.value // nobody saw anything for long
+	case own.life < 0 && p.v < w.value:
+		// A twin that was away comes back lower. While the others are heard they say
+		// what happened; when they have gone silent, it does.
+		if p.at-w.at <= w.quiet {
+			w.twins[p.twin] = twinState{at: p.at, v: p.v, life: -1}
+			return 0, false
+		}
+		reset = true
+	case had && p.v < own.v:
+		reset = own.life == w.life || w.resetAt < own.at-w.quiet
+		if !reset && own.v > w.old {
+			// The reset that another twin counted; until then this one had seen the
+			// life before come further.
+			tokens, w.old = own.v-w.old, own.v
+		}
 	default:
-		// The twin that was followed is silent. A value lower than its last is a
-		// reset only if this twin's own value fell, in the same life of the counter;
-		// else it is the difference of two clocks.
-		reset = fell && prev.at >= w.at-w.quiet && (!w.fellEver || prev.at > w.fellAt+w.quiet)
+		present = own.life == w.life || w.life == 0 || p.at > w.resetAt+w.quiet
 	}
 
-	if b := p.at/w.window - w.at/w.window; b == 1 {
+	switch {
+	case reset:
+		w.count(p.at)
+		w.life, w.resetAt, w.old = w.life+1, p.at, w.value
+		if !distrusted {
+			tokens, w.value = p.v, p.v
+		}
+	case present && p.v > w.value:
+		tokens, w.value = tokens+p.v-w.value, p.v
+	}
+	w.roll(p.at)
+	if present {
+		own.life = w.life
+	}
+	w.twins[p.twin] = twinState{at: p.at, v: p.v, life: own.life}
+	return tokens, reset
+}
+
+// count counts a reset at a time.
+func (w *walker) count(at int64) {
+	w.roll(at)
+	w.resets.now++
+}
+
+// roll goes on to a time, which may lie in a later window for resets.
+func (w *walker) roll(at int64) {
+	switch at/w.window - w.at/w.window {
+	case 0:
+	case 1:
 		w.resets = resets{before: w.resets.now}
-	} else if b > 1 {
+	default:
 		w.resets = resets{}
 	}
-	w.at, w.twin = p.at, p.twin
-	if reset {
-		w.resets.now++
-	}
-	switch {
-	case reset && !distrusted:
-		tokens, w.value = p.v, p.v
-	case p.v > w.value:
-		tokens, w.value = p.v-w.value, p.v
-	}
-	return tokens, reset
+	w.at = at
 }
 
 // cursor returns where the walker stands.

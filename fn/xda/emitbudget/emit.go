@@ -76,6 +76,18 @@ func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {
 	return manifest.Object{"usd": spent.SpentUSD, "asOf": spent.AsOf, "period": spent.Period}, nil
 }
 
+// MadeAgain says whether a budget was created after what the order knows to be
+// spent was counted, so that it can't have counted it. A reconcile that still saw
+// a budget which was just deleted by hand makes it again, without an opening.
+func MadeAgain(created string, spent *v1alpha1.BudgetFigures) bool {
+	if spent == nil {
+		return false
+	}
+	at, err := time.Parse(time.RFC3339, created)
+	asOf, errAsOf := time.Parse(time.RFC3339, spent.AsOf)
+	return err == nil && errAsOf == nil && at.After(asOf)
+}
+
 // Observed is what an XAgentBudget says about itself. Fields are nil or empty
 // while it hasn't said it.
 type Observed struct {

@@ -119,3 +119,27 @@ func TestURL(t *testing.T) {
 		}
 	}
 }
+
+func TestMadeAgain(t *testing.T) {
+	spent := &v1alpha1.BudgetFigures{SpentUSD: 4, AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"}
+	cases := map[string]struct {
+		reason  string
+		created string
+		spent   *v1alpha1.BudgetFigures
+		want    bool
+	}{
+		"Younger":      {reason: "A meter can't have counted what was counted before it was made.", created: "2026-11-20T10:00:01Z", spent: spent, want: true},
+		"SameSecond":   {reason: "The first look of a meter ends when the meter was made, at the earliest.", created: "2026-11-20T10:00:00Z", spent: spent},
+		"Older":        {reason: "The usual budget, which counted it itself.", created: "2026-11-01T00:00:00Z", spent: spent},
+		"NothingKnown": {reason: "The first budget of an order.", created: "2026-11-20T10:00:01Z"},
+		"NeverCounted": {reason: "No sample was ever seen.", created: "2026-11-20T10:00:01Z", spent: &v1alpha1.BudgetFigures{}},
+		"NoTime":       {reason: "A story rendered by hand says no times.", spent: spent},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := MadeAgain(tc.created, tc.spent); got != tc.want {
+				t.Errorf("%s\nMadeAgain(...): want %v, got %v", tc.reason, tc.want, got)
+			}
+		})
+	}
+}

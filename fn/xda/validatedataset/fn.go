@@ -76,7 +76,9 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
-	if v.Waits {
+	if v.Waits || v.Phase == v1alpha1.PhaseProvisioning {
+		// 22 new parts make more events than Crossplane's circuit breaker lets
+		// through: it drops them for minutes, and only a timed look gets past it.
 		rsp.Meta.Ttl = durationpb.New(in.RetryAfter.Duration)
 	}
 	if v.Dataset == nil {

@@ -48,7 +48,7 @@ func TestAnswer(t *testing.T) {
 		"HandedOverAtOnce": {
 			reason:   "One call is enough when Crossplane brings the answer along; it still says what it needs, or the watch ends.",
 			required: `{"dataset": {"items": [` + xdataset("housing") + `]}}`,
-			want:     outcome{Reason: "DatasetFound", Wants: "housing", Events: 1},
+			want:     outcome{Reason: "DatasetFound", Wants: "housing", TTL: time.Minute, Events: 1},
 		},
 		"AnswerOfAnEarlierOrder": {
 			reason:   "After an edit of datasetRef the first call gets what the pass before asked for. It says nothing about this order.",
@@ -58,7 +58,7 @@ func TestAnswer(t *testing.T) {
 		"AmongOthers": {
 			reason:   "A Composition may ask for more than one under the same key.",
 			required: `{"dataset": {"items": [` + xdataset("titanic") + `, ` + xdataset("housing") + `]}}`,
-			want:     outcome{Reason: "DatasetFound", Wants: "housing", Events: 1},
+			want:     outcome{Reason: "DatasetFound", Wants: "housing", TTL: time.Minute, Events: 1},
 		},
 		"NoItems": {
 			reason:   "Looked for and not found.",

@@ -1,0 +1,455 @@
+package simulation
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"time"
+
+	"github.com/prometheus/prometheus/model/labels"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// Epoch is when every world begins: a Sunday evening, so that midnight, a week
+// and a month may end in it.
+var Epoch = time.Date(2026, 11, 29, 19, 0, 0, 0, time.UTC)
+
+// AgentName is the agent of every world.
+const AgentName = "housing-bot"
+
+// Traits are what may go wrong in a world. All are off by default: then pods come
+// and go, export every 30 seconds and when they end, and are born above zero.
+type Traits struct {
+	Restarts    bool // processes restart in place: the counter falls to zero
+	BornAtZero  bool // counters are exported before they are used
+	OneSample   bool // pods that live for one request and one export
+	Quiet       bool // two requests an hour
+	OldPods     bool // pods that lived and spent before the budget was made
+	NoFlush     bool // processes that die without a last export
+	Retention   bool // the store forgets after 4 hours
+	Unreachable bool // the store can't be asked for minutes or hours
+	Unheard     bool // nothing is stored for minutes; pods may die then
+	Late        bool // samples come up to 45 minutes late, out of order
+	ClockAhead  bool // the function's clock is up to 4 minutes ahead at times
+	ClockBehind bool // or up to 3 hours behind
+	PodClocks   bool // every pod's clock is wrong by up to 20 seconds
+	Twins       bool // two replicas scrape, with clocks and outages of their own
+	TwoWriters  bool // two processes write one series
+	BadSamples  bool // now and then a sample that no counter has
+	LostWrites  bool // one status write in three is lost
+	StaleReads  bool // reads are up to three versions old
+	Wiped       bool // status is lost once
+	Daily       bool // the period is a day, and midnight passes
+	Garbage     bool // status holds garbage once
+}
+
+// A World is what happens, all of it.
+type World struct {
+	Seed   uint64
+	Traits Traits
+
+	Created time.Time // of the budget
+	End     time.Time // when everything has been exported and settled
+
+	Exports []Export // in the order of arrival
+	lives   []*life
+
+	replicaClocks [2]time.Duration // how wrong the clock of each replica is
+
+	Unreachable []Span // the store can't be asked
+	Used        map[Meter]uint64
+}
+
+// A Meter is what tokens are counted by.
+type Meter struct {
+	Model string
+	Class v1alpha1.TokenClass
+}
+
+// A Span is a time between two others.
+type Span struct{ From, To time.Time }
+
+// Holds says whether t lies in the span.
+func (s Span) Holds(t time.Time) bool { return !t.Before(s.From) && t.Before(s.To) }
+
+func within(t time.Time, spans []Span, margin time.Duration) bool {
+	for _, s := range spans {
+		if (Span{s.From.Add(-margin), s.To.Add(margin)}).Holds(t) {
+			return true
+		}
+	}
+	return false
+}
+
+// A life is a process from start to end.
+type life struct {
+	pod        string
+	start, end time.Time
+	flush      bool
+	zero       bool // its counters exist from the start
+	skew       time.Duration
+	rests      time.Duration // no requests at first
+	requests   []request
+	counters   []*counter
+	stored     map[Meter][]seen
+	one        bool // a single export, at its end
+}
+
+type request struct {
+	at  time.Time
+	use map[Meter]uint64
+}
+
+// seen is a sample that the store gets.
+type seen struct {
+	at    int64
+	value uint64
+}
+
+var models = []string{"gemini-2.5-flash", "gemini-2.5-pro", "gemini-2.0-flash-lite"}
+
+var metricNames = map[v1alpha1.TokenClass]string{
+	v1alpha1.TokenInput:       "whisperops_tokens_input_total",
+	v1alpha1.TokenOutput:      "whisperops_tokens_output_total",
+	v1alpha1.TokenCachedInput: "whisperops_tokens_cached_input_total",
+}
+
+// NewWorld makes a world from its seed.
+func NewWorld(seed uint64, tr Traits) *World {
+	r := rand.New(rand.NewPCG(seed, 0x5eed))
+	w := &World{Seed: seed, Traits: tr, Created: Epoch, Used: map[Meter]uint64{}}
+	busy := time.Duration(150+r.IntN(150)) * time.Minute
+	if tr.Daily {
+		busy += 4 * time.Hour
+	}
+	if tr.Retention {
+		busy += 5 * time.Hour
+	}
+	stop := Epoch.Add(busy)
+	w.End = stop.Add(3*time.Hour + time.Minute)
+
+	if tr.Unreachable {
+		for range 1 + r.IntN(3) {
+			from := Epoch.Add(between(r, 0, busy))
+			length := between(r, time.Minute, 40*time.Minute)
+			if r.IntN(4) == 0 && !tr.Retention && !tr.Wiped {
+				length = between(r, time.Hour, 11*time.Hour)
+			}
+			w.Unreachable = append(w.Unreachable, Span{from, from.Add(length)})
+			if to := from.Add(length).Add(3 * time.Hour); to.After(w.End) {
+				w.End = to
+			}
+		}
+	}
+	var unheard []Span
+	if tr.Unheard {
+		for range 1 + r.IntN(3) {
+			from := Epoch.Add(between(r, 0, busy))
+			unheard = append(unheard, Span{from, from.Add(between(r, time.Minute, 30*time.Minute))})
+		}
+	}
+
+	w.replicaClocks = [2]time.Duration{between(r, -8*time.Second, 8*time.Second), between(r, -8*time.Second, 8*time.Second)}
+	w.makeLives(r, busy, unheard)
+	if tr.TwoWriters {
+		w.shareASeries(r, stop)
+	}
+	for _, l := range w.lives {
+		w.export(r, l, unheard)
+	}
+	slices.SortStableFunc(w.Exports, func(a, b Export) int { return int(min(1, max(-1, a.Arrives-b.Arrives))) })
+	return w
+}
+
+func between(r *rand.Rand, lo, hi time.Duration) time.Duration {
+	if hi <= lo {
+		return lo
+	}
+	return lo + time.Duration(r.Int64N(int64(hi-lo)))
+}
+
+// makeLives lets pods come and go until the world's busy time is over.
+func (w *World) makeLives(r *rand.Rand, busy time.Duration, unheard []Span) {
+	tr := w.Traits
+	stop := Epoch.Add(busy)
+	begin := Epoch
+	if tr.OldPods {
+		begin = Epoch.Add(-between(r, 10*time.Minute, 90*time.Minute))
+	}
+	pod := 0
+	for range 1 + r.IntN(3) { // so many at a time
+		at := begin.Add(between(r, 0, 5*time.Minute))
+		if r.IntN(4) == 0 {
+			at = begin.Add(between(r, 0, busy/2))
+		}
+		for at.Before(stop) {
+			pod++
+			name := fmt.Sprintf("planner-%d", pod)
+			length := between(r, 20*time.Minute, 5*time.Hour)
+			switch r.IntN(3) {
+			case 0:
+				length = between(r, 2*time.Minute, 6*time.Minute)
+			case 1:
+				length = between(r, 6*time.Minute, time.Hour)
+			}
+			if tr.Quiet || tr.Retention {
+				length = between(r, 2*time.Hour, 9*time.Hour)
+			}
+			skew := time.Duration(0)
+			if tr.PodClocks {
+				skew = between(r, -20*time.Second, 20*time.Second)
+			}
+			if tr.OneSample && r.IntN(2) == 0 {
+				l := &life{pod: name, start: at, end: at.Add(between(r, 5*time.Second, 25*time.Second)), flush: true, one: true, skew: skew}
+				w.work(r, l, 1)
+				w.lives = append(w.lives, l)
+				at = l.end.Add(between(r, time.Minute, 15*time.Minute))
+				continue
+			}
+			end := at.Add(length)
+			if end.After(stop) {
+				end = stop
+			}
+			for first := true; at.Before(end); first = false {
+				l := &life{pod: name, start: at, end: end, flush: true, skew: skew, zero: tr.BornAtZero || !first}
+				if !first {
+					l.rests = 100 * time.Second
+				}
+				if tr.Restarts {
+					if e := at.Add(between(r, 5*time.Minute, 50*time.Minute)); e.Before(end) && !within(e, unheard, 4*time.Minute) {
+						l.end = e
+					}
+				}
+				l.flush = !tr.NoFlush || r.IntN(2) == 0
+				w.work(r, l, 0)
+				w.lives = append(w.lives, l)
+				at = l.end.Add(between(r, 2*time.Second, 20*time.Second))
+				if end.Sub(at) < 5*time.Minute {
+					break
+				}
+			}
+			at = at.Add(between(r, 10*time.Second, 10*time.Minute))
+		}
+	}
+}
+
+// work gives a life its requests.
+func (w *World) work(r *rand.Rand, l *life, atLeast int) {
+	mean := between(r, 5*time.Second, 60*time.Second)
+	if w.Traits.Quiet {
+		mean = 30 * time.Minute
+	}
+	usual := models[r.IntN(len(models))]
+	at := l.start.Add(l.rests)
+	for {
+		at = at.Add(time.Duration(r.ExpFloat64() * float64(mean)))
+		if !at.Before(l.end) {
+			if len(l.requests) >= atLeast {
+				return
+			}
+			at = l.start.Add(time.Second)
+		}
+		model := usual
+		if r.IntN(8) == 0 {
+			model = models[r.IntN(len(models))]
+		}
+		in := 500 + r.Uint64N(20_000)
+		use := map[Meter]uint64{
+			{model, v1alpha1.TokenInput}:  in,
+			{model, v1alpha1.TokenOutput}: 20 + r.Uint64N(2_000),
+		}
+		if r.IntN(3) == 0 {
+			use[Meter{model, v1alpha1.TokenCachedInput}] = r.Uint64N(in)
+		}
+		l.requests = append(l.requests, request{at: at, use: use})
+		if len(l.requests) >= atLeast && atLeast > 0 {
+			return
+		}
+	}
+}
+
+// shareASeries lets two processes write the same series for an hour and more.
+func (w *World) shareASeries(r *rand.Rand, stop time.Time) {
+	for range 2 {
+		l := &life{pod: "shared", start: Epoch.Add(between(r, 0, 3*time.Minute)), end: stop, flush: true, zero: true}
+		w.work(r, l, 0)
+		w.lives = append(w.lives, l)
+	}
+}
+
+// export makes the samples of a life.
+func (w *World) export(r *rand.Rand, l *life, unheard []Span) {
+	tr := w.Traits
+	if tr.Twins {
+		for i := range 2 {
+			phase := time.Duration(int64(hash(l.pod)+uint64(i)*7919)%30_000) * time.Millisecond
+			var out []Span
+			for range r.IntN(3) {
+				// One of them is down for a while, never both.
+				from := l.start.Add(between(r, 0, l.end.Sub(l.start)))
+				if within(from, []Span{{Epoch.Add(time.Duration(i) * time.Hour), Epoch.Add(time.Duration(i+1) * time.Hour)}}, 0) {
+					out = append(out, Span{from, from.Add(between(r, 45*time.Second, 10*time.Minute))})
+				}
+			}
+			// A replica scrapes on a beat of its own, whatever the pod does.
+			beat := l.start.Truncate(30 * time.Second).Add(phase)
+			for at := beat; at.Before(l.end); at = at.Add(30 * time.Second) {
+				if !at.Before(l.start) && !within(at, out, 0) {
+					w.sample(r, l, at, w.replicaClocks[i], fmt.Sprintf("prometheus-%d", i), unheard)
+				}
+			}
+		}
+		return
+	}
+	if !l.one {
+		at := l.start
+		if !l.zero {
+			at = at.Add(between(r, time.Second, 30*time.Second))
+		}
+		for ; at.Before(l.end); at = at.Add(30 * time.Second) {
+			w.sample(r, l, at, l.skew, "", unheard)
+		}
+	}
+	if l.flush {
+		w.sample(r, l, l.end, l.skew, "", unheard)
+	}
+}
+
+func hash(s string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(s))
+	return h.Sum64() >> 1
+}
+
+// sample exports all counters of a life as they are at a time.
+func (w *World) sample(r *rand.Rand, l *life, at time.Time, skew time.Duration, replica string, unheard []Span) {
+	if within(at, unheard, 0) {
+		return
+	}
+	arrives := at.Add(between(r, 100*time.Millisecond, 10*time.Second))
+	if w.Traits.Late && r.IntN(3) == 0 {
+		arrives = at.Add(between(r, 20*time.Second, 45*time.Minute))
+	}
+	stamp := at.Add(skew).UnixMilli()
+	if l.counters == nil {
+		l.count()
+	}
+	done := sort.Search(len(l.requests), func(i int) bool { return l.requests[i].at.After(at) })
+	for _, c := range l.counters {
+		if c.first > done && !l.zero {
+			continue // a counter exists from its first request
+		}
+		m, now := c.meter, c.after[done]
+		l.stored[m] = append(l.stored[m], seen{stamp, now})
+		e := Export{Arrives: arrives.UnixMilli(), At: stamp, Value: float64(now), Labels: c.labels(l.pod, replica)}
+		w.Exports = append(w.Exports, e)
+		if w.Traits.BadSamples && r.IntN(50) == 0 {
+			bad := []float64{nan, -1, 0.5, 1e300}[r.IntN(4)]
+			w.Exports = append(w.Exports, Export{Arrives: e.Arrives, At: stamp + 1 + r.Int64N(900), Value: bad, Labels: e.Labels})
+		}
+	}
+}
+
+// A counter of a life: its value after so many requests.
+type counter struct {
+	meter Meter
+	first int // requests until it exists
+	after []uint64
+	names map[string]labels.Labels
+}
+
+// count adds up the requests of a life.
+func (l *life) count() {
+	l.stored = map[Meter][]seen{}
+	all := map[Meter]*counter{}
+	for i, q := range l.requests {
+		for m := range q.use {
+			if all[m] == nil {
+				all[m] = &counter{meter: m, first: i + 1, after: make([]uint64, len(l.requests)+1), names: map[string]labels.Labels{}}
+			}
+		}
+	}
+	for _, m := range sortedMeters(all) {
+		c := all[m]
+		for i, q := range l.requests {
+			c.after[i+1] = c.after[i] + q.use[m]
+		}
+		l.counters = append(l.counters, c)
+	}
+}
+
+func (c *counter) labels(pod, replica string) labels.Labels {
+	if n, ok := c.names[replica]; ok {
+		return n
+	}
+	n := seriesLabels(pod, c.meter, replica)
+	c.names[replica] = n
+	return n
+}
+
+func seriesLabels(pod string, m Meter, replica string) labels.Labels {
+	ls := []string{"__name__", metricNames[m.Class], "agent_name", AgentName, "model", m.Model, "namespace", "agent-" + AgentName, "pod", pod}
+	if replica != "" {
+		ls = append(ls, "prometheus_replica", replica)
+	}
+	return labels.FromStrings(ls...)
+}
+
+// Exported returns the tokens that samples in (from, to] tell of: what a process
+// used and no sample of it was ever stored is nobody's to see. Samples count up
+// to where any replica saw a life come.
+func (w *World) Exported(from, to time.Time) map[Meter]uint64 {
+	sum := map[Meter]uint64{}
+	for _, l := range w.lives {
+		for m, samples := range l.stored {
+			var before, after uint64
+			for _, s := range samples {
+				if s.at <= from.UnixMilli() {
+					before = max(before, s.value)
+				}
+				if s.at <= to.UnixMilli() {
+					after = max(after, s.value)
+				}
+			}
+			if after > before {
+				sum[m] += after - before
+			}
+		}
+	}
+	return sum
+}
+
+// UsedIn returns the tokens of the requests in (from, to].
+func (w *World) UsedIn(from, to time.Time) map[Meter]uint64 {
+	sum := map[Meter]uint64{}
+	for _, l := range w.lives {
+		for _, q := range l.requests {
+			if q.at.After(from) && !q.at.After(to) {
+				for m, n := range q.use {
+					sum[m] += n
+				}
+			}
+		}
+	}
+	return sum
+}
+
+func sortedMeters[V any](m map[Meter]V) []Meter {
+	out := make([]Meter, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.SortFunc(out, func(a, b Meter) int {
+		if a.Model != b.Model {
+			if a.Model < b.Model {
+				return -1
+			}
+			return 1
+		}
+		return int(min(1, max(-1, int64(len(a.Class))-int64(len(b.Class)))))
+	})
+	return out
+}
