@@ -28,11 +28,23 @@ test: ## run the tests of the product's module
 	go test ./...
 
 # The modules beside the product's, each with users of its own.
-MODULES := $(patsubst %/go.mod,%,$(shell git ls-files '*/go.mod' ':!test/tools'))
+MODULES = $(patsubst %/go.mod,%,$(shell git ls-files '*/go.mod' ':!test/tools'))
+
+UNIT_MODULES := hack/xrdgen test/simulation test/standins/actors
 
 .PHONY: test-modules
-test-modules: ## run the unit tests of the modules beside the product's (their longer tests have targets of their own)
-	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go vet ./... && GOWORK=off go test -short ./...); done
+test-modules: ## vet the modules beside the product's, and run those of their tests that need no server
+	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go vet ./...); done
+	@set -e; for m in $(UNIT_MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go test -count=1 -short ./...); done
+
+# What CI runs, quick things first. The README's "make e2e" and "make lint" of
+# every module are not part of it.
+CHECKS := generate-check build test test-modules render validate test-dashboard xpkg-check test-prometheus test-watcher
+
+.PHONY: check
+check: ## everything CI runs
+	@set -e; for c in $(CHECKS); do echo "=== make $$c"; $(MAKE) $$c; done
+	@echo "=== all of: $(CHECKS)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml
