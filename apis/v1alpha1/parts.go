@@ -27,7 +27,8 @@ const (
 	PartDashboard          = "dashboard"
 	PartXAgentBudget       = "xagentbudget"
 
-	// The two parts of an XAgentBudget.
+	// PartPlannerReplicas and PartWorkerReplicas are the two parts of an
+	// XAgentBudget.
 	PartPlannerReplicas = "planner-replicas"
 	PartWorkerReplicas  = "worker-replicas"
 )

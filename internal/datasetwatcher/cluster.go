@@ -24,6 +24,7 @@ import (
 // not from a cache: a pass needs the whole registry once, as it is now.
 type cluster struct {
 	client.Client
+
 	metrics *metrics
 }
 

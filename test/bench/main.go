@@ -198,7 +198,7 @@ func compare(c *call, rounds, calls int) (timing, error) {
 
 // serve serves fn on a loopback port.
 func serve(fn fnv1.FunctionRunnerServiceServer) (fnv1.FunctionRunnerServiceClient, func(), error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it lives as long as the program
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, nil, err
 	}
@@ -276,7 +276,7 @@ func weigh(c *call, bins string) (weight, error) {
 
 // resident returns the resident memory in MiB of a function that has answered.
 func resident(bin string, req *fnv1.RunFunctionRequest) (float64, error) {
-	lis, err := net.Listen("tcp", "127.0.0.1:0") //nolint:noctx // it is closed at once
+	lis, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return 0, err
 	}
@@ -284,7 +284,7 @@ func resident(bin string, req *fnv1.RunFunctionRequest) (float64, error) {
 	if err := lis.Close(); err != nil {
 		return 0, err
 	}
-	cmd := exec.Command(bin, "--insecure", "--address", address, "--metrics-address=") //nolint:gosec,noctx // our own binaries
+	cmd := exec.Command(bin, "--insecure", "--address", address, "--metrics-address=")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		return 0, err

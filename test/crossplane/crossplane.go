@@ -42,7 +42,7 @@ func Observed(xr map[string]any, composed []map[string]any, connection map[strin
 		if name == "" {
 			return nil, errors.Errorf("observed %v has no annotation %s", o["kind"], NameAnnotation)
 		}
-		if s.Resources[name] != nil {
+		if s.GetResources()[name] != nil {
 			return nil, errors.Errorf("two observed resources are named %q", name)
 		}
 		st, err := structpb.NewStruct(o)
@@ -52,7 +52,7 @@ func Observed(xr map[string]any, composed []map[string]any, connection map[strin
 		s.Resources[name] = &fnv1.Resource{Resource: st}
 	}
 	for name, kv := range connection {
-		if s.Resources[name] == nil {
+		if s.GetResources()[name] == nil {
 			return nil, errors.Errorf("connection details are given for %q, which is not observed", name)
 		}
 		s.Resources[name].ConnectionDetails = map[string][]byte{}
@@ -237,7 +237,7 @@ func setCondition(all []*fnv1.Condition, c *fnv1.Condition) []*fnv1.Condition {
 // ReadDocuments reads all YAML documents of a file; a file that isn't there has
 // none.
 func ReadDocuments(file string) ([]map[string]any, error) {
-	b, err := os.ReadFile(file) //nolint:gosec // the paths of test data come from the tests
+	b, err := os.ReadFile(file)
 	if os.IsNotExist(err) {
 		return nil, nil
 	}
@@ -271,7 +271,7 @@ func Documents(b []byte) ([]map[string]any, error) {
 
 // ReadYAML decodes a file into v and says whether the file exists.
 func ReadYAML(file string, v any) (bool, error) {
-	b, err := os.ReadFile(file) //nolint:gosec // as above
+	b, err := os.ReadFile(file)
 	if os.IsNotExist(err) {
 		return false, nil
 	}

@@ -77,7 +77,7 @@ func Story(t *testing.T, fn fnv1.FunctionRunnerServiceServer, dir string) {
 		}
 		return
 	}
-	want, err := os.ReadFile(file) //nolint:gosec // test data
+	want, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatalf("cannot read the expected response (make golden writes it): %v", err)
 	}

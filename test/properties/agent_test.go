@@ -126,12 +126,12 @@ func worlds() *rapid.Generator[world] {
 			order["status"] = status(settled)
 		case "other dataset":
 			order["status"] = status(settled)
-			order["status"].(map[string]any)["dataset"] = map[string]any{"name": "old", "gcsPath": "gs://" + rapid.SampledFrom([]string{"acme-datasets", "older-datasets"}).Draw(t, "bucket") + "/old.csv", "sizeBytes": 7.0, "displayName": "Old"} //nolint:forcetypeassert // made above
+			order["status"].(map[string]any)["dataset"] = map[string]any{"name": "old", "gcsPath": "gs://" + rapid.SampledFrom([]string{"acme-datasets", "older-datasets"}).Draw(t, "bucket") + "/old.csv", "sizeBytes": 7.0, "displayName": "Old"}
 		case "junk":
 			order["status"] = junk(3).Draw(t, "status")
 		case "mutated":
 			order["status"] = status(settled)
-			mutate(t, order["status"].(map[string]any)) //nolint:forcetypeassert // made above
+			mutate(t, order["status"].(map[string]any))
 		}
 		switch rapid.SampledFrom([]string{"legal", "legal", "legal", "junk spec", "mutated", "junk"}).Draw(t, "form") {
 		case "junk spec":
@@ -398,7 +398,7 @@ func TestNamesAreLegalAndUnique(t *testing.T) {
 }
 
 func specString(order map[string]any, key string) string {
-	s, _ := order["spec"].(map[string]any)[key].(string) //nolint:forcetypeassert // orders draws it
+	s, _ := order["spec"].(map[string]any)[key].(string)
 	return s
 }
 

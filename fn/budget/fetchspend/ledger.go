@@ -1,6 +1,7 @@
 package fetchspend
 
 import (
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,13 +45,9 @@ type resets struct{ now, before int }
 // clone returns a ledger whose maps may be changed.
 func (l ledger) clone() ledger {
 	totals := make(map[meter]uint64, len(l.totals))
-	for k, v := range l.totals {
-		totals[k] = v
-	}
+	maps.Copy(totals, l.totals)
 	cursors := make(map[string]cursor, len(l.cursors))
-	for k, v := range l.cursors {
-		cursors[k] = v
-	}
+	maps.Copy(cursors, l.cursors)
 	l.totals, l.cursors = totals, cursors
 	return l
 }

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"maps"
 	"math"
 	"strings"
 	"testing"
@@ -124,10 +125,7 @@ func TestInput(t *testing.T) {
 func TestDataset(t *testing.T) {
 	good := map[string]any{"name": "d", "gcsPath": "gs://bucket/d.csv", "sizeBytes": 7.0, "displayName": "D"}
 	with := func(k string, v any) map[string]any {
-		m := map[string]any{}
-		for gk, gv := range good {
-			m[gk] = gv
-		}
+		m := maps.Clone(good)
 		m[k] = v
 		return m
 	}

@@ -73,6 +73,7 @@ type Report struct {
 // concurrent use.
 type Publisher struct {
 	Layout
+
 	Repository Repository
 
 	// MaxFall is the share of the entities, 0 to 1, that may lose their dataset
@@ -289,16 +290,16 @@ func blobSHA(file []byte, existing string) string {
 	if len(existing) == hex.EncodedLen(sha256.Size) {
 		h = sha256.New()
 	}
-	fmt.Fprintf(h, "blob %d\x00", len(file)) //nolint:errcheck // a hash takes everything
-	h.Write(file)                            //nolint:errcheck // a hash takes everything
+	fmt.Fprintf(h, "blob %d\x00", len(file))
+	h.Write(file)
 	return hex.EncodeToString(h.Sum(nil))
 }
 
 func hashOf(files map[string][]byte, s Snapshot) string {
 	h := sha256.New()
 	for _, f := range sortedKeys(files) {
-		fmt.Fprintf(h, "%s\x00%d\x00%s", f, len(files[f]), files[f]) //nolint:errcheck // a hash takes everything
+		fmt.Fprintf(h, "%s\x00%d\x00%s", f, len(files[f]), files[f])
 	}
-	fmt.Fprintf(h, "%t %d %q", s.Complete, s.AcceptFall, slices.Sorted(slices.Values(s.Removed))) //nolint:errcheck // a hash takes everything
+	fmt.Fprintf(h, "%t %d %q", s.Complete, s.AcceptFall, slices.Sorted(slices.Values(s.Removed)))
 	return hex.EncodeToString(h.Sum(nil))
 }
