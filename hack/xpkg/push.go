@@ -2,8 +2,11 @@ package xpkg
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -118,21 +121,31 @@ func annotated(img v1.Image) (v1.Image, error) {
 	return mutate.ConfigFile(out, cf)
 }
 
+// What the names of files end with: of packages, and of images that are none.
+const (
+	PackageExt = ".xpkg"
+	ImageExt   = ".tar"
+)
+
 // Packages are packages by name.
 type Packages map[string]*Package
 
 // Names returns the names in order.
 func (ps Packages) Names() []string { return slices.Sorted(maps.Keys(ps)) }
 
-// Load reads the *.xpkg files of one version that a folder holds.
+// Load reads the packages (*.xpkg) and images (*.tar) of one version that a folder holds.
 func Load(dir, version string) (Packages, error) {
-	files, err := filepath.Glob(filepath.Join(dir, "*.xpkg"))
-	if err != nil {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	images := map[string][]v1.Image{}
-	for _, f := range files {
-		name, rest, ok := strings.Cut(strings.TrimSuffix(filepath.Base(f), ".xpkg"), "-"+version)
+	for _, e := range entries {
+		f, ext := filepath.Join(dir, e.Name()), filepath.Ext(e.Name())
+		if ext != PackageExt && ext != ImageExt {
+			continue
+		}
+		name, rest, ok := strings.Cut(strings.TrimSuffix(e.Name(), ext), "-"+version)
 		if !ok || (rest != "" && !strings.HasPrefix(rest, "-linux-")) {
 			continue
 		}

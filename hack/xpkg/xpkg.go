@@ -94,49 +94,70 @@ func Stream(dir string, further ...string) (Meta, []byte, error) {
 
 // Plain makes the image of a package without a program.
 func Plain(meta Meta, stream []byte) (v1.Image, error) {
-	return build(meta, stream, "amd64", nil)
+	return build(meta, stream, "amd64", "", nil)
 }
 
 // Function makes the image of a package whose process runs the given program, a
 // static one for linux and the architecture. Beside it the image holds nothing
 // but the certificate authorities of the web.
 func Function(meta Meta, stream, program []byte, arch string) (v1.Image, error) {
-	cas, err := authorities()
+	img, err := build(meta, stream, arch, "function", program)
 	if err != nil {
 		return nil, err
 	}
-	files := []file{
-		{name: "etc/ssl/certs/ca-certificates.crt", mode: 0o444, data: cas},
-		{name: "function", mode: 0o555, data: program},
+	cf, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
 	}
-	return build(meta, stream, arch, files)
+	cf = cf.DeepCopy()
+	cf.Config.ExposedPorts = map[string]struct{}{"9443/tcp": {}}
+	return mutate.ConfigFile(img, cf)
 }
 
-func build(meta Meta, stream []byte, arch string, files []file) (v1.Image, error) {
+// Program makes an image that is no package: it runs a static program, named as
+// the metadata say, and holds beside it what a function's image does.
+func Program(meta Meta, program []byte, arch string) (v1.Image, error) {
+	return build(meta, nil, arch, meta.Metadata.Name, program)
+}
+
+// build makes an image of a package's stream, if there is one, and of a program,
+// if there is one, which lies at the root under its name.
+func build(meta Meta, stream []byte, arch, name string, program []byte) (v1.Image, error) {
 	labels := map[string]string{
 		"org.opencontainers.image.title":    meta.Metadata.Name,
 		"org.opencontainers.image.licenses": meta.Metadata.Annotations["meta.crossplane.io/license"],
 		"org.opencontainers.image.source":   meta.Metadata.Annotations["meta.crossplane.io/source"],
 	}
 	img := empty.Image
-	base, err := layer([]file{{name: streamFile, mode: 0o644, data: stream}})
-	if err != nil {
-		return nil, err
+	var layers []v1.Layer
+	if len(stream) > 0 {
+		base, err := layer([]file{{name: streamFile, mode: 0o644, data: stream}})
+		if err != nil {
+			return nil, err
+		}
+		digest, err := base.Digest()
+		if err != nil {
+			return nil, err
+		}
+		labels[annotation+":"+digest.String()] = annotationBase
+		layers = append(layers, base)
 	}
-	digest, err := base.Digest()
-	if err != nil {
-		return nil, err
-	}
-	labels[annotation+":"+digest.String()] = annotationBase
-	layers := []v1.Layer{base}
-	if len(files) > 0 {
-		l, err := layer(files)
+	if len(program) > 0 {
+		cas, err := authorities()
+		if err != nil {
+			return nil, err
+		}
+		l, err := layer([]file{
+			{name: "etc/ssl/certs/ca-certificates.crt", mode: 0o444, data: cas},
+			{name: name, mode: 0o555, data: program},
+		})
 		if err != nil {
 			return nil, err
 		}
 		layers = append(layers, l)
 	}
-	if img, err = mutate.AppendLayers(img, layers...); err != nil {
+	img, err := mutate.AppendLayers(img, layers...)
+	if err != nil {
 		return nil, err
 	}
 	cf, err := img.ConfigFile()
@@ -147,10 +168,9 @@ func build(meta Meta, stream []byte, arch string, files []file) (v1.Image, error
 	cf.OS, cf.Architecture, cf.Created = "linux", arch, v1.Time{Time: time.Unix(0, 0).UTC()}
 	cf.History = nil
 	cf.Config.Labels = labels
-	if len(files) > 0 {
-		cf.Config.Entrypoint = []string{"/function"}
+	if len(program) > 0 {
+		cf.Config.Entrypoint = []string{"/" + name}
 		cf.Config.User = nonRoot + ":" + nonRoot
-		cf.Config.ExposedPorts = map[string]struct{}{"9443/tcp": {}}
 	}
 	return mutate.ConfigFile(img, cf)
 }

@@ -1,14 +1,16 @@
-# Packages: the functions and the Configuration, as registries hold them.
+# Packages: the functions and the Configuration, as registries hold them, and the
+# image of the dataset watcher, which is none.
 XPKG_DIR    := $(OUTPUT)/xpkg
 XPKG        := GOWORK=off go run -C hack/xpkg ./cmd/xpkg
 XPKG_SRC    := $(CURDIR)
+XPKG_IMAGES := -images dataset-watcher
 
 # The version that the install manifests ask for; one place says it.
 VERSION ?= $(shell sed -n 's|^ *package: .*/whisperops:\(v.*\)|\1|p' package/install/configuration.yaml)
 
 .PHONY: xpkg push xpkg-check
-xpkg: ## build all packages into _output/xpkg, with SBOMs and digests
-	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION)
+xpkg: ## build all packages and the watcher's image into _output/xpkg, with SBOMs and digests
+	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION) $(XPKG_IMAGES)
 
 push: ## push the packages that make xpkg built: make push REGISTRY=registry.example.org/whisperops
 	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=registry.example.org/whisperops" >&2; exit 2; }
@@ -19,6 +21,6 @@ xpkg-check: ## build the packages twice, in two folders, and fail if their diges
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir "$$tmp/copy"; \
 	  git ls-files -z --cached --others --exclude-standard | xargs -0 tar c --ignore-failed-read | tar x -C "$$tmp/copy" && \
 	  export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && \
-	  $(XPKG) build -root $(XPKG_SRC) -out "$$tmp/1" -version $(VERSION) >/dev/null && \
-	  $(XPKG) build -root "$$tmp/copy" -out "$$tmp/2" -version $(VERSION) >/dev/null && \
+	  $(XPKG) build -root $(XPKG_SRC) -out "$$tmp/1" -version $(VERSION) $(XPKG_IMAGES) >/dev/null && \
+	  $(XPKG) build -root "$$tmp/copy" -out "$$tmp/2" -version $(VERSION) $(XPKG_IMAGES) >/dev/null && \
 	  (cd "$$tmp/1" && sha256sum *) | (cd "$$tmp/2" && sha256sum --check --quiet) && echo "two builds in two folders are the same, byte for byte:" && cat "$$tmp/1/digests"

@@ -7,10 +7,12 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -74,37 +76,57 @@ func TestStream(t *testing.T) {
 	}
 }
 
-// A function's image holds what it runs, who signs the web's certificates, and nothing else.
-func TestFunctionImage(t *testing.T) {
-	img := functionImage(t, "arm64")
-	files := map[string]int{}
+// regular returns the sizes of the files that an image holds.
+func regular(t *testing.T, img v1.Image) map[string]int64 {
+	t.Helper()
+	files := map[string]int64{}
 	rc := mutate.Extract(img)
 	defer rc.Close() //nolint:errcheck // a reader
 	for r := tar.NewReader(rc); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
-			break
+			return files
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := io.Copy(io.Discard, r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if h.Typeflag == tar.TypeReg {
-			files[h.Name] = int(n)
+			files[h.Name] = h.Size
 		}
 	}
-	if files["function"] != len("program for arm64") || files["package.yaml"] == 0 || files["etc/ssl/certs/ca-certificates.crt"] < 100_000 || len(files) != 3 {
-		t.Errorf("want the program, package.yaml and the certificate authorities, got %v", files)
-	}
-	cf, err := img.ConfigFile()
+}
+
+// An image holds what it runs, who signs the web's certificates, the package if
+// it is one, and nothing else; and nobody has to run it as root.
+func TestImages(t *testing.T) {
+	watcher := Meta{}
+	watcher.Metadata.Name = "dataset-watcher"
+	program, err := Program(watcher, []byte("program"), "arm64")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if cf.Config.User != "65532:65532" || cf.Architecture != "arm64" || cf.OS != "linux" || strings.Join(cf.Config.Entrypoint, " ") != "/function" {
-		t.Errorf("want a linux/arm64 image that runs /function as a user that is not root, got %+v", cf)
+	const authorities = "etc/ssl/certs/ca-certificates.crt"
+	for name, tc := range map[string]struct {
+		img   v1.Image
+		files []string
+		runs  string
+	}{
+		"Function": {functionImage(t, "arm64"), []string{authorities, "function", "package.yaml"}, "/function"},
+		"Program":  {program, []string{"dataset-watcher", authorities}, "/dataset-watcher"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			files := regular(t, tc.img)
+			if got := slices.Sorted(maps.Keys(files)); !slices.Equal(got, tc.files) || files[authorities] < 100_000 {
+				t.Errorf("want %v, with the certificate authorities in full, got %v", tc.files, files)
+			}
+			cf, err := tc.img.ConfigFile()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if cf.Config.User != "65532:65532" || cf.Architecture != "arm64" || cf.OS != "linux" || strings.Join(cf.Config.Entrypoint, " ") != tc.runs {
+				t.Errorf("want a linux/arm64 image that runs %s as a user that is not root, got %+v", tc.runs, cf)
+			}
+		})
 	}
 }
 

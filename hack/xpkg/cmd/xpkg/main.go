@@ -1,11 +1,12 @@
 // Command xpkg builds the product's packages and pushes them:
 //
-//	xpkg build -root . -out _output/xpkg -version v0.1.0
+//	xpkg build -root . -out _output/xpkg -version v0.1.0 -images dataset-watcher
 //	xpkg push -from _output/xpkg -version v0.1.0 -registry registry.example.org/whisperops
 //
 // build writes name-version-linux-arch.xpkg for each function and architecture,
-// name-version.xpkg for the Configuration, an SBOM (SPDX) beside each function,
-// and "digests", the names a registry will give them.
+// name-version.xpkg for the Configuration, name-version-linux-arch.tar for each
+// image that is no package, an SBOM (SPDX) beside each program, and "digests", the
+// names a registry will give them.
 package main
 
 import (
@@ -52,11 +53,15 @@ func run(ctx context.Context, args []string) error {
 		fs.StringVar(&b.root, "root", ".", "root of the checkout")
 		fs.StringVar(&b.out, "out", "_output/xpkg", "folder to write to")
 		arch := fs.String("arch", "amd64,arm64", "architectures of the functions")
+		images := fs.String("images", "", "programs of cmd/ to build as plain images, separated by commas")
 		only := fs.String("only", "", "one package to build; default all")
 		if err := fs.Parse(args[1:]); err != nil {
 			return err
 		}
 		b.version, b.archs, b.only = *version, strings.Split(*arch, ","), *only
+		if *images != "" {
+			b.images = strings.Split(*images, ",")
+		}
 		return b.build(ctx)
 	case "push":
 		from := fs.String("from", "_output/xpkg", "folder that build wrote")
@@ -74,7 +79,7 @@ func run(ctx context.Context, args []string) error {
 
 type builder struct {
 	root, out, version, only string
-	archs                    []string
+	archs, images            []string
 }
 
 func (b *builder) build(ctx context.Context) error {
@@ -107,6 +112,16 @@ func (b *builder) build(ctx context.Context) error {
 		}
 		digests = append(digests, d+"  "+name+":"+b.version)
 	}
+	for _, name := range b.images {
+		if b.only != "" && b.only != name {
+			continue
+		}
+		d, err := b.image(ctx, name, created)
+		if err != nil {
+			return fmt.Errorf("cannot build image %s: %w", name, err)
+		}
+		digests = append(digests, d+"  "+name+":"+b.version)
+	}
 	if b.only == "" || b.only == "configuration" {
 		name, d, err := b.configuration()
 		if err != nil {
@@ -135,18 +150,39 @@ func (b *builder) function(ctx context.Context, name string, created time.Time) 
 	if meta.Kind != "Function" || meta.Metadata.Name != name {
 		return "", fmt.Errorf("%s/crossplane.yaml says %s %s, want Function %s", dir, meta.Kind, meta.Metadata.Name, name)
 	}
+	return b.programs(ctx, name, xpkg.PackageExt, created, func(program []byte, arch string) (v1.Image, error) {
+		return xpkg.Function(meta, stream, program, arch)
+	})
+}
+
+// image builds an image that is no package, and returns its digest. It says of
+// itself what the Configuration does.
+func (b *builder) image(ctx context.Context, name string, created time.Time) (string, error) {
+	meta, _, err := xpkg.Stream(filepath.Join(b.root, "package", "configuration"))
+	if err != nil {
+		return "", err
+	}
+	meta.Metadata.Name = name
+	return b.programs(ctx, name, xpkg.ImageExt, created, func(program []byte, arch string) (v1.Image, error) {
+		return xpkg.Program(meta, program, arch)
+	})
+}
+
+// programs compiles a program for each architecture, writes its images and SBOMs,
+// and returns the digest of them all.
+func (b *builder) programs(ctx context.Context, name, ext string, created time.Time, pack func(program []byte, arch string) (v1.Image, error)) (string, error) {
 	var images []v1.Image
 	for _, arch := range b.archs {
 		program, err := b.compile(ctx, name, arch)
 		if err != nil {
 			return "", err
 		}
-		img, err := xpkg.Function(meta, stream, program, arch)
+		img, err := pack(program, arch)
 		if err != nil {
 			return "", err
 		}
 		base := filepath.Join(b.out, fmt.Sprintf("%s-%s-linux-%s", name, b.version, arch))
-		if err := write(base+".xpkg", img); err != nil {
+		if err := write(base+ext, img); err != nil {
 			return "", err
 		}
 		sbom, err := xpkg.SBOM(name, b.version, program, created)
@@ -193,7 +229,7 @@ func (b *builder) configuration() (name, digestOf string, err error) {
 		return "", "", err
 	}
 	name = meta.Metadata.Name
-	if err := write(filepath.Join(b.out, name+"-"+b.version+".xpkg"), img); err != nil {
+	if err := write(filepath.Join(b.out, name+"-"+b.version+xpkg.PackageExt), img); err != nil {
 		return "", "", err
 	}
 	d, err := digest([]v1.Image{img})
