@@ -6,6 +6,7 @@
 package fetchspend
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -93,7 +94,7 @@ func (f *Function) run(ctx context.Context, req *fnv1.RunFunctionRequest, rsp *f
 		return err
 	}
 
-	name, namespace := or(xr.Spec.PricingRef.Name, "whisperops-pricing"), or(xr.Spec.PricingRef.Namespace, "crossplane-system")
+	name, namespace := cmp.Or(xr.Spec.PricingRef.Name, "whisperops-pricing"), cmp.Or(xr.Spec.PricingRef.Namespace, "crossplane-system")
 	edge.Require(rsp, requirePricing, &fnv1.ResourceSelector{
 		ApiVersion: "v1",
 		Kind:       "ConfigMap",
@@ -146,8 +147,8 @@ func (f *Function) measure(ctx context.Context, req *fnv1.RunFunctionRequest, in
 // open returns the server that the input names.
 func (f *Function) open(req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, s Settings) (Querier, error) {
 	srv := Server{
-		URL:     or(in.Prometheus.URL, defaultURL),
-		Tenant:  in.Prometheus.Tenant,
+		URL:     s.URL,
+		Tenant:  s.Tenant,
 		CA:      in.Prometheus.CABundle,
 		Timeout: s.Timeout,
 	}

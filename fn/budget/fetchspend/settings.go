@@ -1,6 +1,7 @@
 package fetchspend
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
@@ -9,18 +10,18 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // Settings are what a platform team sets once: where the counters are and how
-// they are read. ReadSettings fills in every default.
+// they are read.
 type Settings struct {
-	// Server tells one store from another (URL and tenant): the same agent's
-	// series may carry other labels there.
-	Server string
+	// URL and Tenant tell one store from another: the same agent's series may carry
+	// other labels there.
+	URL    string
+	Tenant string
 
 	// Metrics maps the name of each token counter to its class.
 	Metrics map[string]v1alpha1.TokenClass
@@ -59,8 +60,6 @@ const (
 	maxModelLen = 100 // bytes of a model's name
 )
 
-const defaultURL = "http://prometheus-operated.monitoring.svc:9090"
-
 // OtherModels is the model under which tokens are counted beyond 32 models: a
 // status has an end, and an agent names its models itself.
 const OtherModels = "(other models)"
@@ -68,37 +67,39 @@ const OtherModels = "(other models)"
 var metricName = regexp.MustCompile(`^[a-zA-Z_:][a-zA-Z0-9_:.]*$`)
 var labelName = regexp.MustCompile(`^[a-zA-Z_][a-zA-Z0-9_]*$`)
 
-// ReadSettings fills in the defaults of an input and refuses what can't work.
+// ReadSettings reads an input and refuses what can't work. A field that is empty
+// or null means its default.
 func ReadSettings(in *input.FetchSpendInput) (Settings, error) {
+	absent := &input.FetchSpendInput{}
+	absent.Default()
+	replicaLabels := in.ReplicaLabels
+	if replicaLabels == nil {
+		replicaLabels = absent.ReplicaLabels
+	}
 	s := Settings{
-		Server:              or(in.Prometheus.URL, defaultURL) + "\n" + in.Prometheus.Tenant,
+		URL:                 cmp.Or(in.Prometheus.URL, absent.Prometheus.URL),
+		Tenant:              in.Prometheus.Tenant,
 		Metrics:             map[string]v1alpha1.TokenClass{},
-		AgentLabel:          or(in.Metrics.AgentLabel, "agent_name"),
-		ModelLabel:          or(in.Metrics.ModelLabel, "model"),
-		ReplicaLabels:       slices.Sorted(slices.Values(in.ReplicaLabels)),
-		InputContainsCached: in.InputContainsCached == nil || *in.InputContainsCached,
-		Grid:                duration(in.Grid, 30*time.Second),
-		IngestDelay:         duration(in.IngestDelay, 15*time.Second),
-		SettleAfter:         duration(in.SettleAfter, time.Hour),
-		Heartbeat:           duration(in.Heartbeat, time.Hour),
-		MinLook:             duration(in.MinLook, 10*time.Second),
-		MaxLook:             duration(in.MaxLook, 5*time.Minute),
-		MaxResets:           20,
-		Timeout:             duration(in.Prometheus.Timeout, 10*time.Second),
-	}
-	if in.ReplicaLabels == nil {
-		s.ReplicaLabels = []string{"__replica__", "prometheus_replica"}
-	}
-	if in.MaxResetsPerHour > 0 {
-		s.MaxResets = int(in.MaxResetsPerHour)
+		AgentLabel:          cmp.Or(in.Metrics.AgentLabel, absent.Metrics.AgentLabel),
+		ModelLabel:          cmp.Or(in.Metrics.ModelLabel, absent.Metrics.ModelLabel),
+		ReplicaLabels:       slices.Sorted(slices.Values(replicaLabels)),
+		InputContainsCached: *cmp.Or(in.InputContainsCached, absent.InputContainsCached),
+		Grid:                cmp.Or(in.Grid, absent.Grid).Duration,
+		IngestDelay:         cmp.Or(in.IngestDelay, absent.IngestDelay).Duration,
+		SettleAfter:         cmp.Or(in.SettleAfter, absent.SettleAfter).Duration,
+		Heartbeat:           cmp.Or(in.Heartbeat, absent.Heartbeat).Duration,
+		MinLook:             cmp.Or(in.MinLook, absent.MinLook).Duration,
+		MaxLook:             cmp.Or(in.MaxLook, absent.MaxLook).Duration,
+		MaxResets:           int(cmp.Or(max(0, in.MaxResetsPerHour), absent.MaxResetsPerHour)),
+		Timeout:             cmp.Or(in.Prometheus.Timeout, absent.Prometheus.Timeout).Duration,
 	}
 	for _, m := range []struct {
 		name  string
 		class v1alpha1.TokenClass
 	}{
-		{or(in.Metrics.Input, "whisperops_tokens_input_total"), v1alpha1.TokenInput},
-		{or(in.Metrics.Output, "whisperops_tokens_output_total"), v1alpha1.TokenOutput},
-		{or(in.Metrics.CachedInput, "whisperops_tokens_cached_input_total"), v1alpha1.TokenCachedInput},
+		{cmp.Or(in.Metrics.Input, absent.Metrics.Input), v1alpha1.TokenInput},
+		{cmp.Or(in.Metrics.Output, absent.Metrics.Output), v1alpha1.TokenOutput},
+		{cmp.Or(in.Metrics.CachedInput, absent.Metrics.CachedInput), v1alpha1.TokenCachedInput},
 	} {
 		if !metricName.MatchString(m.name) {
 			return s, errors.Errorf("cannot use input: metrics.%s %q is no metric name", m.class, m.name)
@@ -142,7 +143,9 @@ func (s Settings) check() error {
 
 // block is the step of settledAt: the first multiple of the grid that is no
 // shorter than blockSize.
-func (s Settings) block() time.Duration { return (blockSize + s.Grid - 1) / s.Grid * s.Grid }
+func (s Settings) block() time.Duration {
+	return time.Duration(ceil(blockSize.Milliseconds(), s.Grid)) * time.Millisecond
+}
 
 // quiet is how long a twin may be silent before its twin is read instead.
 func (s Settings) quiet() time.Duration { return 2 * s.Grid }
@@ -166,7 +169,7 @@ func (s Settings) resetWindow() (window time.Duration, limit int) {
 // makes other series of the same tokens.
 func (s Settings) mapping(agent string) string {
 	h := sha256.New()
-	for _, p := range append([]string{s.Server, agent, s.AgentLabel, s.ModelLabel, strings.Join(s.ReplicaLabels, ",")}, s.metricNames()...) {
+	for _, p := range append([]string{s.URL + "\n" + s.Tenant, agent, s.AgentLabel, s.ModelLabel, strings.Join(s.ReplicaLabels, ",")}, s.metricNames()...) {
 		h.Write([]byte(p))
 		h.Write([]byte{0})
 		h.Write([]byte(s.Metrics[p]))
@@ -182,18 +185,4 @@ func (s Settings) metricNames() []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-func or(s, otherwise string) string {
-	if s == "" {
-		return otherwise
-	}
-	return s
-}
-
-func duration(d *metav1.Duration, otherwise time.Duration) time.Duration {
-	if d == nil {
-		return otherwise
-	}
-	return d.Duration
 }

@@ -2,6 +2,7 @@ package fetchspend
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,8 +13,6 @@ import (
 	"sync"
 	"testing"
 	"time"
-
-	"encoding/json"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 
