@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
@@ -76,10 +77,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
-	if v.Waits || v.Phase == v1alpha1.PhaseProvisioning {
-		// 22 new parts make more events than Crossplane's circuit breaker lets
-		// through: it drops them for minutes, and only a timed look gets past it.
-		rsp.Meta.Ttl = durationpb.New(in.RetryAfter.Duration)
+	if d := nextLook(v, in.RetryAfter.Duration, responsive(xr.Status.Conditions)); d > 0 {
+		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
 		// Later steps render nothing then, and an XR that desires nothing is ready.
@@ -95,6 +94,31 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		status["dataset"] = v.LastValid
 	}
 	return edge.SetStatus(req, rsp, status)
+}
+
+// settling is how soon an order is looked at again while its parts are made.
+const settling = 15 * time.Second
+
+// nextLook says when an order is looked at again without an event; 0 is never.
+// 22 new parts make more events than Crossplane's circuit breaker lets through. It
+// then drops them for five minutes, all but one every half minute, so that only
+// the clock tells what became of the parts, and of whatever else changes.
+func nextLook(v Verdict, retry time.Duration, responsive bool) time.Duration {
+	switch {
+	case v.Phase == v1alpha1.PhaseProvisioning || !responsive:
+		return min(settling, retry)
+	case v.Waits:
+		return retry
+	}
+	return 0
+}
+
+// responsive says whether Crossplane lets the XR's events through. Before it calls
+// a function it writes so into the XR.
+func responsive(conditions []metav1.Condition) bool {
+	return !slices.ContainsFunc(conditions, func(c metav1.Condition) bool {
+		return c.Type == "Responsive" && c.Status == metav1.ConditionFalse
+	})
 }
 
 // answer reads what Crossplane found. An XDataset of another name is the answer

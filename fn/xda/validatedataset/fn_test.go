@@ -9,7 +9,9 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/test/golden"
 )
 
@@ -48,7 +50,7 @@ func TestAnswer(t *testing.T) {
 		"HandedOverAtOnce": {
 			reason:   "One call is enough when Crossplane brings the answer along; it still says what it needs, or the watch ends.",
 			required: `{"dataset": {"items": [` + xdataset("housing") + `]}}`,
-			want:     outcome{Reason: "DatasetFound", Wants: "housing", TTL: time.Minute, Events: 1},
+			want:     outcome{Reason: "DatasetFound", Wants: "housing", TTL: 15 * time.Second, Events: 1},
 		},
 		"AnswerOfAnEarlierOrder": {
 			reason:   "After an edit of datasetRef the first call gets what the pass before asked for. It says nothing about this order.",
@@ -58,7 +60,7 @@ func TestAnswer(t *testing.T) {
 		"AmongOthers": {
 			reason:   "A Composition may ask for more than one under the same key.",
 			required: `{"dataset": {"items": [` + xdataset("titanic") + `, ` + xdataset("housing") + `]}}`,
-			want:     outcome{Reason: "DatasetFound", Wants: "housing", TTL: time.Minute, Events: 1},
+			want:     outcome{Reason: "DatasetFound", Wants: "housing", TTL: 15 * time.Second, Events: 1},
 		},
 		"NoItems": {
 			reason:   "Looked for and not found.",
@@ -115,6 +117,32 @@ func TestAnswer(t *testing.T) {
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestNextLook(t *testing.T) {
+	open := []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Responsive", Status: metav1.ConditionFalse, Reason: "WatchCircuitOpen"}}
+	closed := []metav1.Condition{{Type: "Responsive", Status: metav1.ConditionTrue, Reason: "WatchCircuitClosed"}}
+	cases := map[string]struct {
+		reason     string
+		verdict    Verdict
+		conditions []metav1.Condition
+		retry      time.Duration
+		want       time.Duration
+	}{
+		"Ready":             {reason: "Watches tell when something changes.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: closed, retry: time.Minute},
+		"NothingSaidYet":    {reason: "Before the first pass nothing has been dropped.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, retry: time.Minute},
+		"Provisioning":      {reason: "The events of 22 new parts are dropped sooner than Crossplane says so.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: closed, retry: time.Minute, want: 15 * time.Second},
+		"ReadyUnresponsive": {reason: "A breaker that is open drops what a person changes, too.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 15 * time.Second},
+		"Waits":             {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
+		"SoonerByInput":     {reason: "Who wants to look sooner may.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, retry: 5 * time.Second, want: 5 * time.Second},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := nextLook(tc.verdict, tc.retry, responsive(tc.conditions)); got != tc.want {
+				t.Errorf("%s\nwant %s, got %s", tc.reason, tc.want, got)
 			}
 		})
 	}
