@@ -54,13 +54,6 @@ const (
 	prometheusPort = 9090
 )
 
-// roomForOrders raises what Crossplane's circuit breaker takes for a loop. A new
-// order makes some 160 watch events within its first seconds (22 parts, five to
-// eight writes each by their provider), but the default lets through 100 and
-// then drops events for five minutes, in which an order waits in vain for its
-// parts. Measured on this stack with Crossplane 2.4.
-const roomForOrders = "--circuit-breaker-burst=1000"
-
 // Start boots a control plane and installs the suite, as package/install/README.md
 // says. On an error nothing keeps running.
 func Start(ctx context.Context, o Options) (_ *Suite, err error) {
@@ -77,7 +70,7 @@ func Start(ctx context.Context, o Options) (_ *Suite, err error) {
 	}
 	program := func(n string) string { return filepath.Join(o.StandIns, n) }
 	stack, err := controlplane.Start(ctx, controlplane.StackOptions{
-		Options: o.Options, CoreArgs: append([]string{roomForOrders}, o.CoreArgs...), Hosts: []string{prometheusHost},
+		Options: o.Options, CoreArgs: o.CoreArgs, Hosts: []string{prometheusHost},
 		Programs: map[string]string{
 			"crossplane-contrib/provider-kubernetes": o.Tools["PROVIDER_KUBERNETES"],
 			"upbound/provider-gcp-storage":           program("gcp"),

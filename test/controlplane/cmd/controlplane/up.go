@@ -224,9 +224,12 @@ func recorded(o options) (pid int, started string, err error) {
 
 // down asks serve to stop, makes sure that it did, and removes the state.
 func down(o options) error {
-	if _, err := os.Stat(o.file(marker)); err != nil {
+	switch _, err := os.Stat(o.file(marker)); {
+	case errors.Is(err, os.ErrNotExist):
 		fmt.Println("nothing runs")
 		return nil
+	case err != nil:
+		return fmt.Errorf("cannot tell whether a control plane runs: %w", err)
 	}
 	if c, err := net.Dial("unix", o.file(controlSoc)); err == nil {
 		if _, err := io.WriteString(c, "stop\n"); err == nil {
