@@ -215,7 +215,7 @@ func (p *provider) sync(ctx context.Context, c *controller.Controller, key contr
 			return err
 		}
 		if key.Resource.Resource == accountKey {
-			p.secrets[name] = `{"type":"service_account","private_key_id":"` + name + `"}`
+			p.secrets[name] = `{"type":"service_account","private_key_id":"` + name + `","private_key":"` + token() + `"}`
 		}
 		annotate(mr, externalName, name)
 		annotate(mr, createSuccess, time.Now().UTC().Format(time.RFC3339))
