@@ -1,9 +1,12 @@
 package fetchspend
 
 import (
+	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // A tally is what one look at the samples says.
@@ -28,78 +31,136 @@ type history map[string]uint64
 // Samples up to settledAt are read again (the overlap) but count only for a
 // series whose cursor is older: they came late.
 func fold(l ledger, s Settings, counters []counter, past map[string]history, at, settleTo int64, force bool) tally {
-	t := tally{counted: l.clone().totals, gains: map[meter][]gain{}, seen: len(l.totals)+len(l.cursors) > 0}
-	settled := l.clone()
-	heads := map[string]cursor{}
-	moved := false
-	lastGain := int64(0)
-
+	f := folding{
+		tally:    tally{counted: l.clone().totals, gains: map[meter][]gain{}, seen: len(l.totals)+len(l.cursors) > 0},
+		from:     l,
+		settings: s,
+		at:       at,
+		settleTo: settleTo,
+		settled:  l.clone(),
+	}
+	told := cachedTold(counters, s, at)
 	for _, c := range counters {
-		w := newWalker(l, s)
-		var start *cursor
-		counts := max(l.from, l.settledAt) // samples up to it count nothing
-		if cu, ok := l.cursors[c.key]; ok {
-			start, counts = &cu, l.from
-		} else if h := past[c.key]; len(h) > 0 && len(c.points) > 0 {
-			start = &cursor{at: l.settledAt - s.overlap().Milliseconds(), value: h.value(c.twins[c.points[0].twin])}
-		}
-		points := upTo(c.points, at)
-		bad := distrusted(w, start, points, s)
-		if len(bad) > 0 {
-			c.distrust = append(c.distrust, "resets all the time, as if two processes wrote it, so that only its highest value counts")
-		}
-		for _, why := range c.distrust {
-			t.distrust = append(t.distrust, c.name+": "+why)
-		}
+		f.count(c, past[c.key], told)
+	}
+	slices.Sort(f.distrust)
 
-		rest := w.resume(start, points)
-		m := c.meter.named(t.counted)
-		if _, ok := t.counted[m]; !ok && len(points) > 0 {
-			t.counted[m] = 0
-		}
-		if cu, ok := l.cursors[c.key]; ok {
-			heads[c.key] = cu
-		}
-		t.seen = t.seen || len(points) > 0
-		t.newest = t.newest || len(points) > 0 && points[len(points)-1].at > l.settledAt
-		for _, p := range rest {
-			tokens, _ := w.step(p, bad[p.at/w.window])
-			if p.at <= settleTo {
-				heads[c.key] = w.cursor()
-			}
-			if tokens == 0 || p.at <= counts {
-				continue
-			}
-			t.counted[m] = add(t.counted[m], tokens)
-			t.gains[m] = append(t.gains[m], gain{at: p.at, tokens: tokens})
-			lastGain = max(lastGain, p.at)
-			if p.at <= settleTo {
-				settled.totals[m] = add(settled.totals[m], tokens)
-				moved = true
-			}
-		}
-		if len(points) > 0 && points[0].at <= settleTo {
-			settled.totals[m] = add(settled.totals[m], 0)
-		}
+	f.ledger = l.clone()
+	if settleTo > l.settledAt && (force || f.moved || settleTo >= l.settledAt+s.Heartbeat.Milliseconds()) {
+		f.settled.settledAt = settleTo
+		f.settled.cursors = living(f.settled.cursors)
+		f.ledger = f.settled
 	}
-	slices.Sort(t.distrust)
+	if f.ledger.settledAt >= f.ledger.rebased {
+		f.ledger.rebased = 0
+	}
+	f.ledger.asOf = max(l.from, f.ledger.settledAt, ceil(f.lastGain, s.Grid))
+	return f.tally
+}
 
-	t.ledger = l.clone()
-	if settleTo > l.settledAt && (force || moved || settleTo >= l.settledAt+s.Heartbeat.Milliseconds()) {
-		for k, c := range l.cursors {
-			if _, ok := heads[k]; !ok {
-				heads[k] = c
-			}
+// A folding is a tally in the making.
+type folding struct {
+	tally
+
+	from     ledger
+	settings Settings
+	at       int64
+	settleTo int64
+
+	settled  ledger // as it would be if it were settled up to settleTo
+	moved    bool   // settled tokens were added
+	lastGain int64  // the time of the newest sample that added any
+}
+
+// count adds one counter.
+func (f *folding) count(c counter, past history, told map[string]int64) {
+	l, s := f.from, f.settings
+	points := upTo(c.points, f.at)
+	w := newWalker(l, s)
+	var start *cursor
+	counts := max(l.from, l.settledAt) // samples up to it count nothing
+	if cu, ok := l.cursors[c.key]; ok {
+		start, counts = &cu, l.from
+	} else if len(past) > 0 && len(c.points) > 0 {
+		start = &cursor{at: l.settledAt - s.overlap().Milliseconds(), value: past.value(c.twins[c.points[0].twin])}
+	}
+	doubts := doubtsOf(w, start, points, s, f.at)
+	if doubts.named {
+		c.distrust = append(c.distrust, "resets all the time, as if two processes wrote it, so that only its highest value counts")
+	}
+	for _, why := range c.distrust {
+		f.distrust = append(f.distrust, c.name+": "+why)
+	}
+	if len(points) == 0 {
+		return
+	}
+
+	m := c.meter.named(f.counted)
+	f.counted[m] = add(f.counted[m], 0)
+	if points[0].at <= f.settleTo {
+		f.settled.totals[m] = add(f.settled.totals[m], 0)
+	}
+	f.seen = true
+	f.newest = f.newest || points[len(points)-1].at > l.settledAt
+	for _, p := range w.resume(start, points) {
+		if c.untold(p, told, s, f.at) {
+			break
 		}
-		settled.settledAt = settleTo
-		settled.cursors = living(heads)
-		t.ledger = settled
+		tokens, _ := w.step(p, doubts.at(p.at))
+		if p.at <= f.settleTo {
+			f.settled.cursors[c.key] = w.cursor()
+		}
+		if tokens > 0 && p.at > counts {
+			f.gain(m, gain{at: p.at, tokens: tokens})
+		}
 	}
-	if t.ledger.settledAt >= t.ledger.rebased {
-		t.ledger.rebased = 0
+}
+
+// gain adds what one sample added.
+func (f *folding) gain(m meter, g gain) {
+	f.counted[m] = add(f.counted[m], g.tokens)
+	f.gains[m] = append(f.gains[m], g)
+	f.lastGain = max(f.lastGain, g.at)
+	if g.at <= f.settleTo {
+		f.settled.totals[m] = add(f.settled.totals[m], g.tokens)
+		f.moved = true
 	}
-	t.ledger.asOf = max(l.from, t.ledger.settledAt, ceil(lastGain, s.Grid))
-	return t
+}
+
+// cachedTold says of each process and model up to when its cached input is known,
+// by what its counters of input and cached input have in common. It is empty when
+// they are priced apart.
+func cachedTold(counters []counter, s Settings, at int64) map[string]int64 {
+	if !s.InputContainsCached {
+		return nil
+	}
+	told := map[string]int64{}
+	for _, c := range counters {
+		if p := upTo(c.points, at); c.meter.class == v1alpha1.TokenCachedInput && len(p) > 0 {
+			told[c.process()] = p[len(p)-1].at
+		}
+	}
+	return told
+}
+
+// untold says whether a sample of input came before the one that says how much of
+// it was cached: two shards of a remote-write, say. Charged alone it would count
+// cached tokens at the full price, until the other comes; it is waited for, but
+// not for long.
+func (c counter) untold(p point, told map[string]int64, s Settings, at int64) bool {
+	if c.meter.class != v1alpha1.TokenInput || len(told) == 0 || p.at <= at-s.quiet().Milliseconds() {
+		return false
+	}
+	t, ok := told[c.process()]
+	return ok && p.at-t > (s.Grid/2).Milliseconds()
+}
+
+// process identifies what one process counts for one model: a counter's labels
+// without its name.
+func (c counter) process() string {
+	labels := maps.Clone(c.labels)
+	delete(labels, "__name__")
+	return identity(labels)
 }
 
 func newWalker(l ledger, s Settings) *walker {
@@ -125,34 +186,6 @@ func unknown(l ledger, counters []counter, at int64) []counter {
 		}
 	}
 	return out
-}
-
-// distrusted returns the windows of time in which a series is reset so often that
-// two processes must be writing it, and the windows right after them.
-func distrusted(w *walker, start *cursor, points []point, s Settings) map[int64]bool {
-	window, limit := s.resetWindow()
-	ms := window.Milliseconds()
-	falls := map[int64]int{}
-	if start != nil {
-		falls[start.at/ms] = start.resets.now
-		falls[start.at/ms-1] = start.resets.before
-	}
-	for _, p := range w.resume(start, points) {
-		if _, reset := w.step(p, false); reset {
-			falls[p.at/ms]++
-		}
-	}
-	var bad map[int64]bool
-	for b, n := range falls {
-		if n <= limit {
-			continue
-		}
-		if bad == nil {
-			bad = map[int64]bool{}
-		}
-		bad[b], bad[b+1] = true, true
-	}
-	return bad
 }
 
 // living drops the cursors of series that were silent while others of the agent

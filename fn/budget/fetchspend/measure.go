@@ -62,8 +62,10 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 	for page := 0; ; page++ {
 		end, to, behind := at, s.settleTo(at), false
 		if next := l.settledAt + pageSize.Milliseconds(); next < to-s.Heartbeat.Milliseconds() {
-			end, behind = ceil(next, s.block()), true
-			to = end
+			// A page is settled as it would have been at its time: with what came in
+			// SettleAfter after it.
+			to, behind = ceil(next, s.block()), true
+			end = min(at, to+s.SettleAfter.Milliseconds())
 		}
 		if behind && page == pagesPerRun {
 			out.Problem = &v1alpha1.SpendProblem{Reason: "CatchingUp", Message: "Counting is far behind and catches up, some hours of samples at every look"}

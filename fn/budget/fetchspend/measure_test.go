@@ -1,0 +1,440 @@
+package fetchspend
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// A glance is one look of a story, and what it is to find.
+type glance struct {
+	now    string
+	change func(*Facts, *store)
+
+	want       int64  // tokens counted so far; -1: not measured
+	problem    string // its reason
+	distrusted string // in the only sentence, "" when there is none
+}
+
+// TestMeasure looks at an agent again and again, each time with the ledger of the
+// time before. The budget is made at ten; looks are at :20, and see what is at the
+// full half minute before.
+func TestMeasure(t *testing.T) {
+	const out = "output pod=a"
+	empty := func(_ *Facts, s *store) { s.series = nil }
+	noPrices := func(f *Facts, _ *store) {
+		f.Prices, f.PriceProblem = nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound"}
+	}
+	daily := func(f *Facts, _ *store) { f.Budget.Period = v1alpha1.PeriodDaily }
+	opened := func(asOf, period string, usd float64) func(*Facts, *store) {
+		return func(f *Facts, _ *store) {
+			f.Budget.Opening = &v1alpha1.Opening{USD: usd, AsOf: asOf, Period: period}
+		}
+	}
+	cases := map[string]struct {
+		reason string
+		series map[string]string
+		looks  []glance
+	}{
+		"BornAboveZero": {
+			reason: "A counter is first exported with what its first request used: increase() would lose that.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700"},
+			looks:  []glance{{now: "10:06:20", want: 700}},
+		},
+		"OneSample": {
+			reason: "A job of one request leaves one sample.",
+			series: map[string]string{out: "10:05:00=500"},
+			looks:  []glance{{now: "10:06:20", want: 500}, {now: "13:06:20", want: 500}},
+		},
+		"OlderThanTheBudget": {
+			reason: "What a pod used before its budget existed is not charged to it.",
+			series: map[string]string{out: "09:59:00=500 10:00:30=700"},
+			looks:  []glance{{now: "10:06:20", want: 200}},
+		},
+		"OlderAndSilentSinceHours": {
+			reason: "Its last value lies before the samples that are read: a second query finds it.",
+			series: map[string]string{out: "07:00:00=500 10:00:30=700"},
+			looks:  []glance{{now: "10:06:20", want: 200}},
+		},
+		"OnTheLastMoment": {
+			reason: "The sample at the very time at which a budget was made is of before.",
+			series: map[string]string{out: "10:00:00=500 10:00:30=700"},
+			looks:  []glance{{now: "10:06:20", want: 200}},
+		},
+		"NotYetSeen": {
+			reason: "What is newer than the ingest delay may be there in part only.",
+			series: map[string]string{out: "10:05:00=500 10:06:10=700"},
+			looks:  []glance{{now: "10:06:20", want: 500}, {now: "10:06:50", want: 700}},
+		},
+		"Restarted": {
+			reason: "A fall counts the new value.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700 10:06:00=30 10:06:30=60"},
+			looks:  []glance{{now: "10:05:50", want: 700}, {now: "10:07:20", want: 760}, {now: "13:07:20", want: 760}},
+		},
+		"RestartedAndBusy": {
+			reason: "One fall that is made good within three minutes is a restart, but only three minutes prove it: it might be a second process, which may not be charged twice.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700 10:06:00=30 10:06:30=900"},
+			looks:  []glance{{now: "10:06:20", want: 730}, {now: "10:06:50", want: 900}, {now: "10:09:20", want: 1600}, {now: "13:07:20", want: 1600}},
+		},
+		"RestartedInASilence": {
+			reason: "Nobody saw it fall, but it is lower than it was.",
+			series: map[string]string{out: "10:05:00=500 11:30:00=30"},
+			looks:  []glance{{now: "10:06:20", want: 500}, {now: "11:31:20", want: 530}},
+		},
+		"SilentForHours": {
+			reason: "A quiet agent's counter is exported all the same, or it isn't: either way it goes on.",
+			series: map[string]string{out: "10:05:00=500 15:00:00=700"},
+			looks:  []glance{{now: "10:06:20", want: 500}, {now: "12:06:20", want: 500}, {now: "15:06:20", want: 700}},
+		},
+		"Late": {
+			reason: "A remote-write's backlog is counted when it comes, up to SettleAfter late.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700@10:50:00 10:06:00=800@10:50:00"},
+			looks:  []glance{{now: "10:07:20", want: 500}, {now: "10:51:20", want: 800}, {now: "13:00:20", want: 800}},
+		},
+		"LateAndInBetween": {
+			reason: "A late sample may say that there was a restart between two that look like growth.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=30@10:50:00 10:10:00=800"},
+			looks:  []glance{{now: "10:11:20", want: 800}, {now: "10:51:20", want: 1300}, {now: "13:00:20", want: 1300}},
+		},
+		"LateBirth": {
+			reason: "A whole job that is told of forty minutes later.",
+			series: map[string]string{out: "10:05:00=500", "output pod=b": "10:06:00=5@10:46:00 10:06:30=9@10:46:00"},
+			looks:  []glance{{now: "10:07:20", want: 500}, {now: "10:47:20", want: 509}, {now: "13:00:20", want: 509}},
+		},
+		"ForgottenByTheServer": {
+			reason: "A server keeps less than an agent lives: what was settled stays.",
+			series: map[string]string{out: "10:00:30=10 .. 14:00:00=4800"},
+			looks: []glance{
+				{now: "12:00:20", want: 2400},
+				{now: "14:00:50", want: 4800, change: func(f *Facts, s *store) { s.forget(f.Now.Add(-2 * time.Hour)) }},
+			},
+		},
+		"AwayUntilItsCursorIsGone": {
+			reason: "A cursor is dropped ten minutes after its series fell silent; should it come back, its last value is its baseline.",
+			series: map[string]string{out: "10:00:30=10 .. 15:00:00=6000", "output pod=b": "10:30:00=500 14:30:00=600"},
+			looks:  []glance{{now: "10:31:20", want: 600 + 520}, {now: "13:00:20", want: 3600 + 500}, {now: "14:31:20", want: 5420 + 600}},
+		},
+		"ServerDownForHours": {
+			reason: "The next look covers the gap.",
+			series: map[string]string{out: "10:00:30=10 .. 18:00:00=9600"},
+			looks: []glance{
+				{now: "10:30:20", want: 600},
+				{now: "11:30:20", want: -1, problem: "QueryTimedOut", change: func(_ *Facts, s *store) { s.failure = Problem{Reason: "QueryTimedOut"} }},
+				{now: "18:00:20", want: 9600, change: func(_ *Facts, s *store) { s.failure = nil }},
+			},
+		},
+		"BehindByMoreThanADay": {
+			reason: "A backlog is read in pages, some at every look; no figure is better than half of one.",
+			series: map[string]string{out: "10:00:30=10 .. 25T10:00:00=57600"},
+			looks: []glance{
+				{now: "10:30:20", want: 600},
+				{now: "25T10:00:20", want: -1, problem: "CatchingUp"},
+				{now: "25T10:00:30", want: 57600},
+			},
+		},
+		"EmptyAnswer": {
+			reason: "An answer without the samples that were counted leaves the figures as they are: the server may have lost its memory, and zero is no measurement.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700"},
+			looks:  []glance{{now: "10:06:20", want: 700}, {now: "10:07:20", want: -1, problem: "SamplesVanished", change: empty}},
+		},
+		"EmptyAnswerFromTheStart": {
+			reason: "An agent without a request has used nothing, and that is no problem.",
+			looks:  []glance{{now: "10:06:20", want: 0}, {now: "12:06:20", want: 0}},
+		},
+		"NoPrices": {
+			reason: "Tokens are counted without a price table, so that none is lost when it comes back hours later.",
+			series: map[string]string{out: "10:05:00=500 14:00:00=700"},
+			looks: []glance{
+				{now: "10:06:20", want: 500},
+				{now: "13:06:20", want: -1, problem: "PricingNotFound", change: noPrices},
+				{now: "14:06:20", want: 700, change: func(f *Facts, _ *store) { f.Prices, f.PriceProblem = pennies, nil }},
+			},
+		},
+		"LedgerLost": {
+			reason: "A status that was wiped is counted again from the samples.",
+			series: map[string]string{out: "10:05:00=500 10:10:00=700 12:00:00=900"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 900, change: func(f *Facts, _ *store) { f.Ledger = nil }}},
+		},
+		"LedgerBroken": {
+			reason: "A ledger that can't be read is one that was lost.",
+			series: map[string]string{out: "10:05:00=500 12:00:00=900"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 900, change: func(f *Facts, _ *store) { f.Ledger.SettledAt = "yesterday" }}},
+		},
+		"LedgerOfTheFuture": {
+			reason: "A clock that was years ahead for a moment left a ledger that would never be touched again.",
+			series: map[string]string{out: "10:05:00=500 12:00:00=900"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 900, change: func(f *Facts, _ *store) { f.Ledger.SettledAt = "2031-01-01T00:00:00Z" }}},
+		},
+		"ClockSetBack": {
+			reason: "It sees what it saw before, and forgets nothing.",
+			series: map[string]string{out: "10:05:00=500 12:00:00=900"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "10:30:20", want: 900, change: func(_ *Facts, s *store) { s.now = when(t, "12:06:20") }}, {now: "12:07:20", want: 900}},
+		},
+		"NewDay": {
+			reason: "A new period counts what was used after its midnight, and cursors are its baselines.",
+			series: map[string]string{out: "10:00:30=10 .. 24T02:00:00=19200"},
+			looks:  []glance{{now: "23:59:50", want: 16790, change: daily}, {now: "24T00:00:50", want: 10}, {now: "24T02:00:20", want: 2400}},
+		},
+		"NewDayMissed": {
+			reason: "Nobody looked at midnight, nor on the day after: the boundary lies in the samples, not in the look.",
+			series: map[string]string{out: "10:00:30=10 .. 25T08:00:00=55200"},
+			looks:  []glance{{now: "20:00:20", want: 12000, change: daily}, {now: "25T08:00:20", want: -1, problem: "CatchingUp"}, {now: "25T08:00:30", want: 9600}},
+		},
+		"PeriodChanged": {
+			reason: "A lifetime that becomes a day counts the day's samples, settled ones too.",
+			series: map[string]string{out: "22T22:00:00=100 22T23:59:30=300 10:05:00=500 16:00:00=900"},
+			looks: []glance{
+				{now: "16:01:20", want: 900, change: func(f *Facts, _ *store) { f.Created = f.Created.Add(-24 * time.Hour) }},
+				{now: "16:02:20", want: 600, change: daily},
+			},
+		},
+		"Opened": {
+			reason: "A budget that is made again owes what was spent, and what was used while there was none.",
+			series: map[string]string{out: "09:00:00=100 09:30:00=200 10:05:00=500"},
+			looks:  []glance{{now: "10:06:20", want: 400 + 1000, change: opened("2026-11-23T09:00:00Z", "lifetime", 1e-9)}},
+		},
+		"OpenedLaterThanTheLedger": {
+			reason: "A budget that counted before its order had opened it counts again from where the opening ends: the tokens in between are owed, and none is in both.",
+			series: map[string]string{out: "09:00:00=100 09:30:00=200 10:05:00=500 14:00:00=600"},
+			looks: []glance{
+				{now: "10:06:20", want: 300}, {now: "12:06:20", want: 300},
+				{now: "14:06:20", want: 500 + 1000, change: opened("2026-11-23T09:00:00Z", "lifetime", 1e-9)},
+			},
+		},
+		"OpenedUpToLater": {
+			reason: "What the opening's USD already holds is not counted once more.",
+			series: map[string]string{out: "10:05:00=500 10:20:00=600 10:40:00=650"},
+			looks: []glance{
+				{now: "10:21:20", want: 600},
+				{now: "10:41:20", want: 50 + 1000, change: opened("2026-11-23T10:20:00Z", "lifetime", 1e-9)},
+			},
+		},
+		"OpenedInAnotherPeriod": {
+			reason: "Yesterday's debts are yesterday's.",
+			series: map[string]string{out: "10:05:00=500"},
+			looks: []glance{{now: "10:06:20", want: 500, change: func(f *Facts, s *store) {
+				daily(f, s)
+				opened("2026-11-22T20:00:00Z", "2026-11-22", 1e-9)(f, s)
+			}}},
+		},
+		"OpenedInTheFuture": {
+			reason: "An asOf to come would let everything until then go free.",
+			series: map[string]string{out: "10:05:00=500"},
+			looks:  []glance{{now: "10:06:20", want: 500, change: opened("2027-01-01T00:00:00Z", "2027", 1)}},
+		},
+		"MappedAnew": {
+			reason: "Another server or another label makes other series of the same tokens: they start where they are, and what was counted stays.",
+			series: map[string]string{
+				out:                         "10:05:00=500 .. 12:58:30=847",
+				"output cluster=west pod=a": "12:59:00=848 13:00:00=850 13:10:00=900",
+			},
+			looks: []glance{
+				{now: "12:58:50", want: 847},
+				{now: "13:00:50", want: 847 + 2, change: func(f *Facts, _ *store) { f.Settings.Tenant = "acme" }},
+				{now: "13:11:20", want: 847 + 2 + 50},
+				{now: "14:31:20", want: 847 + 2 + 50},
+			},
+		},
+		"NotANumber": {
+			reason: "A sample that no counter has is named and left out, and the rest is counted.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=NaN 10:06:00=700", "output pod=b": "10:06:00=5"},
+			looks:  []glance{{now: "10:06:20", want: 705, distrusted: `{model="m",pod="a"}: samples that are not a number`}},
+		},
+		"Negative": {
+			reason: "As above: it is no reset either.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=-7 10:06:00=700", "output pod=b": "10:06:00=5"},
+			looks:  []glance{{now: "10:06:20", want: 705, distrusted: `{model="m",pod="a"}: negative samples`}},
+		},
+		"Infinite": {
+			reason: "One such sample would exhaust every budget.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=+Inf 10:06:00=700"},
+			looks:  []glance{{now: "10:06:20", want: 700, distrusted: "samples too large to be exact"}},
+		},
+		"Fraction": {
+			reason: "Tokens are whole: this is another metric's series.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=0.5 10:06:00=700"},
+			looks:  []glance{{now: "10:06:20", want: 700, distrusted: "samples that are not whole numbers"}},
+		},
+		"NothingButRubbish": {
+			reason: "It is named, and it isn't charged.",
+			series: map[string]string{out: "10:05:00=NaN", "output pod=b": "10:06:00=5"},
+			looks:  []glance{{now: "10:06:20", want: 5, distrusted: "samples that are not a number"}},
+		},
+		"ThousandResets": {
+			reason: "Nobody restarts a thousand times an hour: the series counts as far as it ever came, it is named, and the other is counted.",
+			series: map[string]string{out: sawtooth(1000), "output pod=b": "10:06:00=5"},
+			looks:  []glance{{now: "11:01:20", want: 1005, distrusted: "resets all the time"}, {now: "13:01:20", want: 1005, distrusted: "resets all the time"}},
+		},
+		"TwoProcessesOneSeries": {
+			reason: "The second one is charged when it has taken over; never is more charged than both have used, also not while nobody can know yet.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=1 10:06:00=510 10:06:30=2 10:07:00=520 10:07:30=3 10:08:00=10 10:12:00=20"},
+			looks: []glance{
+				{now: "10:05:20", want: 500},
+				{now: "10:05:50", want: 501},
+				{now: "10:06:20", want: 510},
+				{now: "10:06:50", want: 512, distrusted: "resets all the time"},
+				{now: "10:07:20", want: 520, distrusted: "resets all the time"},
+				{now: "10:12:20", want: 540, distrusted: "resets all the time"},
+				{now: "14:12:20", want: 540, distrusted: "resets all the time"},
+				{now: "14:12:50", want: 540},
+			},
+		},
+		"Replicas": {
+			reason: "Two replicas of Prometheus see one counter.",
+			series: map[string]string{
+				"output pod=a prometheus_replica=0": "10:05:00=500 10:05:30=700 10:06:00=900",
+				"output pod=a prometheus_replica=1": "10:05:10=520 10:05:40=710 10:06:10=910",
+			},
+			looks: []glance{{now: "10:05:50", want: 700}, {now: "10:06:50", want: 910}, {now: "13:06:50", want: 910}},
+		},
+		"ReplicasWithOtherClocks": {
+			reason: "The one whose clock is behind shows less at the same time: that is no reset.",
+			series: map[string]string{
+				"output pod=a prometheus_replica=0": "10:05:00=500 10:05:30=700 10:06:00=900",
+				"output pod=a prometheus_replica=1": "10:05:10=400 10:05:40=600 10:06:10=800 10:06:40=900",
+			},
+			looks: []glance{{now: "10:05:20", want: 500}, {now: "10:06:20", want: 900}, {now: "10:07:20", want: 900}},
+		},
+		"ReplicaFails": {
+			reason: "The other one goes on from where it is; when the first comes back, nothing is new.",
+			series: map[string]string{
+				"output pod=a prometheus_replica=0": "10:05:00=500 10:05:30=700 10:20:00=1900",
+				"output pod=a prometheus_replica=1": "10:05:10=500 .. 10:20:10=2000",
+			},
+			looks: []glance{{now: "10:20:20", want: 1950}, {now: "10:20:50", want: 2000}, {now: "13:20:20", want: 2000}},
+		},
+		"ReplicasOfARestart": {
+			reason: "Both see the fall, one after the other: one restart.",
+			series: map[string]string{
+				"output pod=a prometheus_replica=0": "10:05:00=500 10:05:30=10 10:06:00=30",
+				"output pod=a prometheus_replica=1": "10:05:10=505 10:05:40=20 10:06:10=40",
+			},
+			looks: []glance{{now: "10:06:20", want: 505 + 30}, {now: "10:06:50", want: 505 + 40}, {now: "13:06:20", want: 505 + 40}},
+		},
+		"CachedInputComesLater": {
+			reason: "Input is charged when it is known how much of it was cached: a full price would be too much, if only for a moment.",
+			series: map[string]string{
+				"input pod=a":  "10:05:00=1000 10:05:30=3000",
+				"cached pod=a": "10:05:00=500 10:05:30=2500@10:06:00",
+			},
+			looks: []glance{{now: "10:05:50", want: 1000}, {now: "10:06:20", want: 3000}},
+		},
+		"CachedInputIsNoMore": {
+			reason: "It isn't waited for more than two exports: nobody runs for free.",
+			series: map[string]string{
+				"input pod=a":  "10:05:00=1000 10:05:30=3000 10:06:00=4000",
+				"cached pod=a": "10:05:00=500",
+			},
+			looks: []glance{{now: "10:05:50", want: 1000}, {now: "10:06:50", want: 3000}, {now: "10:07:20", want: 4000}},
+		},
+		"CachedInputOfAnother": {
+			reason: "Another pod's silence is no reason to wait.",
+			series: map[string]string{
+				"input pod=a":  "10:05:00=1000 10:05:30=3000",
+				"cached pod=b": "10:05:00=500",
+				"input pod=b":  "10:05:00=500",
+			},
+			looks: []glance{{now: "10:05:50", want: 3500}},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			s := storeOf(t, tc.series)
+			f := facts(t, "10:00:20", nil)
+			for i, g := range tc.looks {
+				f.Now, s.now = when(t, g.now), when(t, g.now)
+				if g.change != nil {
+					g.change(&f, s)
+				}
+				o := Measure(t.Context(), s, f)
+				named := strings.Join(o.Measurement.Distrusted, "; ")
+				if got := fmt.Sprint(tokens(o), " ", reason(o)); got != fmt.Sprint(g.want, " ", g.problem) {
+					t.Errorf("look %d at %s: counted %s, want %d %s", i+1, g.now, got, g.want, g.problem)
+				}
+				if (named == "") != (g.distrusted == "") || !strings.Contains(named, g.distrusted) {
+					t.Errorf("look %d at %s: distrusts %q, want %q", i+1, g.now, named, g.distrusted)
+				}
+				if o.Ledger != nil {
+					f.Ledger = o.Ledger
+				}
+			}
+		})
+	}
+}
+
+// sawtooth falls n times, every other second; it never gets further than 1000.
+func sawtooth(n int) string {
+	var b strings.Builder
+	at := time.Date(2026, 11, 23, 10, 5, 0, 0, time.UTC)
+	for range n {
+		fmt.Fprintf(&b, "%s=1000 %s=1 ", at.Format("15:04:05"), at.Add(time.Second).Format("15:04:05"))
+		at = at.Add(2 * time.Second)
+	}
+	return b.String()
+}
+
+// TestSettling says when a ledger moves: it is a write of status, and wakes the
+// order.
+func TestSettling(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		series map[string]string
+		now    string
+		want   *v1alpha1.Ledger
+	}{
+		"NothingIsOldEnough": {
+			reason: "Late samples may still come: tokens are counted anew at every look, and only asOf says so.",
+			series: map[string]string{"output pod=a": "10:05:10=500"},
+			now:    "10:59:20",
+			want:   &v1alpha1.Ledger{AsOf: "2026-11-23T10:05:30Z", SettledAt: "2026-11-23T10:00:00Z"},
+		},
+		"OldEnough": {
+			reason: "In steps of five minutes, SettleAfter behind.",
+			series: map[string]string{"output pod=a": "10:05:10=500 10:30:00=600"},
+			now:    "11:12:20",
+			want: &v1alpha1.Ledger{
+				AsOf: "2026-11-23T10:30:00Z", SettledAt: "2026-11-23T10:10:00Z",
+				Totals:  []v1alpha1.TokenTotal{{Model: "m", Class: "output", Tokens: "500"}},
+				Cursors: []v1alpha1.Cursor{{Series: "e6", At: "1795428310000", Value: "500"}},
+			},
+		},
+		"NothingWasUsed": {
+			reason: "An agent that spends nothing is rewritten only at the heartbeat.",
+			series: map[string]string{"output pod=a": "09:50:00=500 .. 11:30:00=500"},
+			now:    "11:32:20",
+			want:   &v1alpha1.Ledger{AsOf: "2026-11-23T10:00:00Z", SettledAt: "2026-11-23T10:00:00Z"},
+		},
+		"Heartbeat": {
+			reason: "And then it is, so that no look has to read more than two hours.",
+			series: map[string]string{"output pod=a": "09:50:00=500 .. 12:00:00=500"},
+			now:    "12:01:20",
+			want: &v1alpha1.Ledger{
+				AsOf: "2026-11-23T11:00:00Z", SettledAt: "2026-11-23T11:00:00Z",
+				Totals:  []v1alpha1.TokenTotal{{Model: "m", Class: "output", Tokens: "0"}},
+				Cursors: []v1alpha1.Cursor{{Series: "e6", At: "1795431600000", Value: "500"}},
+			},
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			s := storeOf(t, tc.series)
+			f := facts(t, tc.now, nil)
+			s.now = f.Now
+			l := Measure(t.Context(), s, f).Ledger
+			tc.want.Period, tc.want.From, tc.want.Mapping = "lifetime", "2026-11-23T10:00:00Z", f.Settings.mapping("bot")
+			for i := range l.Cursors {
+				tc.want.Cursors[i].Series = l.Cursors[i].Series
+			}
+			if diff := cmp.Diff(tc.want, l); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
