@@ -1,0 +1,172 @@
+package fetchspend
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+)
+
+// crowd is n pods, each of which exports every half minute for so long and uses
+// one token in between.
+func crowd(t *testing.T, n int, from, to string, model func(pod int) string) *store {
+	t.Helper()
+	s := &store{}
+	for i := range n {
+		sr := series(t, fmt.Sprintf("output pod=agent-housing-bot-worker-%05d", i), "")
+		sr.labels["model"] = model(i)
+		v := 0.0
+		for at := when(t, from); !at.After(when(t, to)); at = at.Add(30 * time.Second) {
+			v++
+			sr.samples = append(sr.samples, arrival{Sample{at.UnixMilli() - int64(i), v}, 0})
+		}
+		s.series = append(s.series, sr)
+	}
+	return s
+}
+
+// looks looks every ten minutes, and returns the last outcome and the largest
+// ledger.
+func looks(t *testing.T, s *store, f Facts, until string) (Outcome, int) {
+	t.Helper()
+	largest := 0
+	var o Outcome
+	for ; !f.Now.After(when(t, until)); f.Now = f.Now.Add(10 * time.Minute) {
+		s.now = f.Now
+		o = Measure(t.Context(), s, f)
+		if o.Problem != nil {
+			t.Fatalf("%s: %v", f.Now, o.Problem)
+		}
+		b, err := json.Marshal(o.Ledger)
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, len(b))
+		if len(o.Ledger.Cursors) > maxCursors {
+			t.Fatalf("%d cursors", len(o.Ledger.Cursors))
+		}
+		f.Ledger = o.Ledger
+	}
+	return o, largest
+}
+
+// A ledger has an end: 32 KiB less what the rest of a status takes.
+const ledgerEnd = 30 << 10
+
+func TestLedgerHasAnEnd(t *testing.T) {
+	m := func(int) string { return "m" }
+	cases := map[string]struct {
+		reason  string
+		store   *store
+		until   string
+		want    int64
+		cursors int
+	}{
+		"256 series": {
+			reason: "As many as a ledger holds, all alive.",
+			store:  crowd(t, 256, "10:00:30", "12:30:00", m), until: "12:30:20",
+			want: 256 * 300, cursors: 256,
+		},
+		"300 series": {
+			reason: "Beyond 256 a series has no cursor: its last value is asked for each time, and it is counted as exactly.",
+			store:  crowd(t, 300, "10:00:30", "12:30:00", m), until: "12:30:20",
+			want: 300 * 300, cursors: 256,
+		},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			o, largest := looks(t, tc.store, facts(t, "10:10:20", nil), tc.until)
+			if got := tokens(o); got != tc.want {
+				t.Errorf("counted %d, want %d", got, tc.want)
+			}
+			if len(o.Ledger.Cursors) != tc.cursors {
+				t.Errorf("%d cursors, want %d", len(o.Ledger.Cursors), tc.cursors)
+			}
+			if largest > ledgerEnd {
+				t.Errorf("the ledger has %d bytes", largest)
+			}
+			t.Logf("the ledger has %d bytes", largest)
+		})
+	}
+}
+
+// Short-lived pods leave no cursors behind: 480 of three minutes are a day.
+func TestShortLivedPods(t *testing.T) {
+	s := &store{}
+	at := when(t, "10:00:10")
+	for i := range 480 {
+		sr := series(t, fmt.Sprintf("output pod=job-%03d", i), "")
+		for k := range 6 {
+			sr.samples = append(sr.samples, arrival{Sample{at.Add(time.Duration(k) * 30 * time.Second).UnixMilli(), float64(100 + k)}, 0})
+		}
+		s.series, at = append(s.series, sr), at.Add(3*time.Minute)
+	}
+	o, largest := looks(t, s, facts(t, "10:10:20", nil), "24T10:10:20")
+	if got := tokens(o); got != 480*105 {
+		t.Errorf("counted %d, want %d", got, 480*105)
+	}
+	if len(o.Ledger.Cursors) > 8 {
+		t.Errorf("%d cursors are left", len(o.Ledger.Cursors))
+	}
+	if largest > 2<<10 {
+		t.Errorf("the ledger has %d bytes", largest)
+	}
+}
+
+// An agent names its models itself: beyond 32 of them, or 100 bytes, they are
+// counted together, and charged at the dearest row.
+func TestModelsHaveAnEnd(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		model  func(int) string
+		models int
+	}{
+		"Many": {"Every request a new model.", func(i int) string { return fmt.Sprintf("model-%03d", i) }, maxModels + 1},
+		"Long": {"A prompt in the place of a model.", func(i int) string { return fmt.Sprint(i) + strings.Repeat("x", maxModelLen) }, 1},
+		"Ours": {"Who names a model as we name the rest is counted with it.", func(int) string { return OtherModels }, 1},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			o, largest := looks(t, crowd(t, 100, "10:00:30", "10:02:00", tc.model), facts(t, "10:10:20", nil), "12:30:20")
+			if got := tokens(o); got != 100*4 {
+				t.Errorf("counted %d, want %d", got, 100*4)
+			}
+			models := map[string]bool{}
+			for _, total := range o.Ledger.Totals {
+				models[total.Model] = true
+			}
+			if len(models) != tc.models || !models[OtherModels] {
+				t.Errorf("%d models: %v", len(models), sortedKeys(models))
+			}
+			if largest > ledgerEnd {
+				t.Errorf("the ledger has %d bytes", largest)
+			}
+			if len(o.Measurement.UnpricedModels) != tc.models {
+				t.Errorf("unpriced: %v", o.Measurement.UnpricedModels)
+			}
+		})
+	}
+}
+
+// A clock that is ahead would settle what has not happened yet.
+func TestClockAhead(t *testing.T) {
+	f := facts(t, "10:06:20", nil)
+	for _, tc := range []struct {
+		reason string
+		date   time.Time
+		want   string
+	}{
+		{"The Date header was written before the answer arrived, and is cut to seconds.", f.Now.Add(-time.Minute), ""},
+		{"Six minutes no answer takes.", f.Now.Add(-6 * time.Minute), "ClockAhead"},
+		{"A clock that is behind sees less, and nothing twice.", f.Now.Add(time.Hour), ""},
+		{"A server need not say what time it is.", time.Time{}, ""},
+	} {
+		t.Log(tc.reason)
+		if got := reason(Measure(t.Context(), dated{tc.date}, f)); got != tc.want {
+			t.Errorf("server's clock at %s: problem %q, want %q", tc.date, got, tc.want)
+		}
+	}
+}
