@@ -112,7 +112,7 @@ func (c *checker) wrapped(p place, object *unstructured.Unstructured) {
 	c.object(p, runtime.DeepCopyJSON(m), !creates)
 
 	if missing := c.provider.missing(manifest.GroupVersionKind(), policies); len(missing) > 0 {
-		c.report.fail(p, manifest, fmt.Sprintf("package/install/rbac.yaml does not let provider-kubernetes %s it", strings.Join(missing, ", ")))
+		c.report.fail(p, manifest, fmt.Sprintf("%s does not let provider-kubernetes %s it", c.provider.file, strings.Join(missing, ", ")))
 	}
 	if err := checkReadiness(object, manifest); err != nil {
 		c.report.fail(p, object, "spec.readiness: "+err.Error())

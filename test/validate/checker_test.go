@@ -3,7 +3,6 @@ package main
 import (
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -32,7 +31,7 @@ func newChecker(t *testing.T, dir string) *checker {
 		}
 		loaded[dir] = ks
 	}
-	role, err := loadProviderRole(filepath.Join(pkg, "install", "rbac.yaml"))
+	role, err := loadProviderRole("../..", providerRoleFile, providerRoleName)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -281,6 +281,14 @@ func readDocuments(path string) ([]map[string]any, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read: %w", err)
 	}
+	docs, err := documentsIn(b)
+	if err != nil {
+		return nil, fmt.Errorf("cannot decode %s: %w", path, err)
+	}
+	return docs, nil
+}
+
+func documentsIn(b []byte) ([]map[string]any, error) {
 	var out []map[string]any
 	r := k8syaml.NewYAMLReader(bufio.NewReader(bytes.NewReader(b)))
 	for {
@@ -289,11 +297,11 @@ func readDocuments(path string) ([]map[string]any, error) {
 			return out, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("cannot read %s: %w", path, err)
+			return nil, err
 		}
 		o, err := decode(doc)
 		if err != nil {
-			return nil, fmt.Errorf("cannot decode %s: %w", path, err)
+			return nil, err
 		}
 		if len(o) > 0 {
 			out = append(out, o)

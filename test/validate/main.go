@@ -5,8 +5,8 @@
 //	validate -root <checkout> -schemas <folder with CRDs>
 //
 // It reads the expected responses of all golden stories, the orders of
-// examples/, what `make render` wrote to _output/render if it has run, and the
-// manifests in package/install. Unknown fields are refused, because one of them
+// examples/, what `make render` wrote to _output/render if it has run, the
+// manifests in package/install, and the lab in examples/garage. Unknown fields are refused, because one of them
 // makes Crossplane's server-side apply fail and stops the whole order. Nothing
 // is sent anywhere.
 package main
@@ -29,6 +29,7 @@ packages and releases of what the suite renders (versions are those it was check
       then for each: gunzip -c storage.gz > <folder>/storage.yaml
   kagent v0.9.12:   github.com/kagent-dev/kagent, go/api/config/crd/bases/*.yaml
   Kyverno v1.19.1:  github.com/kyverno/kyverno, config/crds/policies.kyverno.io/*.yaml
+  Argo CD v3.6.1:   github.com/argoproj/argo-cd, manifests/crds/application-crd.yaml
 
 No CRD of another project is part of this repository.`
 
@@ -59,7 +60,7 @@ func run(root, schemas string) error {
 	if n == 0 {
 		return fmt.Errorf("no CustomResourceDefinition in %q", schemas)
 	}
-	provider, err := loadProviderRole(filepath.Join(root, "package", "install", "rbac.yaml"))
+	provider, err := loadProviderRole(root, providerRoleFile, providerRoleName)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -10,16 +11,21 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// providerRoleName is the ClusterRole that the install manifests bind to
-// provider-kubernetes.
-const providerRoleName = "whisperops-provider-kubernetes"
+// The ClusterRole that the install manifests bind to provider-kubernetes.
+const (
+	providerRoleFile = "package/install/rbac.yaml"
+	providerRoleName = "whisperops-provider-kubernetes"
+)
 
 // A providerRole says what provider-kubernetes may do.
 type providerRole struct {
+	file  string // for people
 	rules []rbacv1.PolicyRule
 }
 
-func loadProviderRole(path string) (*providerRole, error) {
+// loadProviderRole returns the ClusterRole of a name from a file below a checkout.
+func loadProviderRole(root, file, name string) (*providerRole, error) {
+	path := filepath.Join(root, file)
 	docs, err := readDocuments(path)
 	if err != nil {
 		return nil, err
@@ -36,11 +42,11 @@ func loadProviderRole(path string) (*providerRole, error) {
 		if err := yaml.UnmarshalStrict(raw, r); err != nil {
 			return nil, fmt.Errorf("cannot decode a role of %s: %w", path, err)
 		}
-		if r.GetName() == providerRoleName {
-			return &providerRole{rules: r.Rules}, nil
+		if r.GetName() == name {
+			return &providerRole{file: file, rules: r.Rules}, nil
 		}
 	}
-	return nil, fmt.Errorf("%s has no ClusterRole %s", path, providerRoleName)
+	return nil, fmt.Errorf("%s has no ClusterRole %s", path, name)
 }
 
 // missing returns the verbs that provider-kubernetes needs for an Object with

@@ -93,8 +93,8 @@ func (r *report) write(w io.Writer) error {
 	if err := out.Flush(); err != nil {
 		return fmt.Errorf("cannot write the table: %w", err)
 	}
-	fmt.Fprintf(w, "\nread: %d golden responses, %d example files, %d rendered examples (make render writes them), %d install manifests\n",
-		r.sources["golden responses"], r.sources["example files"], r.sources["rendered examples"], r.sources["install manifests"])
+	fmt.Fprintf(w, "\nread: %d golden responses, %d example files, %d rendered examples (make render writes them), %d install manifests, %d files of the lab\n",
+		r.sources["golden responses"], r.sources["example files"], r.sources["rendered examples"], r.sources["install manifests"], r.sources["lab"])
 	for _, f := range r.failures {
 		fmt.Fprintln(w, f)
 	}

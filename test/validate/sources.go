@@ -32,17 +32,18 @@ var sampleSpecs = map[string]map[string]any{
 	kindBudget: {"agentName": sampleName, "budgetUsd": int64(5)},
 }
 
-// elsewhere are the groups in package/install of which no CRD is asked for:
-// Crossplane's own, which tests decode into their Go types, those of kinds that
-// a platform may do without, and kustomize's, which no cluster ever sees.
+// elsewhere are the groups in package/install and examples/garage of which no CRD
+// is asked for: Crossplane's own, which tests decode into their Go types, those of
+// kinds that a platform may do without, and kustomize's and Backstage's, which no
+// cluster ever sees.
 var elsewhere = []string{
 	"apiextensions.crossplane.io", "pkg.crossplane.io", "apiextensions.k8s.io",
-	"gcp.upbound.io", "monitoring.coreos.com", "kustomize.config.k8s.io",
+	"gcp.upbound.io", "monitoring.coreos.com", "kustomize.config.k8s.io", "scaffolder.backstage.io",
 }
 
 // checkAll checks everything of a checkout that is rendered or installed.
 func (c *checker) checkAll(root string) error {
-	for _, check := range []func(string) error{c.checkGoldens, c.checkExamples, c.checkRendered, c.checkInstall} {
+	for _, check := range []func(string) error{c.checkGoldens, c.checkExamples, c.checkRendered, c.checkInstall, c.checkGarage} {
 		if err := check(root); err != nil {
 			return err
 		}
@@ -292,23 +293,28 @@ func (c *checker) checkInstall(root string) error {
 		if d.IsDir() || filepath.Ext(path) != ".yaml" {
 			return nil
 		}
-		docs, err := readDocuments(path)
-		if err != nil {
-			return err
-		}
 		rel, err := filepath.Rel(root, path)
 		if err != nil {
 			return fmt.Errorf("cannot name %s: %w", path, err)
 		}
-		for _, o := range docs {
-			u := &unstructured.Unstructured{Object: o}
-			if slices.Contains(elsewhere, u.GroupVersionKind().Group) && !c.kinds.has(u.GroupVersionKind().GroupKind()) {
-				continue
-			}
-			c.object(place{rel, ""}, o, false)
-		}
-		c.report.sources["install manifests"]++
-		return nil
+		return c.checkManifests(path, rel, "install manifests")
 	})
 	return err
+}
+
+// checkManifests checks the objects of a file that people apply.
+func (c *checker) checkManifests(path, rel, source string) error {
+	docs, err := readDocuments(path)
+	if err != nil {
+		return err
+	}
+	for _, o := range docs {
+		u := &unstructured.Unstructured{Object: o}
+		if slices.Contains(elsewhere, u.GroupVersionKind().Group) && !c.kinds.has(u.GroupVersionKind().GroupKind()) {
+			continue
+		}
+		c.object(place{rel, ""}, o, false)
+	}
+	c.report.sources[source]++
+	return nil
 }
