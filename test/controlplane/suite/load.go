@@ -172,3 +172,6 @@ func ReadAudit(file string, from int64, f func(Request)) (int64, error) {
 		f(q)
 	}
 }
+
+// NewMeter returns a meter that counted nothing yet.
+func NewMeter() *Meter { return &Meter{series: map[series]float64{}} }
