@@ -1,9 +1,9 @@
 package fetchspend
 
 import (
+	"cmp"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"whisperops.io/functions/apis/v1alpha1"
@@ -48,7 +48,7 @@ func fold(l ledger, s Settings, counters []counter, past map[string]history, at,
 	f.ledger = l.clone()
 	if settleTo > l.settledAt && (force || f.moved || settleTo >= l.settledAt+s.Heartbeat.Milliseconds()) {
 		f.settled.settledAt = settleTo
-		f.settled.cursors = living(f.settled.cursors)
+		f.settled.cursors = living(f.settled)
 		f.ledger = f.settled
 	}
 	if f.ledger.settledAt >= f.ledger.rebased {
@@ -188,30 +188,33 @@ func unknown(l ledger, counters []counter, at int64) []counter {
 	return out
 }
 
-// living drops the cursors of series that were silent while others of the agent
-// went on, and the oldest ones beyond maxCursors: a series without a cursor that
-// comes back is looked up in the server. When the whole agent or its meter is
-// silent all stay, so that no silence is too long.
-func living(heads map[string]cursor) map[string]cursor {
+// living returns the cursors to keep. It drops those of series that were silent
+// while others of the agent went on, and the oldest ones beyond maxCursors or
+// maxLedger: a series without a cursor that comes back is looked up in the server.
+// When the whole agent or its meter is silent all stay, so that no silence is too
+// long.
+func living(l ledger) map[string]cursor {
 	newest := int64(0)
-	for _, c := range heads {
+	for _, c := range l.cursors {
 		newest = max(newest, c.at)
 	}
-	keys := make([]string, 0, len(heads))
-	for k, c := range heads {
+	keys := make([]string, 0, len(l.cursors))
+	for k, c := range l.cursors {
 		if c.at > newest-keepCursor.Milliseconds() {
 			keys = append(keys, k)
 		}
 	}
 	slices.SortFunc(keys, func(a, b string) int {
-		if d := heads[b].at - heads[a].at; d != 0 {
-			return int(min(1, max(-1, d)))
-		}
-		return strings.Compare(a, b)
+		return cmp.Or(cmp.Compare(l.cursors[b].at, l.cursors[a].at), cmp.Compare(a, b))
 	})
 	out := map[string]cursor{}
+	size := ledger{period: l.period, mapping: l.mapping, totals: l.totals}.size()
 	for _, k := range keys[:min(len(keys), maxCursors)] {
-		out[k] = heads[k]
+		one := ledger{cursors: map[string]cursor{k: l.cursors[k]}}
+		if size += one.size() - (ledger{}).size(); size > maxLedger {
+			break
+		}
+		out[k] = l.cursors[k]
 	}
 	return out
 }

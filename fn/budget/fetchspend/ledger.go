@@ -1,6 +1,7 @@
 package fetchspend
 
 import (
+	"encoding/json"
 	"maps"
 	"slices"
 	"strconv"
@@ -131,6 +132,15 @@ func (l ledger) write() *v1alpha1.Ledger {
 		})
 	}
 	return out
+}
+
+// size is how many bytes of status the ledger takes.
+func (l ledger) size() int {
+	b, err := json.Marshal(l.write())
+	if err != nil {
+		return maxLedger // it can't be written; nothing of it has such a type
+	}
+	return len(b)
 }
 
 func knownClass(c v1alpha1.TokenClass) bool {

@@ -51,9 +51,6 @@ func looks(t *testing.T, s *store, f Facts, until string) (Outcome, int) {
 	return o, largest
 }
 
-// A ledger has an end: 32 KiB less what the rest of a status takes.
-const ledgerEnd = 30 << 10
-
 func TestLedgerHasAnEnd(t *testing.T) {
 	m := func(int) string { return "m" }
 	cases := map[string]struct {
@@ -84,7 +81,7 @@ func TestLedgerHasAnEnd(t *testing.T) {
 			if len(o.Ledger.Cursors) != tc.cursors {
 				t.Errorf("%d cursors, want %d", len(o.Ledger.Cursors), tc.cursors)
 			}
-			if largest > ledgerEnd {
+			if largest > maxLedger {
 				t.Errorf("the ledger has %d bytes", largest)
 			}
 			t.Logf("the ledger has %d bytes", largest)
@@ -141,7 +138,7 @@ func TestModelsHaveAnEnd(t *testing.T) {
 			if len(models) != tc.models || !models[OtherModels] {
 				t.Errorf("%d models: %v", len(models), sortedKeys(models))
 			}
-			if largest > ledgerEnd {
+			if largest > maxLedger {
 				t.Errorf("the ledger has %d bytes", largest)
 			}
 			if len(o.Measurement.UnpricedModels) != tc.models {

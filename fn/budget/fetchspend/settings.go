@@ -55,7 +55,8 @@ const (
 	keepCursor  = 10 * time.Minute // a cursor outlives its series this long, in the agent's sample time
 	lookback    = 24 * time.Hour   // where the last value of a series without a cursor is looked for
 	burnWindow  = 5 * time.Minute  // the burn is the steepest minute in it
-	maxCursors  = 256              // 70 bytes each: a status stays under 32 KiB
+	maxCursors  = 256              // 66 bytes each, 100 if it is reset all the time
+	maxLedger   = 24 << 10         // bytes, so that a status stays under 32 KiB whatever models are called
 	maxModels   = 32
 	maxModelLen = 100 // bytes of a model's name
 )
