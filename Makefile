@@ -47,8 +47,8 @@ check: ## everything CI runs
 	@echo "=== all of: $(CHECKS)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
 
 .PHONY: lint
-lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml
-	$(GOLANGCI_LINT) run ./...
+lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml, in every module
+	@set -e; for m in . $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off $(GOLANGCI_LINT) run -c $(CURDIR)/.golangci.yml ./...); done
 
 .PHONY: golden
 golden: ## rewrite the expected responses of all stories; read the diff before you commit it
