@@ -1,3 +1,8 @@
-.PHONY: e2e
-e2e: tools up-build ## run the suite on a real Crossplane and break it on purpose (about ten minutes)
-	cd test/e2e && GOWORK=off go vet ./... && GOWORK=off go test -count=1 -timeout 30m $(if $(RUN),-run '$(RUN)') -v ./...
+.PHONY: e2e e2e-short
+E2E = cd test/e2e && GOWORK=off go vet . && GOWORK=off go test -count=1 -v
+
+e2e: tools up-build ## run the suite on a real Crossplane and break it on purpose; one scenario: RUN=TestSuite/KeyLost
+	$(E2E) -timeout 60m $(if $(RUN),-run '$(RUN)') .
+
+e2e-short: tools up-build ## the quick and most telling scenarios of make e2e
+	$(E2E) -timeout 20m -short .
