@@ -7,7 +7,6 @@ import (
 	"maps"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -28,8 +28,11 @@ func TestMain(m *testing.M) { os.Exit(controlplane.Isolated(m.Run)) }
 // soon is longer than any of this takes on a slow machine.
 const soon = time.Minute
 
+// start boots a world of the test's own. Most of a test is waiting, so tests run
+// side by side.
 func start(t *testing.T, gitea bool) *world.World {
 	t.Helper()
+	t.Parallel()
 	w, err := world.Start(t.Context(), world.Options{Dir: t.TempDir(), Gitea: gitea, Log: t.Logf})
 	if err != nil {
 		t.Fatal(err)
@@ -42,14 +45,19 @@ func start(t *testing.T, gitea bool) *world.World {
 				}
 			}
 		}
+		told, err := w.Kubectl(context.WithoutCancel(t.Context()), "-n", world.Namespace, "get", "configmaps,events,leases", "-o", "yaml")
+		if err != nil {
+			t.Error(err)
+		}
 		w.Close()
-		secrets(t, w)
+		secrets(t, w, told)
 	})
 	return w
 }
 
-// secrets fails when the token of Gitea stands in a log of the watcher.
-func secrets(t *testing.T, w *world.World) {
+// secrets fails when the token of Gitea stands in a log of the watcher, or in
+// what it wrote for people into the cluster.
+func secrets(t *testing.T, w *world.World, told string) {
 	t.Helper()
 	if w.Gitea == nil {
 		return
@@ -58,10 +66,23 @@ func secrets(t *testing.T, w *world.World) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	texts := map[string]string{"what the watcher tells": told}
 	for _, p := range w.AllProcesses() {
+		if !strings.HasPrefix(p.Name, "watcher") {
+			continue
+		}
 		log, err := os.ReadFile(p.LogFile())
-		if err == nil && strings.HasPrefix(p.Name, "watcher") && strings.Contains(string(log), strings.TrimSpace(string(token))) {
-			t.Errorf("%s logged the token", p.Name)
+		if err != nil {
+			t.Error(err)
+		}
+		texts["the log of "+p.Name] = string(log)
+	}
+	if len(texts) < 2 || told == "" {
+		t.Errorf("there is nothing to look for secrets in: %d texts", len(texts))
+	}
+	for what, text := range texts {
+		if strings.Contains(text, strings.TrimSpace(string(token))) {
+			t.Errorf("%s holds the token", what)
 		}
 	}
 }
@@ -75,7 +96,7 @@ func must(t *testing.T, errs ...error) {
 	}
 }
 
-func watch(t *testing.T, w *world.World, process string, flags ...string) *controlplane.Process {
+func watch(t *testing.T, w *world.World, process string, flags ...string) *world.Watcher {
 	t.Helper()
 	p, err := w.Watch(t.Context(), process, flags...)
 	must(t, err)
@@ -112,6 +133,18 @@ func awaitStatus(t *testing.T, w *world.World, key, want string) string {
 	return value
 }
 
+// lasting is what of an XDataset no pass of time changes: lastSeen moves every hour,
+// and while a fall lasts, and some time afterwards, condition Verified says so.
+func lasting(o unstructured.Unstructured) map[string]any {
+	o = *o.DeepCopy()
+	unstructured.RemoveNestedField(o.Object, "status", "lastSeen")
+	conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions")
+	conditions = slices.DeleteFunc(conditions, func(c any) bool { return c.(map[string]any)["type"] == "Verified" })
+	status, _, _ := unstructured.NestedMap(o.Object, "status")
+	status["conditions"] = conditions
+	return map[string]any{"labels": o.GetLabels(), "spec": o.Object["spec"], "status": status}
+}
+
 func condition(t *testing.T, w *world.World, dataset, kind string) string {
 	t.Helper()
 	o, err := w.Get(t.Context(), "whisperops.io/v1alpha1", "XDataset", "", dataset)
@@ -137,7 +170,7 @@ func TestCircuit(t *testing.T) {
 		w.Upload(ctx, "nothing.csv", ""),
 		w.Upload(ctx, "notes.txt", "not a dataset"),
 	)
-	watch(t, w, "watcher", "--remove-after", "1")
+	p := watch(t, w, "watcher", "--remove-after", "1")
 	t.Logf("four datasets after %s", await(t, w, "athlete-recovery broken* california-housing nothing*"))
 	t.Logf("in Git after %s more", awaitEntities(t, w, "athlete-recovery broken california-housing nothing"))
 	for dataset, want := range map[string]string{"athlete-recovery": "True/Available", "broken": "False/Markup", "nothing": "False/Empty"} {
@@ -177,7 +210,7 @@ func TestCircuit(t *testing.T) {
 		w.Upload(ctx, "nothing.csv", houses),
 	)
 	if d := await(t, w, "athletes california-housing iris nothing"); d > 10*time.Second {
-		t.Errorf("want it seen within an interval of 2 s and a little, took %s", d)
+		t.Errorf("want it seen within an interval of %s and a little, took %s", world.Interval, d)
 	}
 	awaitEntities(t, w, "athletes california-housing iris nothing")
 
@@ -194,6 +227,8 @@ func TestCircuit(t *testing.T) {
 
 	// A world at rest is not written to, but for the status.
 	must(t, w.Listings(ctx, 2))
+	resting, err := w.Datasets(ctx)
+	must(t, err)
 	before, err := w.Requests()
 	must(t, err)
 	commits, err := w.Gitea.Commits(ctx)
@@ -201,13 +236,69 @@ func TestCircuit(t *testing.T) {
 	must(t, w.Listings(ctx, 4))
 	after, err := w.Requests()
 	must(t, err)
-	if got := world.Writes(after[len(before):]); len(got) != 1 || got["update configmaps"] == 0 {
-		t.Errorf("want only the status written, got %v", got)
+	rested, err := w.Datasets(ctx)
+	must(t, err)
+	got := world.Writes(after[len(before):])
+	if got["update configmaps"] == 0 {
+		t.Errorf("want the time of the listings written, got %v", got)
+	}
+	delete(got, "update configmaps")
+	// Once an hour each dataset's lastSeen moves, perhaps just now.
+	for n, o := range rested {
+		was := resting[n]
+		if cmp.Diff(o.Object["status"], was.Object["status"]) != "" && cmp.Diff(lasting(o), lasting(was)) == "" {
+			got["update xdatasets/status"]--
+		}
+	}
+	for what, n := range got {
+		if n > 0 {
+			t.Errorf("want nothing else written, got %d times %s", n, what)
+		}
 	}
 	if n, err := w.Gitea.Commits(ctx); err != nil || n != commits {
 		t.Errorf("want no commit, got %d after %d, %v", n, commits, err)
 	}
 	rights(t, w)
+	for series, want := range map[string]float64{
+		`dataset_watcher_datasets{state="ready"}`:                                          3,
+		`dataset_watcher_datasets{state="not_ready"}`:                                      0,
+		`dataset_watcher_datasets{state="missing"}`:                                        0,
+		`dataset_watcher_objects{kind="csv"}`:                                              3,
+		`dataset_watcher_fall_missing_datasets`:                                            0,
+		`dataset_watcher_writes_total{operation="create",result="ok",target="kubernetes"}`: 6,
+		`dataset_watcher_writes_total{operation="delete",result="ok",target="kubernetes"}`: 3,
+		`dataset_watcher_writes_total{operation="create",result="ok",target="git"}`:        7, // the location file too
+		`dataset_watcher_listings_total{result="failed"}`:                                  0,
+	} {
+		if got := metric(t, p, series); got != want {
+			t.Errorf("want %s %g, got %g", series, want, got)
+		}
+	}
+	now := float64(time.Now().Unix())
+	for _, series := range []string{"dataset_watcher_last_complete_listing_timestamp_seconds", "dataset_watcher_last_catalog_success_timestamp_seconds"} {
+		if got := metric(t, p, series); got < now-soon.Seconds() || got > now {
+			t.Errorf("want %s a moment ago, got %g at %g", series, got, now)
+		}
+	}
+}
+
+func metric(t *testing.T, p *world.Watcher, series string) float64 {
+	t.Helper()
+	v, err := p.Metric(t.Context(), series)
+	must(t, err)
+	return v
+}
+
+// readiness waits until the watcher's readiness probe answers so.
+func readiness(t *testing.T, p *world.Watcher, want int) {
+	t.Helper()
+	must(t, controlplane.Eventually(t.Context(), soon, fmt.Sprintf("readiness %d", want), func(ctx context.Context) error {
+		got, text, err := p.Ready(ctx)
+		if err == nil && got != want {
+			err = fmt.Errorf("it is %d %s", got, text)
+		}
+		return err
+	}))
 }
 
 // rights fails when the watcher was refused something, or was given a right that
@@ -272,8 +363,9 @@ func TestFaults(t *testing.T) {
 		return false
 	}
 	w.StoreGate.Fail(pages)
-	watch(t, w, "watcher", "--listing-timeout", "3s")
+	p := watch(t, w, "watcher", "--listing-timeout", "2s")
 	await(t, w, everything)
+	readiness(t, p, http.StatusOK)
 
 	listing := func(r *http.Request) bool { return strings.HasSuffix(r.URL.Path, "/o") }
 	faults := map[string]struct {
@@ -326,33 +418,58 @@ func TestFaults(t *testing.T) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(faults)) {
 		t.Run(name, func(t *testing.T) {
-			before, err := w.Datasets(ctx)
-			must(t, err)
 			w.StoreGate.Fail(faults[name].fault)
 			awaitStatus(t, w, "problem", faults[name].tells)
+			before, err := w.Datasets(ctx) // after the last pass that could list
+			must(t, err)
 			if name == "Empty" {
 				must(t, w.Listings(ctx, 4))
 				if got := condition(t, w, "d0", "Verified"); got != "Unknown/RegistryFell" {
 					t.Errorf("want everything unverified, got %s", got)
 				}
+				if got := metric(t, p, `dataset_watcher_datasets{state="unverified"}`); got != 9 {
+					t.Errorf("want 9 unverified datasets counted, got %g", got)
+				}
+				if got := metric(t, p, "dataset_watcher_fall_missing_datasets"); got != 9 {
+					t.Errorf("want 9 missing datasets counted, got %g", got)
+				}
 			}
 			if got, err := w.Names(ctx); err != nil || got != everything {
 				t.Errorf("want everything still there and ready, got %s, %v", got, err)
 			}
+			during, err := w.Datasets(ctx)
+			must(t, err)
 			w.StoreGate.Fail(pages)
 			awaitStatus(t, w, "problem", "")
 			must(t, w.Listings(ctx, 1))
 			after, err := w.Datasets(ctx)
 			must(t, err)
 			for n, o := range before {
-				if got := after[n]; got.GetUID() != o.GetUID() {
-					t.Errorf("%s was made anew", n)
-				} else if name != "Empty" && got.GetResourceVersion() != o.GetResourceVersion() {
+				d, a := during[n], after[n]
+				// Nothing is known of the bucket, so not even lastSeen moves.
+				if name != "Empty" && d.GetResourceVersion() != o.GetResourceVersion() {
 					t.Errorf("%s was written although nothing is known of it", n)
+				}
+				if a.GetUID() != o.GetUID() {
+					t.Errorf("%s was made anew", n)
+				}
+				if diff := cmp.Diff(lasting(o), lasting(a)); diff != "" {
+					t.Errorf("%s is not as it was: -before +after:\n%s", n, diff)
 				}
 			}
 		})
 	}
+	t.Run("NotReady", func(t *testing.T) {
+		// Without a complete listing for a while, and not at the first failure.
+		failed := metric(t, p, `dataset_watcher_listings_total{result="failed"}`)
+		w.StoreGate.Fail(faults["Unavailable"].fault)
+		readiness(t, p, http.StatusInternalServerError)
+		if got := metric(t, p, `dataset_watcher_listings_total{result="failed"}`) - failed; got < 2 {
+			t.Errorf("want it ready still at the first failure, got %g failures", got)
+		}
+		w.StoreGate.Fail(pages)
+		readiness(t, p, http.StatusOK)
+	})
 	t.Run("EventsTell", func(t *testing.T) {
 		text := kubectl(t, w, "-n", world.Namespace, "describe", "configmap", world.Name)
 		for _, want := range []string{"ListingFailed", "RegistryFell", "kubectl annotate -n whisperops-system configmap dataset-watcher whisperops.io/accept-fall=9", "PassSucceeded", "RegistryVerified"} {
@@ -523,7 +640,7 @@ func TestTwoWatchers(t *testing.T) {
 
 	w.Process("watcher-2").Stop()
 	for i := 3; i < 5; i++ {
-		watch(t, w, fmt.Sprint("watcher-", i), "--leader-elect=false", "--interval", "1s")
+		watch(t, w, fmt.Sprint("watcher-", i), "--leader-elect=false")
 	}
 	must(t, w.Upload(ctx, "d.csv", houses), w.Upload(ctx, "e.csv", houses), w.Remove(ctx, "c.csv"))
 	await(t, w, "a-32f29f33 a-b1f4ee99 b d e")
@@ -579,7 +696,7 @@ func TestAdmission(t *testing.T) {
 	for _, field := range []string{"spec.gcsPath", "spec.sizeBytes", "spec.displayName", "status.ready", "status.lastSeen", "status.generation"} {
 		// The API server publishes a new kind's description a moment later.
 		must(t, controlplane.Eventually(ctx, soon, "kubectl explain to have a sentence for "+field, func(ctx context.Context) error {
-			text, err := tryKubectl(ctx, w, "explain", "xds."+field)
+			text, err := w.Kubectl(ctx, "explain", "xds."+field)
 			if err == nil && (!strings.Contains(text, "DESCRIPTION:") || strings.Contains(text, "<empty>")) {
 				err = errors.New(text)
 			}
@@ -590,17 +707,7 @@ func TestAdmission(t *testing.T) {
 
 func kubectl(t *testing.T, w *world.World, args ...string) string {
 	t.Helper()
-	out, err := tryKubectl(t.Context(), w, args...)
+	out, err := w.Kubectl(t.Context(), args...)
 	must(t, err)
 	return out
-}
-
-func tryKubectl(ctx context.Context, w *world.World, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, w.Tools["KUBECTL"], args...)
-	cmd.Env = []string{"KUBECONFIG=" + w.Kubeconfig, "HOME=" + w.Dir}
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		err = fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
-	}
-	return string(out), err
 }

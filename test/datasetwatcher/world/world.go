@@ -8,10 +8,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,6 +33,9 @@ const (
 	Name      = "dataset-watcher"
 	apiGroup  = "whisperops.io/v1alpha1"
 )
+
+// Interval between the listings of a watcher that is told no other.
+const Interval = time.Second
 
 // A World is a running API server, bucket and, if asked for, Gitea.
 type World struct {
@@ -132,22 +138,25 @@ func (w *World) startStore(ctx context.Context) error {
 // answers is ready when a GET succeeds.
 func answers(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
+		status, _, err := get(ctx, url)
+		if err == nil && status != http.StatusOK {
+			err = fmt.Errorf("GET %s: %d", url, status)
 		}
-		rsp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return err
-		}
-		if err := rsp.Body.Close(); err != nil {
-			return err
-		}
-		if rsp.StatusCode != http.StatusOK {
-			return fmt.Errorf("GET %s: %s", url, rsp.Status)
-		}
-		return nil
+		return err
 	}
+}
+
+func get(ctx context.Context, url string) (int, string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	rsp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, "", err
+	}
+	text, err := io.ReadAll(rsp.Body)
+	return rsp.StatusCode, string(text), errors.Join(err, rsp.Body.Close())
 }
 
 // install applies the XDataset CRD and the watcher's roles, as package/install has them.
@@ -206,25 +215,65 @@ spec: {agentName: %s, datasetRef: {name: %s}}
 `, apiGroup, agent, agent, dataset))
 }
 
+// A Watcher is a running dataset watcher.
+type Watcher struct {
+	*controlplane.Process
+
+	metrics, ready string // URLs
+}
+
+// Metric returns the value of a series of the watcher, named as it is exposed.
+func (p *Watcher) Metric(ctx context.Context, series string) (float64, error) {
+	_, text, err := get(ctx, p.metrics)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, series+" "); ok {
+			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		}
+	}
+	return 0, fmt.Errorf("%s exposes no series %s", p.Name, series)
+}
+
+// Ready returns what the watcher's readiness probe answers, a status and a text.
+func (p *Watcher) Ready(ctx context.Context) (int, string, error) { return get(ctx, p.ready) }
+
 // Watch starts a watcher process, under a name of its own, with these flags beside
 // the usual ones. It returns when the process serves its probes.
-func (w *World) Watch(ctx context.Context, process string, flags ...string) (*controlplane.Process, error) {
-	port, err := controlplane.FreePort()
+func (w *World) Watch(ctx context.Context, process string, flags ...string) (*Watcher, error) {
+	metrics, err := controlplane.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	health := fmt.Sprintf("127.0.0.1:%d", port)
+	health, err := controlplane.FreePort()
+	if err != nil {
+		return nil, err
+	}
+	at := func(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
 	args := []string{
-		"--bucket", Bucket, "--namespace", Namespace, "--metrics-address", "0", "--health-address", health, "--interval", "2s",
+		"--bucket", Bucket, "--namespace", Namespace, "--metrics-address", at(metrics), "--health-address", at(health), "--interval", Interval.String(),
 	}
 	if w.Gitea != nil {
 		args = append(args, "--git-url", w.GitGate.URL, "--git-repository", w.Gitea.Repository, "--git-token-file", w.Gitea.TokenFile)
 	}
-	return w.Run(ctx, controlplane.Command{
+	p, err := w.Run(ctx, controlplane.Command{
 		Name: process, Path: w.watcher, Args: append(args, flags...),
 		Env:   []string{"KUBECONFIG=" + w.kubeconfig(), "STORAGE_EMULATOR_HOST=" + w.StoreGate.URL},
-		Ready: answers("http://" + health + "/healthz"),
+		Ready: answers("http://" + at(health) + "/healthz"),
 	})
+	return &Watcher{Process: p, metrics: "http://" + at(metrics) + "/metrics", ready: "http://" + at(health) + "/readyz"}, err
+}
+
+// Kubectl runs kubectl as the administrator, and returns what it says.
+func (w *World) Kubectl(ctx context.Context, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, w.Tools["KUBECTL"], args...)
+	cmd.Env = []string{"KUBECONFIG=" + w.Kubeconfig, "HOME=" + w.Dir}
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("kubectl %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return string(out), err
 }
 
 // Upload puts an object into the bucket.
