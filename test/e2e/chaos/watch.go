@@ -1,0 +1,334 @@
+package chaos
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/dynamic/dynamicinformer"
+	"k8s.io/client-go/tools/cache"
+
+	"whisperops.io/functions/test/controlplane/suite"
+)
+
+// lived are the kinds of an order and of everything that it and its budget compose.
+var lived = []schema.GroupVersionResource{
+	{Group: "whisperops.io", Version: "v1alpha1", Resource: "xdatasetagents"},
+	{Group: "whisperops.io", Version: "v1alpha1", Resource: "xagentbudgets"},
+	{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"},
+	{Group: "kubernetes.m.crossplane.io", Version: "v1alpha1", Resource: "objects"},
+	{Group: "storage.gcp.upbound.io", Version: "v1beta2", Resource: "buckets"},
+	{Group: "storage.gcp.upbound.io", Version: "v1beta2", Resource: "bucketiammembers"},
+	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta1", Resource: "serviceaccounts"},
+	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta1", Resource: "serviceaccountkeys"},
+	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta2", Resource: "projectiammembers"},
+}
+
+var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
+
+// A recorder writes the history down.
+type recorder struct {
+	meter *suite.Meter
+
+	mu      sync.Mutex
+	history History
+	lives   map[string]int    // index in history.Lives, by uid
+	scales  map[string]Scale  // the last one, by Deployment
+	purses  map[string]*purse // by agent
+}
+
+// A purse is what chaos knows of an agent's money, by what it did itself.
+type purse struct {
+	Money
+
+	order  string // uid of the order; empty while there is none
+	budget string // uid of its budget; empty until the first of this order was seen
+	base   Picos  // on the meter when it was ordered
+	works  bool   // its planner runs
+}
+
+func newRecorder(meter *suite.Meter) *recorder {
+	return &recorder{
+		meter: meter, history: History{ByHand: map[string]bool{}},
+		lives: map[string]int{}, scales: map[string]Scale{}, purses: map[string]*purse{},
+	}
+}
+
+// watch records until the context ends. An API server that is away loses
+// nothing but time: what changed meanwhile is seen when it is back, and what
+// came and went is in its audit log.
+func (r *recorder) watch(ctx context.Context, client dynamic.Interface) error {
+	factory := dynamicinformer.NewDynamicSharedInformerFactory(client, 0)
+	add := func(resource schema.GroupVersionResource, see, gone func(*unstructured.Unstructured)) error {
+		_, err := factory.ForResource(resource).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
+			AddFunc: func(o any) { see(object(o)) },
+			UpdateFunc: func(before, after any) {
+				if b, a := object(before), object(after); b.GetUID() != a.GetUID() {
+					gone(b)
+				}
+				see(object(after))
+			},
+			DeleteFunc: func(o any) { gone(object(o)) },
+		})
+		return err
+	}
+	for _, l := range lived {
+		if err := add(l, r.see, r.gone); err != nil {
+			return err
+		}
+	}
+	if err := add(deployments, r.scaled, r.unscaled); err != nil {
+		return err
+	}
+	factory.Start(ctx.Done())
+	factory.WaitForCacheSync(ctx.Done())
+	return ctx.Err()
+}
+
+func object(o any) *unstructured.Unstructured {
+	if d, unseen := o.(cache.DeletedFinalStateUnknown); unseen {
+		o = d.Obj
+	}
+	u, isObject := o.(*unstructured.Unstructured)
+	if !isObject {
+		return &unstructured.Unstructured{Object: map[string]any{}}
+	}
+	return u
+}
+
+func (r *recorder) see(o *unstructured.Unstructured) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	uid := string(o.GetUID())
+	i, known := r.lives[uid]
+	if !known {
+		l := Life{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: uid, Born: time.Now()}
+		if owner := metav1.GetControllerOf(o); owner != nil {
+			l.Owner = string(owner.UID)
+		}
+		i = len(r.history.Lives)
+		r.history.Lives, r.lives[uid] = append(r.history.Lives, l), i
+		if p := r.purses[o.GetName()]; p != nil && l.Kind == "XAgentBudget" && l.Owner == p.order && p.order != "" {
+			// A budget that is made anew enforces, whatever the last one did.
+			p.budget = uid
+			r.spent(p, func(m *Money) { m.Enforced = true })
+		}
+	}
+	if o.GetDeletionTimestamp() != nil {
+		r.doom(i)
+	}
+}
+
+func (r *recorder) gone(o *unstructured.Unstructured) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if i, known := r.lives[string(o.GetUID())]; known {
+		r.doom(i)
+	}
+}
+
+func (r *recorder) doom(i int) {
+	if l := &r.history.Lives[i]; l.Doomed.IsZero() {
+		l.Doomed = time.Now()
+	}
+}
+
+// deploymentOf returns the agent whose planner or worker a Deployment is.
+func deploymentOf(o *unstructured.Unstructured) (agent string, is bool) {
+	agent, is = strings.CutPrefix(o.GetNamespace(), "agent-")
+	return agent, is && (o.GetName() == "planner" || o.GetName() == "worker")
+}
+
+func (r *recorder) scaled(o *unstructured.Unstructured) {
+	agent, is := deploymentOf(o)
+	if !is {
+		return
+	}
+	n, _, _ := unstructured.NestedInt64(o.Object, "spec", "replicas")
+	available, _, _ := unstructured.NestedInt64(o.Object, "status", "availableReplicas")
+	s := Scale{At: time.Now(), Agent: agent, Deployment: o.GetName(), Replicas: n, Ours: strings.HasPrefix(setter(o), "provider-kubernetes/")}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.purses[agent]; p != nil && s.Deployment == "planner" {
+		p.works = available > 0
+	}
+	key := agent + "/" + s.Deployment
+	if last, known := r.scales[key]; known && last.Replicas == s.Replicas && last.Ours == s.Ours {
+		return
+	}
+	r.scales[key] = s
+	r.history.Scales = append(r.history.Scales, s)
+}
+
+func (r *recorder) unscaled(o *unstructured.Unstructured) {
+	agent, is := deploymentOf(o)
+	if !is {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.scales, agent+"/"+o.GetName())
+	if p := r.purses[agent]; p != nil && o.GetName() == "planner" {
+		p.works = false
+	}
+}
+
+// setter is who set a Deployment's replicas last, by the API server's own account.
+func setter(o *unstructured.Unstructured) string {
+	who, at := "", time.Time{}
+	for _, m := range o.GetManagedFields() {
+		if m.FieldsV1 == nil || m.Subresource == "status" || !strings.Contains(string(m.FieldsV1.Raw), `"f:replicas"`) {
+			continue
+		}
+		if m.Time == nil || !m.Time.Time.Before(at) {
+			who = m.Manager
+			if m.Time != nil {
+				at = m.Time.Time
+			}
+		}
+	}
+	return who
+}
+
+// spent writes down what holds of an agent's money from now on.
+func (r *recorder) spent(p *purse, change func(*Money)) {
+	change(&p.Money)
+	p.At, p.Spent = time.Now(), r.truth(p.Agent)-p.base
+	r.history.Money = append(r.history.Money, p.Money)
+	p.New = false
+}
+
+// What a token costs: that of the price table which chaos applies.
+const (
+	inputPicos  Picos = 1_250_000
+	outputPicos Picos = 10_000_000
+)
+
+const priceTable = `
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: whisperops-pricing, namespace: crossplane-system}
+data:
+  prices.yaml: |
+    models:
+      ` + suite.Model + `: {input: "1.25", output: "10.00"}
+`
+
+// truth is what an agent has used, ever.
+func (r *recorder) truth(agent string) Picos {
+	return Picos(r.meter.Total(agent, suite.Model, suite.Input))*inputPicos + Picos(r.meter.Total(agent, suite.Model, suite.Output))*outputPicos
+}
+
+// work lets an agent that runs use tokens. It returns false if none runs: its
+// planner doesn't, or there is no budget yet whose birth is when counting begins.
+func (r *recorder) work(agent string, input, output float64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := r.purses[agent]
+	if p == nil || !p.works || p.order == "" || p.budget == "" {
+		return false
+	}
+	r.meter.Spend(agent, suite.Model, suite.Input, input)
+	r.meter.Spend(agent, suite.Model, suite.Output, output)
+	r.spent(p, func(*Money) {})
+	return true
+}
+
+// workAll lets all agents that run use a tenth of a cent a second, in amounts
+// that a status shows to the last decimal.
+func (r *recorder) workAll(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Second):
+		}
+		r.mu.Lock()
+		agents := make([]string, 0, len(r.purses))
+		for a := range r.purses {
+			agents = append(agents, a)
+		}
+		r.mu.Unlock()
+		for _, a := range agents {
+			r.work(a, 400, 50) // 0.0005 USD each
+		}
+	}
+}
+
+// ordered begins the account of an order; it owes nothing for earlier ones of its name.
+func (r *recorder) ordered(agent, uid string, usd float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p := &purse{order: uid, base: r.truth(agent), Money: Money{Agent: agent, Enforced: true, New: true, Cap: inPicos(usd)}}
+	if d, there := r.scales[agent+"/planner"]; there {
+		p.works = d.Replicas > 0
+	}
+	r.purses[agent] = p
+	// The budget may have been quicker than the answer to who ordered.
+	for _, l := range r.history.Lives {
+		if l.Kind == "XAgentBudget" && l.Owner == uid {
+			p.budget = l.UID
+		}
+	}
+	r.spent(p, func(*Money) {})
+}
+
+// byHand notes that chaos deletes something; before it does, because whoever is
+// killed within a request answers nothing.
+func (r *recorder) byHand(uid string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.history.ByHand[uid] = true
+	for _, p := range r.purses {
+		if p.order == uid {
+			p.order, p.budget = "", "" // works no more
+		}
+	}
+}
+
+// changed notes what chaos does to an agent's money.
+func (r *recorder) changed(agent string, change func(*Money)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p := r.purses[agent]; p != nil {
+		r.spent(p, change)
+	}
+}
+
+// orders are the agents that are ordered now, with their money.
+func (r *recorder) orders() map[string]Money {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := map[string]Money{}
+	for a, p := range r.purses {
+		if p.order != "" {
+			out[a] = p.Money
+		}
+	}
+	return out
+}
+
+// copy is the history so far, with what the audit log says.
+func (r *recorder) copy(auditLog string) (History, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := History{
+		Lives: slices.Clone(r.history.Lives), ByHand: maps.Clone(r.history.ByHand),
+		Scales: slices.Clone(r.history.Scales), Money: slices.Clone(r.history.Money),
+	}
+	_, err := suite.ReadAudit(auditLog, 0, func(q suite.Request) {
+		if q.Stage == "RequestReceived" {
+			h.Deletes = append(h.Deletes, Delete{
+				At: q.At, User: q.User.Username, Group: q.Object.APIGroup, Resource: q.Object.Resource, Namespace: q.Object.Namespace, Subject: q.Object.Name,
+			})
+		}
+	})
+	return h, err
+}

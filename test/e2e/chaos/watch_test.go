@@ -1,0 +1,146 @@
+package chaos
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/types"
+
+	"whisperops.io/functions/test/controlplane/suite"
+)
+
+func thing(kind, namespace, name, uid, owner string) *unstructured.Unstructured {
+	o := &unstructured.Unstructured{Object: map[string]any{"apiVersion": "v1", "kind": kind}}
+	o.SetNamespace(namespace)
+	o.SetName(name)
+	o.SetUID(types.UID(uid))
+	if owner != "" {
+		yes := true
+		o.SetOwnerReferences([]metav1.OwnerReference{{APIVersion: suite.API, Kind: "XDatasetAgent", Name: "bot", UID: types.UID(owner), Controller: &yes}})
+	}
+	return o
+}
+
+func deployment(n int64, manager, subresource string) *unstructured.Unstructured {
+	o := thing("Deployment", "agent-bot", "planner", "d", "")
+	o.Object["spec"] = map[string]any{"replicas": n}
+	o.Object["status"] = map[string]any{"availableReplicas": n}
+	at := metav1.NewTime(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
+	later := metav1.NewTime(at.Add(time.Minute))
+	fields := func(f string) *metav1.FieldsV1 { return &metav1.FieldsV1{Raw: []byte(f)} }
+	o.SetManagedFields([]metav1.ManagedFieldsEntry{
+		{Manager: manager, Subresource: subresource, Time: &at, FieldsV1: fields(`{"f:spec":{"f:replicas":{}}}`)},
+		{Manager: "cluster", Subresource: "status", Time: &later, FieldsV1: fields(`{"f:status":{"f:replicas":{}}}`)},
+	})
+	return o
+}
+
+// A part's life is told by its uid, whatever is there under its name.
+func TestRecorderLives(t *testing.T) {
+	r := newRecorder(suite.NewMeter())
+	old, young := thing("Bucket", "", "b", "1", "order"), thing("Bucket", "", "b", "2", "order")
+	r.see(old)
+	r.see(old) // as it changes
+	now := metav1.Now()
+	marked := old.DeepCopy()
+	marked.SetDeletionTimestamp(&now)
+	r.see(marked)
+	doomed := r.history.Lives[0].Doomed
+	r.gone(marked)
+	r.see(young)
+	h := r.history
+	if len(h.Lives) != 2 || h.Lives[0].Doomed.IsZero() || h.Lives[0].Doomed != doomed || !h.Lives[1].Doomed.IsZero() || h.Lives[1].Owner != "order" {
+		t.Errorf("want a first life that ended when it was marked, and a second, got %+v", h.Lives)
+	}
+	if len(PartsKept(h)) != 1 {
+		t.Error("want the first life's end to be a violation")
+	}
+	r.byHand("1")
+	if vs := PartsKept(r.history); len(vs) > 0 {
+		t.Errorf("want none if it was deleted by hand, got %q", vs)
+	}
+}
+
+func TestRecorderScales(t *testing.T) {
+	r := newRecorder(suite.NewMeter())
+	r.scaled(deployment(1, "kagent-controller", ""))
+	r.scaled(deployment(1, "kagent-controller", ""))
+	r.scaled(deployment(0, "provider-kubernetes/agent-bot-planner-replicas", ""))
+	r.scaled(deployment(1, "controlplane", ""))
+	r.unscaled(deployment(1, "controlplane", ""))
+	r.scaled(deployment(1, "controlplane", ""))
+	r.scaled(thing("Deployment", "agent-bot", "sandbox", "s", ""))
+	r.scaled(thing("Deployment", "crossplane-system", "planner", "p", ""))
+	var got []Scale
+	for _, s := range r.history.Scales {
+		s.At = time.Time{}
+		got = append(got, s)
+	}
+	want := []Scale{
+		{Agent: "bot", Deployment: "planner", Replicas: 1},
+		{Agent: "bot", Deployment: "planner", Replicas: 0, Ours: true},
+		{Agent: "bot", Deployment: "planner", Replicas: 1},
+		{Agent: "bot", Deployment: "planner", Replicas: 1},
+	}
+	if len(got) != len(want) {
+		t.Fatalf("want %+v, got %+v", want, got)
+	}
+	for i := range want {
+		if got[i] != want[i] {
+			t.Errorf("want %+v, got %+v", want[i], got[i])
+		}
+	}
+}
+
+// An agent works while its planner runs and its order has a budget, and owes
+// nothing for an earlier order of its name.
+func TestRecorderMoney(t *testing.T) {
+	r := newRecorder(suite.NewMeter())
+	runs, stands := deployment(1, "kagent-controller", ""), deployment(0, "kagent-controller", "")
+	work := func() bool { return r.work("bot", 400, 50) }
+	r.ordered("bot", "order", 5)
+	r.scaled(runs)
+	if work() {
+		t.Error("want no work without a budget: nobody would count it")
+	}
+	r.see(thing("XAgentBudget", "agent-bot", "bot", "budget", "order"))
+	if !work() || !work() {
+		t.Error("want work")
+	}
+	r.scaled(stands)
+	if work() {
+		t.Error("want no work of an agent at 0")
+	}
+	if m := r.orders()["bot"]; m.Spent != inPicos(0.002) || m.Cap != inPicos(5) || !m.Enforced {
+		t.Errorf("want 0.002 of 5 USD spent, got %+v", m)
+	}
+	r.scaled(runs)
+	r.changed("bot", func(m *Money) { m.Enforced = false })
+	r.see(thing("XAgentBudget", "agent-bot", "bot", "next", "order"))
+	if m := r.orders()["bot"]; !m.Enforced || m.Spent != inPicos(0.002) {
+		t.Errorf("want a budget that is made anew to enforce, and to forget nothing, got %+v", m)
+	}
+	r.byHand("order")
+	if work() || len(r.orders()) > 0 {
+		t.Error("want no work for an order that is deleted")
+	}
+	r.see(thing("XAgentBudget", "agent-bot", "bot", "third", "again")) // quicker than who orders
+	r.ordered("bot", "again", 1)
+	if !work() {
+		t.Error("want work for the next order")
+	}
+	if m := r.orders()["bot"]; m.Spent != inPicos(0.001) || m.Cap != inPicos(1) {
+		t.Errorf("want 0.001 of 1 USD spent, got %+v", m)
+	}
+	news := 0
+	for _, m := range r.history.Money {
+		if m.New {
+			news++
+		}
+	}
+	if news != 2 {
+		t.Errorf("want two accounts to begin, got %d", news)
+	}
+}
