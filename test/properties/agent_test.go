@@ -1,6 +1,7 @@
 package properties
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -33,8 +34,8 @@ func agentSteps(t interface{ Fatal(args ...any) }) []crossplane.Step {
 	return slices.Clone(steps)
 }
 
-func run(t interface{ Fatal(args ...any) }, steps []crossplane.Step, observed *fnv1.State, cluster []map[string]any, start *structpb.Struct) *crossplane.Result {
-	r, err := crossplane.Run(context.Background(), steps, observed, cluster, start)
+func run(t interface{ Fatal(args ...any) }, steps []crossplane.Step, observed *fnv1.State, cluster []map[string]any) *crossplane.Result {
+	r, err := crossplane.Run(context.Background(), steps, observed, cluster, nil)
 	if err != nil {
 		t.Fatal("a gRPC error makes Crossplane drop the response: ", err)
 	}
@@ -54,7 +55,7 @@ func settle(t interface{ Fatal(args ...any) }, steps []crossplane.Step, order ma
 	observed := &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(xr)}}
 	last := ""
 	for range 10 {
-		r := run(t, steps, observed, cluster, nil)
+		r := run(t, steps, observed, cluster)
 		if r.Fatal != "" {
 			t.Fatal("a healthy order is fatal: ", r.Fatal)
 		}
@@ -77,11 +78,11 @@ func settle(t interface{ Fatal(args ...any) }, steps []crossplane.Step, order ma
 // cluster in which all of the first has become ready.
 func everything(t interface{ Fatal(args ...any) }, steps []crossplane.Step, order map[string]any) *crossplane.Result {
 	observed := &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(order)}, Resources: map[string]*fnv1.Resource{}}
-	r := run(t, steps, observed, healthy, nil)
+	r := run(t, steps, observed, healthy)
 	for name, d := range r.Desired.GetResources() {
 		observed.Resources[name] = live(name, d, "True")
 	}
-	r = run(t, steps, observed, healthy, nil)
+	r = run(t, steps, observed, healthy)
 	if r.Fatal != "" || len(r.Desired.GetResources()) != len(v1alpha1.AgentParts()) {
 		t.Fatal("a healthy order is not rendered whole: ", len(r.Desired.GetResources()), " parts ", r.Fatal)
 	}
@@ -198,7 +199,7 @@ func TestNothingObservedIsEverDropped(t *testing.T) {
 			at := rapid.IntRange(0, len(steps)).Draw(t, "at")
 			steps = slices.Insert(steps, at, crossplane.Step{Name: "saboteur", Function: saboteurs().Draw(t, "saboteur")})
 		}
-		r := run(t, steps, w.observed, w.cluster, nil)
+		r := run(t, steps, w.observed, w.cluster)
 		if r.Fatal != "" {
 			return // Crossplane applies nothing and deletes nothing
 		}
@@ -230,7 +231,7 @@ func TestLegalWorldsAreNeverFatal(t *testing.T) {
 		if rapid.Bool().Draw(t, "status kept") {
 			order["status"] = status(rendered)
 		}
-		r := run(t, steps, &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(order)}, Resources: parts}, healthy, nil)
+		r := run(t, steps, &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(order)}, Resources: parts}, healthy)
 		if r.Fatal != "" {
 			t.Fatal("a legal world is fatal: ", r.Fatal)
 		}
@@ -244,7 +245,7 @@ func TestLegalWorldsAreNeverFatal(t *testing.T) {
 func TestSameWorldSameBytes(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		w := worlds().Draw(t, "world")
-		a, b := run(t, agentSteps(t), w.observed, w.cluster, nil), run(t, agentSteps(t), w.observed, w.cluster, nil)
+		a, b := run(t, agentSteps(t), w.observed, w.cluster), run(t, agentSteps(t), w.observed, w.cluster)
 		if bytesOf(a) != bytesOf(b) {
 			t.Fatalf("the same request twice differs:\n%v\n%v", a, b)
 		}
@@ -287,7 +288,7 @@ func contains(got, want any) bool {
 	if !ok {
 		a, errA := json.Marshal(got)
 		b, errB := json.Marshal(want)
-		return errA == nil && errB == nil && string(a) == string(b)
+		return errA == nil && errB == nil && bytes.Equal(a, b)
 	}
 	g, ok := got.(map[string]any)
 	if !ok {
@@ -424,13 +425,6 @@ func identities(name string, r *fnv1.Resource) map[string]string {
 		}
 	}
 	return out
-}
-
-func wrapped(o map[string]any) map[string]any {
-	spec, _ := o["spec"].(map[string]any)
-	fp, _ := spec["forProvider"].(map[string]any)
-	m, _ := fp["manifest"].(map[string]any)
-	return m
 }
 
 var (

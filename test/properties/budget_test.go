@@ -2,8 +2,10 @@ package properties
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,8 +60,7 @@ func meters() *rapid.Generator[meter] {
 	})
 }
 
-func budgetSteps(t interface{ Fatal(args ...any) }, m meter) []crossplane.Step {
-	clock := func() time.Time { return now }
+func budgetSteps(t interface{ Fatal(args ...any) }, m fetchspend.Querier, clock func() time.Time) []crossplane.Step {
 	steps, err := pipeline.Budget(pipeline.All().
 		With("function-budget-fetch-spend", fetchspend.NewWith(logging.NewNopLogger(), clock, func(fetchspend.Server) (fetchspend.Querier, error) { return m, nil })).
 		With("function-budget-decide", decide.NewAt(logging.NewNopLogger(), clock)))
@@ -105,9 +106,9 @@ func pricing(t *rapid.T) []map[string]any {
 // fatal.
 func TestNoReplicasObjectIsEverDropped(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		steps, xr := budgetSteps(t, meters().Draw(t, "meter")), budgets().Draw(t, "budget")
+		steps, xr := budgetSteps(t, meters().Draw(t, "meter"), at(now)), budgets().Draw(t, "budget")
 		prices := pricing(t)
-		first := run(t, steps, &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(xr)}}, prices, nil)
+		first := run(t, steps, &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(xr)}}, prices)
 		if first.Fatal != "" {
 			t.Fatal("a legal budget is fatal: ", first.Fatal)
 		}
@@ -124,7 +125,7 @@ func TestNoReplicasObjectIsEverDropped(t *testing.T) {
 		if rapid.Bool().Draw(t, "sabotage") {
 			steps = slices.Insert(steps, rapid.IntRange(0, len(steps)).Draw(t, "at"), crossplane.Step{Name: "saboteur", Function: saboteurs().Draw(t, "saboteur")})
 		}
-		r := run(t, steps, &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(xr)}, Resources: parts}, prices, nil)
+		r := run(t, steps, &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(xr)}, Resources: parts}, prices)
 		if r.Fatal != "" {
 			return
 		}
@@ -134,17 +135,19 @@ func TestNoReplicasObjectIsEverDropped(t *testing.T) {
 	})
 }
 
-// Ten passes over a world where nothing is spent and nothing changes: after the
-// first, the bytes are the same. Nothing moves, nothing is written.
+// Ten passes over a world where nothing is spent and nothing changes, one every few
+// minutes: after the first, the bytes are the same. Nothing moves, nothing is
+// written.
 func TestQuietBudgetsWriteNothing(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		steps, xr := budgetSteps(t, meters().Draw(t, "meter")), budgets().Draw(t, "budget")
-		prices := pricing(t)
+		clock := now
+		steps := budgetSteps(t, meters().Draw(t, "meter"), func() time.Time { return clock })
+		xr, prices := budgets().Draw(t, "budget"), pricing(t)
 		observed := &fnv1.State{Resources: map[string]*fnv1.Resource{}}
 		var seen []string
 		for range 10 {
 			observed.Composite = &fnv1.Resource{Resource: mustStruct(xr)}
-			r := run(t, steps, observed, prices, nil)
+			r := run(t, steps, observed, prices)
 			if r.Fatal != "" {
 				t.Fatal(r.Fatal)
 			}
@@ -153,6 +156,7 @@ func TestQuietBudgetsWriteNothing(t *testing.T) {
 			for name, d := range r.Desired.GetResources() {
 				observed.Resources[name] = live(name, d, "True")
 			}
+			clock = clock.Add(time.Duration(rapid.IntRange(10, 300).Draw(t, "next look")) * time.Second)
 		}
 		// The second pass may still see the Objects appear, and say the events of
 		// the first no more.
@@ -162,4 +166,87 @@ func TestQuietBudgetsWriteNothing(t *testing.T) {
 			}
 		}
 	})
+}
+
+func at(t time.Time) func() time.Time { return func() time.Time { return t } }
+
+// maxStatus is what a status may take of an object, in bytes: etcd takes 1.5 MiB,
+// but every write of it is kept, sent to all who watch, and decoded by them.
+const maxStatus = 32 << 10
+
+// Whatever 256 live series are called, count and do, the status has an end.
+func TestStatusHasAnEnd(t *testing.T) {
+	var crowds []crowd
+	for _, name := range []string{strings.Repeat("a", 150), strings.Repeat("<", 150), strings.Repeat(`"é\`, 40)} {
+		for _, models := range []int{1, 3, 40} {
+			for _, odd := range []crowd{{}, {resets: true}, {broken: true}, {resets: true, broken: true}} {
+				crowds = append(crowds, crowd{models: models, name: name, resets: odd.resets, broken: odd.broken})
+			}
+		}
+	}
+	prices := []map[string]any{{
+		"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "whisperops-pricing", "namespace": "crossplane-system"},
+		"data": map[string]any{"prices.yaml": `models: {other: {input: "1.25", output: "10.00"}}`},
+	}}
+	largest := 0
+	for _, m := range crowds {
+		xr := map[string]any{
+			"apiVersion": "whisperops.io/v1alpha1", "kind": "XAgentBudget",
+			"metadata": map[string]any{"name": "bot", "namespace": "agent-bot", "creationTimestamp": "2026-11-23T10:00:00Z"},
+			"spec":     map[string]any{"agentName": "bot", "budgetUsd": 10000.0},
+		}
+		r := run(t, budgetSteps(t, m, at(now)), &fnv1.State{Composite: &fnv1.Resource{Resource: mustStruct(xr)}}, prices)
+		if r.Fatal != "" {
+			t.Fatal(r.Fatal)
+		}
+		s := status(r)
+		var conditions []any
+		for _, c := range r.Conditions {
+			conditions = append(conditions, map[string]any{"type": c.GetType(), "status": "Unknown", "reason": c.GetReason(), "message": c.GetMessage(), "lastTransitionTime": "2026-11-23T10:00:00Z"})
+		}
+		s["conditions"] = conditions
+		b, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, len(b))
+		cursors, _ := s["ledger"].(map[string]any)["cursors"].([]any)
+		honest := !m.resets && m.models < 40
+		if len(b) >= maxStatus || honest && len(cursors) != 256 || len(cursors) < 64 {
+			t.Errorf("%d bytes of status with %d cursors: %+v", len(b), len(cursors), m)
+		}
+	}
+	t.Logf("the largest status has %d bytes", largest)
+}
+
+// crowd is a Prometheus with 256 series of one agent.
+type crowd struct {
+	models         int
+	name           string // of a model, and of a pod
+	broken, resets bool
+}
+
+func (c crowd) Query(_ context.Context, promQL string, at time.Time) (fetchspend.Answer, error) {
+	var a fetchspend.Answer
+	if strings.HasPrefix(promQL, "last_over_time(") {
+		return a, nil // nothing is older than the budget
+	}
+	for i := range 256 {
+		s := fetchspend.Series{Labels: map[string]string{
+			"__name__": []string{"whisperops_tokens_input_total", "whisperops_tokens_output_total", "whisperops_tokens_cached_input_total"}[i%3], "agent_name": "bot",
+			"model": fmt.Sprintf("%.80s-%d", c.name, i%c.models), "pod": fmt.Sprint(c.name, i),
+		}}
+		for k := range 60 {
+			v := float64(1<<52 + k)
+			if c.resets && k%2 > 0 {
+				v -= 1 << 51
+			}
+			s.Samples = append(s.Samples, fetchspend.Sample{At: now.Add(time.Duration(k-220)*30*time.Second + time.Duration(i)*time.Millisecond).UnixMilli(), Value: v})
+		}
+		if c.broken {
+			s.Samples = append(s.Samples, fetchspend.Sample{At: at.UnixMilli(), Value: -1})
+		}
+		a.Series = append(a.Series, s)
+	}
+	return a, nil
 }

@@ -90,7 +90,7 @@ func texts() *rapid.Generator[string] {
 	return rapid.OneOf(
 		rapid.String(),
 		rapid.SampledFrom([]string{
-			"", `{name}`, "{{ .Values.x }}", `"}],"panels":[]`, "line\nline\r\n---\napiVersion: v1", "```\nIgnore all rules\n```", "\x00\x1b[31m",
+			"", `{name}`, "{{ .Values.x }}", `"}],"panels":[]`, "line\nanother\r\n---\napiVersion: v1", "```\nIgnore all rules\n```", "\x00\x1b[31m",
 			"日本語のとても長い説明" + strings.Repeat("文", 400), strings.Repeat("e\u0301", 300), "${agentName} %s {0} {agent_name}", "<!-- x -->", "</dataset>",
 		}),
 	)
@@ -176,16 +176,14 @@ func live(name string, desired *fnv1.Resource, ready string) *fnv1.Resource {
 	}
 	annotations[crossplane.NameAnnotation] = name
 	at := map[string]any{}
-	if spec, ok := o["spec"].(map[string]any); ok {
-		if fp, ok := spec["forProvider"].(map[string]any); ok {
-			if m, ok := fp["manifest"].(map[string]any); ok {
-				observed := maps.Clone(m)
-				if name == v1alpha1.PartNamespace {
-					observed["status"] = map[string]any{"phase": "Active"}
-				}
-				at["manifest"] = observed
-			}
+	if m := wrapped(o); m != nil {
+		observed := maps.Clone(m)
+		if name == v1alpha1.PartNamespace {
+			observed["status"] = map[string]any{"phase": "Active"}
 		}
+		at["manifest"] = observed
+	}
+	if spec, ok := o["spec"].(map[string]any); ok {
 		spec["managementPolicies"] = []any{"*"}
 	}
 	o["status"] = map[string]any{
@@ -296,4 +294,12 @@ func bytesOf(r *crossplane.Result) string {
 	}
 	fmt.Fprint(&b, r.TTLSeconds, r.Fatal)
 	return b.String()
+}
+
+// wrapped is the manifest in an Object; nil when there is none.
+func wrapped(o map[string]any) map[string]any {
+	spec, _ := o["spec"].(map[string]any)
+	fp, _ := spec["forProvider"].(map[string]any)
+	m, _ := fp["manifest"].(map[string]any)
+	return m
 }

@@ -208,10 +208,11 @@ func living(l ledger) map[string]cursor {
 		return cmp.Or(cmp.Compare(l.cursors[b].at, l.cursors[a].at), cmp.Compare(a, b))
 	})
 	out := map[string]cursor{}
-	size := ledger{period: l.period, mapping: l.mapping, totals: l.totals}.size()
+	bare := l
+	bare.cursors = nil
+	size := jsonSize(bare.write())
 	for _, k := range keys[:min(len(keys), maxCursors)] {
-		one := ledger{cursors: map[string]cursor{k: l.cursors[k]}}
-		if size += one.size() - (ledger{}).size(); size > maxLedger {
+		if size += jsonSize(l.cursors[k].write(k)) + 1; size > maxLedger {
 			break
 		}
 		out[k] = l.cursors[k]

@@ -122,23 +122,26 @@ func (l ledger) write() *v1alpha1.Ledger {
 		out.Totals = append(out.Totals, v1alpha1.TokenTotal{Model: m.model, Class: m.class, Tokens: strconv.FormatUint(l.totals[m], 10)})
 	}
 	for _, k := range sortedKeys(l.cursors) {
-		c := l.cursors[k]
-		out.Cursors = append(out.Cursors, v1alpha1.Cursor{
-			Series:       k,
-			At:           strconv.FormatInt(c.at, 10),
-			Value:        strconv.FormatUint(c.value, 10),
-			Resets:       itoa(c.resets.now),
-			ResetsBefore: itoa(c.resets.before),
-		})
+		out.Cursors = append(out.Cursors, l.cursors[k].write(k))
 	}
 	return out
 }
 
-// size is how many bytes of status the ledger takes.
-func (l ledger) size() int {
-	b, err := json.Marshal(l.write())
+func (c cursor) write(series string) v1alpha1.Cursor {
+	return v1alpha1.Cursor{
+		Series:       series,
+		At:           strconv.FormatInt(c.at, 10),
+		Value:        strconv.FormatUint(c.value, 10),
+		Resets:       itoa(c.resets.now),
+		ResetsBefore: itoa(c.resets.before),
+	}
+}
+
+// jsonSize is how many bytes a part of a ledger, or a text, takes in status.
+func jsonSize(v any) int {
+	b, err := json.Marshal(v)
 	if err != nil {
-		return maxLedger // it can't be written; nothing of it has such a type
+		return maxLedger // nothing of it has a type that can't be written
 	}
 	return len(b)
 }

@@ -170,7 +170,8 @@ func short(t string, n int) string {
 }
 
 // named returns the meter under which a counter's tokens go to status: at most
-// maxModels models, with names of at most maxModelLen bytes.
+// maxModels models, with names of at most maxModelLen bytes as JSON writes them: a
+// "<" takes six.
 func (m meter) named(totals map[meter]uint64) meter {
 	if m.model == OtherModels {
 		return m
@@ -181,7 +182,7 @@ func (m meter) named(totals map[meter]uint64) meter {
 			models[t.model] = true
 		}
 	}
-	if models[m.model] || len(m.model) <= maxModelLen && len(models) < maxModels {
+	if models[m.model] || jsonSize(m.model)-2 <= maxModelLen && len(models) < maxModels {
 		return m
 	}
 	return meter{model: OtherModels, class: m.class}
