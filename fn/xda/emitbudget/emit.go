@@ -77,15 +77,24 @@ func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {
 }
 
 // MadeAgain says whether a budget was created after what the order knows to be
-// spent was counted, so that it can't have counted it. A reconcile that still saw
-// a budget which was just deleted by hand makes it again, without an opening.
-func MadeAgain(created string, spent *v1alpha1.BudgetFigures) bool {
+// spent was counted, and is not opened with it. A reconcile that still saw a budget
+// which was just deleted by hand makes it again as it was: without an opening, or
+// with the one of its own beginning, which the samples that a server still has may
+// not reach back to.
+func MadeAgain(created string, opened *v1alpha1.Opening, spent *v1alpha1.BudgetFigures) bool {
 	if spent == nil {
 		return false
 	}
 	at, err := time.Parse(time.RFC3339, created)
 	asOf, errAsOf := time.Parse(time.RFC3339, spent.AsOf)
-	return err == nil && errAsOf == nil && at.After(asOf)
+	if err != nil || errAsOf != nil || !at.After(asOf) {
+		return false
+	}
+	if opened == nil {
+		return true
+	}
+	from, err := time.Parse(time.RFC3339, opened.AsOf)
+	return err == nil && from.Before(asOf)
 }
 
 // Observed is what an XAgentBudget says about itself. Fields are nil or empty

@@ -122,22 +122,31 @@ func TestURL(t *testing.T) {
 
 func TestMadeAgain(t *testing.T) {
 	spent := &v1alpha1.BudgetFigures{SpentUSD: 4, AsOf: "2026-11-20T10:00:00Z", Period: "lifetime"}
+	from := func(asOf string) *v1alpha1.Opening {
+		return &v1alpha1.Opening{USD: 1, AsOf: asOf, Period: "lifetime"}
+	}
 	cases := map[string]struct {
 		reason  string
 		created string
+		opened  *v1alpha1.Opening
 		spent   *v1alpha1.BudgetFigures
 		want    bool
 	}{
-		"Younger":      {reason: "A meter can't have counted what was counted before it was made.", created: "2026-11-20T10:00:01Z", spent: spent, want: true},
-		"SameSecond":   {reason: "The first look of a meter ends when the meter was made, at the earliest.", created: "2026-11-20T10:00:00Z", spent: spent},
-		"Older":        {reason: "The usual budget, which counted it itself.", created: "2026-11-01T00:00:00Z", spent: spent},
-		"NothingKnown": {reason: "The first budget of an order.", created: "2026-11-20T10:00:01Z"},
-		"NeverCounted": {reason: "No sample was ever seen.", created: "2026-11-20T10:00:01Z", spent: &v1alpha1.BudgetFigures{}},
-		"NoTime":       {reason: "A story rendered by hand says no times.", spent: spent},
+		"Younger":       {reason: "A meter can't have counted what was counted before it was made.", created: "2026-11-20T10:00:01Z", spent: spent, want: true},
+		"SameSecond":    {reason: "The first look of a meter ends when the meter was made, at the earliest.", created: "2026-11-20T10:00:00Z", spent: spent},
+		"Older":         {reason: "The usual budget, which counted it itself.", created: "2026-11-01T00:00:00Z", spent: spent},
+		"NothingKnown":  {reason: "The first budget of an order.", created: "2026-11-20T10:00:01Z"},
+		"NeverCounted":  {reason: "No sample was ever seen.", created: "2026-11-20T10:00:01Z", spent: &v1alpha1.BudgetFigures{}},
+		"NoTime":        {reason: "A story rendered by hand says no times.", spent: spent},
+		"OpenedWithIt":  {reason: "It was made again as it should be.", created: "2026-11-20T10:00:01Z", opened: from("2026-11-20T10:00:00Z"), spent: spent},
+		"OpenedAsItWas": {reason: "Deleted for the second time: the opening of the first is weeks older than the server's memory.", created: "2026-11-20T10:00:01Z", opened: from("2026-10-01T00:00:00Z"), spent: spent, want: true},
+		"OpenedAndOld":  {reason: "The usual budget of an order whose budget was once deleted.", created: "2026-11-01T00:00:00Z", opened: from("2026-10-01T00:00:00Z"), spent: spent},
+		"OpenedNewer":   {reason: "An opening is never taken back.", created: "2026-11-20T12:00:00Z", opened: from("2026-11-20T11:00:00Z"), spent: spent},
+		"OpeningBroken": {reason: "Nothing can be said of it, so it stays.", created: "2026-11-20T10:00:01Z", opened: from("yesterday"), spent: spent},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := MadeAgain(tc.created, tc.spent); got != tc.want {
+			if got := MadeAgain(tc.created, tc.opened, tc.spent); got != tc.want {
 				t.Errorf("%s\nMadeAgain(...): want %v, got %v", tc.reason, tc.want, got)
 			}
 		})

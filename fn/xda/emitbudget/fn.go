@@ -55,7 +55,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return err
 	}
 	figures := Figures(observed(budget, opened), xr.Status.Budget)
-	forgetful := opened == nil && MadeAgain(budget.String("metadata", "creationTimestamp"), xr.Status.Budget)
+	forgetful := MadeAgain(budget.String("metadata", "creationTimestamp"), opened, xr.Status.Budget)
 	if forgetful {
 		figures = xr.Status.Budget // the new meter knows nothing of what was spent before it
 	}
@@ -81,7 +81,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		}
 		if opened != nil {
 			b.Opening = budget.Value("spec", "opening") // to the letter
-		} else if !budget.Exists() || budget.Deleting() || forgetful {
+		}
+		if !budget.Exists() || budget.Deleting() || forgetful {
 			o, err := Opening(figures)
 			if err != nil {
 				return errors.Errorf("cannot open budget: %s; correct or remove it with `kubectl edit --subresource=status xda %s`", err, agent)
