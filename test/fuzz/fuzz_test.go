@@ -1,7 +1,7 @@
-// Package fuzz feeds raw protobuf bytes to every station that talks to no
-// network: no panic, no gRPC error, always a response that can be sent, and
-// nothing lost. (fetch-spend is fuzzed beside its code, with a network of its
-// own.) `make fuzz` runs each for a while; `go test` runs the seeds.
+// Package fuzz feeds raw protobuf bytes to every station, and raw answers of a
+// server to the one that asks one: no panic, no gRPC error, always a response that
+// can be sent, and nothing lost. `make fuzz` runs each for a while; `go test` runs
+// the seeds.
 package fuzz
 
 import (
