@@ -56,6 +56,12 @@ type Load struct {
 	Log func(format string, args ...any)
 }
 
+// CoreArgs names the environment variable with more flags for Crossplane core. It
+// runs with its defaults otherwise, its circuit breaker among them: an order that
+// makes more than 100 watch events at once, as every new one does, hears of its
+// parts every 30 seconds only for up to five minutes.
+const CoreArgs = "E2E_CORE_ARGS"
+
 // Boot starts the suite from the checkout that holds the working folder and what
 // `make up-build` built in it (or in E2E_BUILD).
 func Boot(ctx context.Context, l Load) (*Suite, error) {
@@ -89,6 +95,7 @@ func Boot(ctx context.Context, l Load) (*Suite, error) {
 		// The last of two flags counts.
 		Options:  controlplane.Options{Dir: dir, Log: l.Log, Audit: true, APIServerArgs: []string{"--audit-policy-file", policy}},
 		Checkout: root, Packages: filepath.Join(out, "xpkg"), StandIns: filepath.Join(out, "bin"), Schemas: os.Getenv("SCHEMAS"),
+		CoreArgs: strings.Fields(os.Getenv(CoreArgs)),
 	})
 }
 

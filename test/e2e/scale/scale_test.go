@@ -177,10 +177,11 @@ func (m *meter) allReady(ctx context.Context, n int) error {
 	return nil
 }
 
-// quiet waits until nothing was written for a while. What never rests is
-// measured as it is.
+// quiet waits until nothing was written for a while: orders that Crossplane's
+// circuit breaker stopped are reconciled every 30 seconds for five minutes. What
+// never rests is measured as it is.
 func (m *meter) quiet(ctx context.Context) error {
-	const still, limit = 20 * time.Second, 3 * time.Minute
+	const still, limit = 40 * time.Second, 8 * time.Minute
 	end, last, since := time.Now().Add(limit), -1.0, time.Now()
 	for time.Now().Before(end) {
 		if err := m.read(); err != nil {
