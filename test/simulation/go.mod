@@ -3,6 +3,8 @@ module whisperops.io/functions/test/simulation
 go 1.26.0
 
 require (
+	github.com/crossplane/crossplane-runtime/v2 v2.4.0
+	github.com/crossplane/function-sdk-go v0.7.1
 	github.com/prometheus/prometheus v0.313.5
 	whisperops.io/functions v0.0.0
 )
@@ -35,9 +37,7 @@ require (
 	github.com/beorn7/perks v1.0.1 // indirect
 	github.com/cenkalti/backoff/v5 v5.0.3 // indirect
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/crossplane/crossplane-runtime/v2 v2.4.0 // indirect
 	github.com/crossplane/crossplane/apis/v2 v2.3.4 // indirect
-	github.com/crossplane/function-sdk-go v0.7.1 // indirect
 	github.com/davecgh/go-spew v1.1.2-0.20180830191138-d8f796af33cc // indirect
 	github.com/dennwc/varint v1.0.0 // indirect
 	github.com/edsrzf/mmap-go v1.2.1-0.20241212181136-fad1cd13edbd // indirect
