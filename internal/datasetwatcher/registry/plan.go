@@ -592,9 +592,13 @@ func notReadYet(r Read) string {
 }
 
 // lastSeen moves along the dataset's grid, and not back when a clock does. A
-// time further ahead than a grid step was written by a clock that was wrong.
+// time further ahead than a grid step was written by a clock that was wrong. A
+// new dataset is seen now: nobody would understand a time before it existed.
 func lastSeen(name string, before *metav1.Time, now time.Time) *metav1.Time {
 	seen := metav1.NewTime(seenAt(name, now))
+	if before == nil {
+		seen = metav1.NewTime(now.UTC().Truncate(time.Second))
+	}
 	if before != nil && before.After(seen.Time) && before.Sub(now) <= seenGrid {
 		return before
 	}

@@ -150,13 +150,12 @@ const fine = "ready=true Ready=True/Available Verified=True/Listed NameUnique=Tr
 func TestFirstPass(t *testing.T) {
 	c, m := &cluster{datasets: map[string]v1alpha1.XDataset{}}, &Memory{}
 	c.pass(m, objects("Athlete_Recovery.csv"), Usage{}, 0)
-	seen := metav1.NewTime(seenAt("athlete-recovery", noon))
 	at := metav1.NewTime(noon)
 	want := v1alpha1.XDataset{
 		ObjectMeta: metav1.ObjectMeta{Name: "athlete-recovery", UID: "uid-1", Labels: map[string]string{ManagedByLabel: "dataset-watcher"}},
 		Spec:       v1alpha1.XDatasetSpec{GCSPath: "gs://data/Athlete_Recovery.csv", SizeBytes: 2_000_000, DisplayName: "Athlete Recovery"},
 		Status: v1alpha1.XDatasetStatus{
-			Ready: true, SizeHuman: "1.9 MiB", LastSeen: &seen, Generation: "1000", CRC32C: "3q2+7w==",
+			Ready: true, SizeHuman: "1.9 MiB", LastSeen: &at, Generation: "1000", CRC32C: "3q2+7w==",
 			Conditions: []metav1.Condition{
 				{Type: "Ready", Status: "True", Reason: "Available", Message: "the dataset can be used", LastTransitionTime: at},
 				{Type: "Verified", Status: "True", Reason: "Listed", Message: "the last complete listing of the bucket holds the object", LastTransitionTime: at},
@@ -507,21 +506,24 @@ func TestClocks(t *testing.T) {
 		c.carryOut(Make(settings, m, World{Objects: o, Datasets: c.list(), Reads: readAll(o)}, now), -1)
 		return c.datasets["a"].Status.LastSeen.Time, c.writes - before
 	}
-	first, _ := at(noon)
-	if seen, writes := at(noon.Add(time.Minute / 2)); !seen.Equal(first) || writes != 0 {
+	if first, _ := at(noon); !first.Equal(noon) {
+		t.Errorf("want a new dataset seen when it is made, got %s", first)
+	}
+	first, _ := at(noon.Add(time.Hour)) // on its grid from now on
+	if seen, writes := at(noon.Add(time.Hour + time.Minute/2)); !seen.Equal(first) || writes != 0 {
 		t.Errorf("want no write for half a minute, got %d, %s", writes, seen)
 	}
-	second, writes := at(noon.Add(time.Hour))
+	second, writes := at(noon.Add(2 * time.Hour))
 	if second.Sub(first) != time.Hour || writes != 1 {
 		t.Errorf("want one write an hour later, got %d, %s", writes, second)
 	}
-	if seen, writes := at(noon.Add(time.Minute)); !seen.Equal(second) || writes != 0 {
+	if seen, writes := at(noon.Add(time.Hour + time.Minute)); !seen.Equal(second) || writes != 0 {
 		t.Errorf("want a clock that is an hour slow to move nothing back, got %d writes, %s", writes, seen)
 	}
 	if seen, writes := at(noon.AddDate(1, 0, 0)); writes != 1 || seen.Year() != 2027 {
 		t.Errorf("want a clock a year ahead to be believed, for nothing better is known; got %d, %s", writes, seen)
 	}
-	if seen, writes := at(noon.Add(2 * time.Hour)); writes != 1 || seen.After(noon.Add(2*time.Hour)) {
+	if seen, writes := at(noon.Add(3 * time.Hour)); writes != 1 || seen.After(noon.Add(3*time.Hour)) {
 		t.Errorf("want what a wrong clock wrote to be repaired, got %d, %s", writes, seen)
 	}
 }
