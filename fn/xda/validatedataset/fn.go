@@ -31,10 +31,11 @@ type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
 
 	log logging.Logger
+	now func() time.Time
 }
 
 // New returns the step.
-func New(log logging.Logger) *Function { return &Function{log: log} }
+func New(log logging.Logger) *Function { return &Function{log: log, now: time.Now} }
 
 // RunFunction sets context dataset, status phase and dataset, and condition
 // DatasetValid.
@@ -77,7 +78,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
-	if d := nextLook(v, in.RetryAfter.Duration, responsive(xr.Status.Conditions)); d > 0 {
+	if d := nextLook(v, in.RetryAfter.Duration, responsive(xr.Status.Conditions, f.now())); d > 0 {
 		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
@@ -113,11 +114,17 @@ func nextLook(v Verdict, retry time.Duration, responsive bool) time.Duration {
 	return 0
 }
 
+// breakerOpen is how long Crossplane's circuit breaker is open by default, and a
+// little more.
+const breakerOpen = 5*time.Minute + 30*time.Second
+
 // responsive says whether Crossplane lets the XR's events through. Before it calls
-// a function it writes so into the XR.
-func responsive(conditions []metav1.Condition) bool {
+// a function it writes so into the XR. A breaker whose time is over lets the next
+// event through and closes with it, but not before: of an order at rest it says
+// False for ever, and to look at it till then would never end.
+func responsive(conditions []metav1.Condition, now time.Time) bool {
 	return !slices.ContainsFunc(conditions, func(c metav1.Condition) bool {
-		return c.Type == "Responsive" && c.Status == metav1.ConditionFalse
+		return c.Type == "Responsive" && c.Status == metav1.ConditionFalse && now.Sub(c.LastTransitionTime.Time) < breakerOpen
 	})
 }
 

@@ -123,7 +123,14 @@ func TestAnswer(t *testing.T) {
 }
 
 func TestNextLook(t *testing.T) {
-	open := []metav1.Condition{{Type: "Ready", Status: metav1.ConditionTrue}, {Type: "Responsive", Status: metav1.ConditionFalse, Reason: "WatchCircuitOpen"}}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	openSince := func(d time.Duration) []metav1.Condition {
+		return []metav1.Condition{
+			{Type: "Ready", Status: metav1.ConditionTrue},
+			{Type: "Responsive", Status: metav1.ConditionFalse, Reason: "WatchCircuitOpen", LastTransitionTime: metav1.NewTime(now.Add(-d))},
+		}
+	}
+	open := openSince(5 * time.Minute)
 	closed := []metav1.Condition{{Type: "Responsive", Status: metav1.ConditionTrue, Reason: "WatchCircuitClosed"}}
 	cases := map[string]struct {
 		reason     string
@@ -136,12 +143,13 @@ func TestNextLook(t *testing.T) {
 		"NothingSaidYet":    {reason: "Before the first pass nothing has been dropped.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, retry: time.Minute},
 		"Provisioning":      {reason: "The events of 22 new parts are dropped sooner than Crossplane says so.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: closed, retry: time.Minute, want: 15 * time.Second},
 		"ReadyUnresponsive": {reason: "A breaker that is open drops what a person changes, too.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 15 * time.Second},
+		"AtRest":            {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
 		"Waits":             {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
 		"SoonerByInput":     {reason: "Who wants to look sooner may.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, retry: 5 * time.Second, want: 5 * time.Second},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := nextLook(tc.verdict, tc.retry, responsive(tc.conditions)); got != tc.want {
+			if got := nextLook(tc.verdict, tc.retry, responsive(tc.conditions, now)); got != tc.want {
 				t.Errorf("%s\nwant %s, got %s", tc.reason, tc.want, got)
 			}
 		})
