@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"bytes"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -59,7 +60,7 @@ func TestEntity(t *testing.T) {
 	}
 	now := metav1.Now()
 	d.Status.LastSeen = &now
-	if again, _ := layout.Entity(d); string(again) != string(got) {
+	if again, _ := layout.Entity(d); !bytes.Equal(again, got) {
 		t.Errorf("want no time in the entity, or the repository would move every hour; got\n%s", again)
 	}
 }

@@ -190,7 +190,7 @@ func TestGiteaSettings(t *testing.T) {
 // The token must not come out, whatever goes wrong.
 func TestGiteaKeepsTheSecret(t *testing.T) {
 	g, _ := gitea(t, func(w http.ResponseWriter, _ *http.Request) {
-		w.WriteHeader(500)
+		w.WriteHeader(http.StatusInternalServerError)
 		fmt.Fprint(w, "<html>oops</html>")
 	})
 	_, first := g.Head(t.Context())

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"maps"
 	"slices"
 	"strings"
@@ -286,7 +285,7 @@ func message(changes []Change) string {
 // blobSHA names a file as Git does, with the hash that an existing name, if
 // there is one, was made with.
 func blobSHA(file []byte, existing string) string {
-	var h hash.Hash = sha1.New() //nolint:gosec // how Git names a blob
+	h := sha1.New() //nolint:gosec // how Git names a blob
 	if len(existing) == hex.EncodedLen(sha256.Size) {
 		h = sha256.New()
 	}

@@ -93,7 +93,7 @@ func (h *history) usage() Usage {
 // look runs one pass that may fail to read, fail to list the agents, and crash.
 func (h *history) look(t *rapid.T) {
 	usage := h.usage()
-	if rapid.IntRange(0, 9).Draw(t, "agents hidden") == 0 {
+	if rapid.IntRange(0, 3).Draw(t, "agents hidden") == 0 {
 		usage = Usage{}
 		h.changes++
 	}

@@ -397,7 +397,7 @@ func (s *share) add(missing bool) {
 	}
 }
 
-func (s share) above(limit float64) bool { return float64(s.missing) > limit*float64(s.of) }
+func (s *share) above(limit float64) bool { return float64(s.missing) > limit*float64(s.of) }
 
 // listed returns a dataset as it should be while its object is in the bucket.
 func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, fall *Fall, now time.Time) v1alpha1.XDataset {
@@ -425,7 +425,7 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 	}
 	before := meta.FindStatusCondition(old.Conditions, v1alpha1.ConditionDatasetReady)
 	read, answered := reads[o.Name]
-	verdict := Verdict{}
+	var verdict Verdict
 	switch {
 	case o.Size == 0:
 		verdict = emptyVerdict
