@@ -39,6 +39,7 @@ type recorder struct {
 
 	mu      sync.Mutex
 	history History
+	audited int64             // bytes of the audit log that history.Deletes are from
 	lives   map[string]int    // index in history.Lives, by uid
 	scales  map[string]Scale  // the last one, by Deployment
 	purses  map[string]*purse // by agent
@@ -319,16 +320,16 @@ func (r *recorder) orders() map[string]Money {
 func (r *recorder) copy(auditLog string) (History, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	h := History{
-		Lives: slices.Clone(r.history.Lives), ByHand: maps.Clone(r.history.ByHand),
-		Scales: slices.Clone(r.history.Scales), Money: slices.Clone(r.history.Money),
-	}
-	_, err := suite.ReadAudit(auditLog, 0, func(q suite.Request) {
+	var err error
+	r.audited, err = suite.ReadAudit(auditLog, r.audited, func(q suite.Request) {
 		if q.Stage == "RequestReceived" {
-			h.Deletes = append(h.Deletes, Delete{
+			r.history.Deletes = append(r.history.Deletes, Delete{
 				At: q.At, User: q.User.Username, Group: q.Object.APIGroup, Resource: q.Object.Resource, Namespace: q.Object.Namespace, Subject: q.Object.Name,
 			})
 		}
 	})
-	return h, err
+	return History{
+		Lives: slices.Clone(r.history.Lives), ByHand: maps.Clone(r.history.ByHand),
+		Scales: slices.Clone(r.history.Scales), Money: slices.Clone(r.history.Money), Deletes: slices.Clone(r.history.Deletes),
+	}, err
 }

@@ -1,9 +1,12 @@
 package chaos
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
@@ -144,5 +147,51 @@ func TestRecorderMoney(t *testing.T) {
 	}
 	if news != 2 {
 		t.Errorf("want two accounts to begin, got %d", news)
+	}
+}
+
+// The audit log is read on from where it was read before, also over the half of a
+// line that a killed API server left.
+func TestRecorderDeletes(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "audit.jsonl")
+	event := func(stage, user, name string) string {
+		return `{"kind":"Event","stage":"` + stage + `","verb":"delete","user":{"username":"` + user + `"},"objectRef":{"resource":"buckets","name":"` + name +
+			`","apiGroup":"storage.gcp.upbound.io"},"requestReceivedTimestamp":"2026-11-23T12:00:00.000000Z"}`
+	}
+	write := func(text string) {
+		t.Helper()
+		f, err := os.OpenFile(file, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString(text); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := newRecorder(suite.NewMeter())
+	see := func(want ...string) {
+		t.Helper()
+		h, err := r.copy(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, d := range h.Deletes {
+			got = append(got, d.User+" "+d.Subject)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("-want, +got:\n%s", diff)
+		}
+	}
+	see()
+	write(event("RequestReceived", "admin", "a") + "\n" + event("ResponseComplete", "admin", "a") + "\n" + `{"kind":"Event","stage":"Requ`)
+	see("admin a")
+	write(event("RequestReceived", core, "b") + "\n")
+	see("admin a", core+" b")
+	if vs := NothingLeftOut(r.history); len(vs) != 1 {
+		t.Errorf("want one violation, got %q", vs)
 	}
 }
