@@ -284,8 +284,12 @@ func TestCircuit(t *testing.T) {
 
 func metric(t *testing.T, p *world.Watcher, series string) float64 {
 	t.Helper()
-	v, err := p.Metric(t.Context(), series)
+	all, err := p.Metrics(t.Context())
 	must(t, err)
+	v, ok := all[series]
+	if !ok {
+		t.Errorf("want a series %s, got %s", series, slices.Sorted(maps.Keys(all)))
+	}
 	return v
 }
 

@@ -150,8 +150,9 @@ type reading struct {
 func passes(ctx context.Context, w *world.World, p *world.Watcher, n int) (reading, error) {
 	r := reading{}
 	err := controlplane.Eventually(ctx, patience, fmt.Sprintf("%d passes", n), func(ctx context.Context) error {
-		var err error
-		if r.seconds, r.passes, err = passed(ctx, p); err == nil && r.passes < n {
+		m, err := p.Metrics(ctx)
+		r.seconds, r.passes = m["dataset_watcher_pass_duration_seconds_sum"], int(m["dataset_watcher_pass_duration_seconds_count"])
+		if err == nil && r.passes < n {
 			err = fmt.Errorf("%d so far", r.passes)
 		}
 		return err
@@ -194,15 +195,6 @@ func (r reading) writes() string {
 
 func perPass(n, passes int) string {
 	return strconv.FormatFloat(float64(n)/float64(passes), 'f', -1, 64)
-}
-
-// passed reads how many passes there were, and how long they took together.
-func passed(ctx context.Context, p *world.Watcher) (seconds float64, n int, err error) {
-	if seconds, err = p.Metric(ctx, "dataset_watcher_pass_duration_seconds_sum"); err != nil {
-		return 0, 0, err
-	}
-	count, err := p.Metric(ctx, "dataset_watcher_pass_duration_seconds_count")
-	return seconds, int(count), err
 }
 
 // most is the most memory a process has held, in bytes.

@@ -222,18 +222,23 @@ type Watcher struct {
 	metrics, ready string // URLs
 }
 
-// Metric returns the value of a series of the watcher, named as it is exposed.
-func (p *Watcher) Metric(ctx context.Context, series string) (float64, error) {
+// Metrics returns the watcher's series at one instant, named as they are exposed.
+func (p *Watcher) Metrics(ctx context.Context) (map[string]float64, error) {
 	_, text, err := get(ctx, p.metrics)
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
+	all := map[string]float64{}
 	for line := range strings.Lines(text) {
-		if value, ok := strings.CutPrefix(line, series+" "); ok {
-			return strconv.ParseFloat(strings.TrimSpace(value), 64)
+		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
+		if !ok || !strings.HasPrefix(series, "dataset_watcher_") {
+			continue
+		}
+		if all[series], err = strconv.ParseFloat(value, 64); err != nil {
+			return nil, fmt.Errorf("cannot read %q: %w", line, err)
 		}
 	}
-	return 0, fmt.Errorf("%s exposes no series %s", p.Name, series)
+	return all, nil
 }
 
 // Ready returns what the watcher's readiness probe answers, a status and a text.
