@@ -243,8 +243,11 @@ func (n *run) noteForgotten(observed map[string]any, now time.Time) {
 	ledger, _ := observed["ledger"].(map[string]any)
 	text, _ := ledger["settledAt"].(string)
 	settled, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		settled = n.w.Created // counting begins anew
+	}
 	oldest := now.Add(-retention)
-	if err != nil || !n.w.Traits.Retention || n.store.Failure != nil || !settled.Before(oldest) {
+	if !n.w.Traits.Retention || n.store.Failure != nil || !settled.Before(oldest) {
 		return
 	}
 	f := &n.res.Forgotten

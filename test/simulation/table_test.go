@@ -109,6 +109,9 @@ func verdict(k row, w *World, faulty, clean Result) string {
 	if k.hides {
 		hidden = w.Hidden()
 	}
+	if w.Traits.PodClocks { // what is used after the start may be stamped before it
+		hidden = hidden.plus(w.UsedIn(faulty.Start, faulty.Start.Add(step)))
+	}
 	if d := faulty.Exported.above(faulty.Used.plus(w.BeforeHeard(faulty.Start))); d != "" && !w.Traits.TwoWriters {
 		return "the world made tokens up: exported > used: " + d
 	}
@@ -118,16 +121,17 @@ func verdict(k row, w *World, faulty, clean Result) string {
 	if faulty.Largest >= largestStatus {
 		return fmt.Sprintf("the status grew to %d bytes", faulty.Largest)
 	}
-	if (w.Traits.BadSamples || w.Traits.TwoWriters) && !faulty.Named {
+	if (w.Traits.BadSamples && !w.Traits.Unreachable || w.Traits.TwoWriters) && !faulty.Named { // a backlog is read without naming anything
 		return "the series was never named"
 	}
 	if k.least != nil {
-		most := faulty.Exported
-		if w.Traits.TwoWriters {
-			most = faulty.Used
-		}
-		if d := faulty.Counted.above(most); d != "" {
+		// Up to 20 resets an hour are believed, so that one meter of two writers may be
+		// counted above what they used; all of what they cost isn't.
+		if d := faulty.Counted.above(faulty.Exported); d != "" && !w.Traits.TwoWriters {
 			return "counted > truth: " + d
+		}
+		if c, u := faulty.Counted.USD(), faulty.Used.plus(w.BeforeHeard(faulty.Start)).USD(); c > u {
+			return fmt.Sprintf("counted %v USD, more than the %v that were used", c, u)
 		}
 		if d := k.least(w, faulty).above(faulty.Counted); d != "" {
 			return "counted too little: bound > counted: " + d

@@ -488,9 +488,24 @@ func (w *World) Exported(from, to time.Time) Tokens {
 	return w.told(from, to, nil)
 }
 
-// OnTime is what those samples tell of that came before the ledger was settled.
+// OnTime is what those samples add that came before the ledger was settled. A
+// sample that comes later takes with it what it adds: nobody reads it if its
+// series has ended, and a new series begins at it if the ledger was settled just
+// before.
 func (w *World) OnTime(from, to time.Time) Tokens {
-	return w.told(from, to, func(_ *life, s seen) bool { return s.late < settleAfter.Milliseconds() })
+	sum := Tokens{}
+	for _, l := range w.lives {
+		for m, samples := range l.stored {
+			var highest uint64
+			for _, s := range samples {
+				if s.at > from.UnixMilli() && s.at <= to.UnixMilli() && s.value > highest && s.late < settleAfter.Milliseconds() {
+					sum[m] += s.value - highest
+				}
+				highest = max(highest, s.value)
+			}
+		}
+	}
+	return sum
 }
 
 // Unforgotten is what a ledger that was settled at forgotten.From can still know
