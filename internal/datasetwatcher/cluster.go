@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -179,7 +180,8 @@ func (c *cluster) wrote(verb, name string, err error) error {
 	case err != nil:
 		result = "error"
 	}
-	c.metrics.writes.WithLabelValues("kubernetes", verb, result).Inc()
+	operation := strings.ReplaceAll(strings.TrimSuffix(verb, " of"), " ", "_")
+	c.metrics.writes.WithLabelValues("kubernetes", operation, result).Inc()
 	if err != nil {
 		return fmt.Errorf("cannot %s XDataset %q: %w", verb, name, err)
 	}

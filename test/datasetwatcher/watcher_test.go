@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -188,7 +189,7 @@ func TestCircuit(t *testing.T) {
 	attrs, err := w.Store.Object("california_housing.csv").Attrs(ctx)
 	must(t, err)
 	status := o.Object["status"].(map[string]any)
-	if status["generation"] != fmt.Sprint(attrs.Generation) || status["crc32c"] == "" || status["sizeHuman"] != "2.3 MiB" {
+	if status["generation"] != strconv.FormatInt(attrs.Generation, 10) || status["crc32c"] == "" || status["sizeHuman"] != "2.3 MiB" {
 		t.Errorf("want generation %d, a checksum and 2.3 MiB, got %v", attrs.Generation, status)
 	}
 	table := kubectl(t, w, "get", "xds")
@@ -349,7 +350,7 @@ func rights(t *testing.T, w *world.World) {
 }
 
 // Nothing that goes wrong with the bucket removes anything.
-func TestFaults(t *testing.T) {
+func TestFaults(t *testing.T) { //nolint:tparallel // its parts share one world, and come one after the other
 	w := start(t, false)
 	ctx := t.Context()
 	all := []string{}
@@ -533,7 +534,7 @@ func TestFaults(t *testing.T) {
 
 // Git that is away never stops the registry, and a crash between the two
 // deletions leaves nothing behind.
-func TestGit(t *testing.T) {
+func TestGit(t *testing.T) { //nolint:tparallel // its parts share one world, and come one after the other
 	w := start(t, true)
 	ctx := t.Context()
 	must(t, w.Upload(ctx, "a.csv", houses), w.Upload(ctx, "b.csv", houses))
@@ -566,7 +567,7 @@ func TestGit(t *testing.T) {
 		// believed without the word of the status.
 		must(t, w.Upload(ctx, "d.csv", houses), w.Upload(ctx, "e.csv", houses), w.Upload(ctx, "f.csv", houses))
 		awaitEntities(t, w, "b c d e f")
-		w.GitGate.Fail(func(rw http.ResponseWriter, _ *http.Request) bool { panic(http.ErrAbortHandler) })
+		w.GitGate.Fail(func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) })
 		for _, step := range [][2]string{{"b.csv", "c d e f"}, {"c.csv", "d e f"}, {"d.csv", "e f"}, {"e.csv", "f"}} {
 			must(t, w.Remove(ctx, step[0]))
 			await(t, w, step[1])

@@ -7,6 +7,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -24,7 +25,7 @@ const patience = time.Minute
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err := run(ctx)
+	err := run(ctx, os.Stdout)
 	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -32,19 +33,20 @@ func main() {
 	}
 }
 
-func run(ctx context.Context) error {
+func run(ctx context.Context, out io.Writer) error {
+	d := demo{out: out}
 	dir, err := os.MkdirTemp("", "demo-watcher-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // the system clears its temporary folder
-	say("Booting etcd, an API server, a Google Cloud Storage emulator and Gitea ...")
+	d.say("Booting etcd, an API server, a Google Cloud Storage emulator and Gitea ...")
 	w, err := world.Start(ctx, world.Options{Dir: dir, Gitea: true, Log: func(string, ...any) {}})
 	if err != nil {
 		return err
 	}
 	defer w.Close()
-	d := demo{World: w}
+	d.World = w
 	for _, act := range []func(context.Context) error{d.upload, d.add, d.rename, d.remove, d.git} {
 		if err := act(ctx); err != nil {
 			return err
@@ -53,14 +55,18 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-type demo struct{ *world.World }
+type demo struct {
+	*world.World
 
-func say(format string, args ...any) { fmt.Printf("\n# "+format+"\n", args...) }
+	out io.Writer
+}
+
+func (d demo) say(format string, args ...any) { fmt.Fprintf(d.out, "\n# "+format+"\n", args...) }
 
 // show prints what a command says, as a terminal would.
 func (d demo) show(ctx context.Context, args ...string) error {
 	out, err := d.Kubectl(ctx, args...)
-	fmt.Printf("\n$ kubectl %s\n%s", strings.Join(args, " "), out)
+	fmt.Fprintf(d.out, "\n$ kubectl %s\n%s", strings.Join(args, " "), out)
 	return err
 }
 
@@ -70,13 +76,13 @@ func (d demo) seen(ctx context.Context, want string) error {
 	if err != nil {
 		return err
 	}
-	say("Seen after %s; the bucket is listed every %s.", took.Round(100*time.Millisecond), interval)
+	d.say("Seen after %s; the bucket is listed every %s.", took.Round(100*time.Millisecond), interval)
 	return d.show(ctx, "get", "xds")
 }
 
 // Three CSVs of different shapes: many rows, few rows of text, one row of many columns.
 func (d demo) upload(ctx context.Context) error {
-	say("Three CSVs: 20,640 rows of numbers, 3 rows of text with semicolons, one row of 5,000 columns.")
+	d.say("Three CSVs: 20,640 rows of numbers, 3 rows of text with semicolons, one row of 5,000 columns.")
 	houses := strings.Builder{}
 	houses.WriteString("longitude,latitude,housing_median_age,total_rooms,population,median_income,median_house_value\n")
 	for i := range 20640 {
@@ -102,7 +108,7 @@ func (d demo) upload(ctx context.Context) error {
 }
 
 func (d demo) add(ctx context.Context) error {
-	say("Added: iris.csv, and report.csv, which is the error page of a download.")
+	d.say("Added: iris.csv, and report.csv, which is the error page of a download.")
 	if err := d.Upload(ctx, "iris.csv", "sepal_length,species\n5.1,setosa\n"); err != nil {
 		return err
 	}
@@ -116,7 +122,7 @@ func (d demo) add(ctx context.Context) error {
 }
 
 func (d demo) rename(ctx context.Context) error {
-	say("Renamed: Athlete_Recovery.csv is now athletes.csv.")
+	d.say("Renamed: Athlete_Recovery.csv is now athletes.csv.")
 	if err := d.Rename(ctx, "Athlete_Recovery.csv", "athletes.csv"); err != nil {
 		return err
 	}
@@ -125,7 +131,7 @@ func (d demo) rename(ctx context.Context) error {
 }
 
 func (d demo) remove(ctx context.Context) error {
-	say("Removed: iris.csv.")
+	d.say("Removed: iris.csv.")
 	if err := d.Remove(ctx, "iris.csv"); err != nil {
 		return err
 	}
@@ -145,7 +151,7 @@ func (d demo) gone(ctx context.Context, first, second string) error {
 	if err != nil {
 		return err
 	}
-	say("Gone after %s more: a second listing has to agree.", took.Round(100*time.Millisecond))
+	d.say("Gone after %s more: a second listing has to agree.", took.Round(100*time.Millisecond))
 	return d.show(ctx, "get", "xds")
 }
 
@@ -162,10 +168,10 @@ func (d demo) git(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	say("And in Git, for the order form: %s", file)
-	fmt.Print("\n", entity)
-	say("datasets/catalog-info.yaml lists them all:")
-	fmt.Print("\n", location)
-	say("What the watcher has to say of itself:")
+	d.say("And in Git, for the order form: %s", file)
+	fmt.Fprintf(d.out, "\n%s", entity)
+	d.say("datasets/catalog-info.yaml lists them all:")
+	fmt.Fprintf(d.out, "\n%s", location)
+	d.say("What the watcher has to say of itself:")
 	return d.show(ctx, "-n", world.Namespace, "describe", "configmap", world.Name)
 }

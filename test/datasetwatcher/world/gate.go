@@ -29,7 +29,7 @@ func newGate(to string) (*Gate, error) {
 	}
 	g := &Gate{URL: "http://" + l.Addr().String()}
 	proxy := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(u) }}
-	g.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // loopback
+	g.server = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		g.mu.Lock()
 		fault := g.fault
 		g.passed++

@@ -119,7 +119,7 @@ func (w *World) startStore(ctx context.Context) error {
 	if _, err := w.Run(ctx, controlplane.Command{
 		Name: "fake-gcs-server", Path: emulator,
 		Args: []string{
-			"-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", fmt.Sprint(port), "-data", "",
+			"-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port), "-data", "",
 			"-public-host", fmt.Sprintf("127.0.0.1:%d", port), "-log-level", "warn",
 		},
 		Ready: answers(url + "/_internal/healthcheck"),
@@ -147,7 +147,7 @@ func answers(url string) func(context.Context) error {
 }
 
 func get(ctx context.Context, url string) (int, string, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 	if err != nil {
 		return 0, "", err
 	}
@@ -230,11 +230,12 @@ func (p *Watcher) Metrics(ctx context.Context) (map[string]float64, error) {
 	}
 	all := map[string]float64{}
 	for line := range strings.Lines(text) {
-		series, value, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok || !strings.HasPrefix(series, "dataset_watcher_") {
+		line = strings.TrimSpace(line)
+		at := strings.LastIndexByte(line, ' ')
+		if !strings.HasPrefix(line, "dataset_watcher_") || at < 0 {
 			continue
 		}
-		if all[series], err = strconv.ParseFloat(value, 64); err != nil {
+		if all[line[:at]], err = strconv.ParseFloat(line[at+1:], 64); err != nil {
 			return nil, fmt.Errorf("cannot read %q: %w", line, err)
 		}
 	}
