@@ -50,7 +50,18 @@ func modelConfig(a Agent) manifest.Object {
 
 // planner talks with people and lets the worker calculate.
 func planner(a Agent) manifest.Object {
-	return agent(a, plannerName, quotable(a.description(), 500), plannerDeclarative)
+	o := agent(a, plannerName, quotable(a.description(), 500), plannerDeclarative)
+	if a.WorkerUID != "" {
+		// kagent gives up on a planner that it sees before its worker, as it may when
+		// both come back after their namespace was deleted, and looks at it again
+		// only when its spec or its labels change.
+		o["metadata"] = manifest.Object{
+			"name":      plannerName,
+			"namespace": a.namespace(),
+			"labels":    manifest.Object{agentLabel: a.Name, workerLabel: a.WorkerUID},
+		}
+	}
+	return o
 }
 
 // worker calculates in the sandbox. The planner's model chooses it by its

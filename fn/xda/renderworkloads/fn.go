@@ -9,6 +9,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
@@ -52,6 +53,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		if err != nil {
 			return err
 		}
+		planner, worker := edge.Observed(req, v1alpha1.PartAgentPlanner), edge.Observed(req, v1alpha1.PartAgentWorker)
 		parts := Render(Agent{
 			Name:         xr.Spec.AgentName,
 			Description:  xr.Spec.Description,
@@ -59,13 +61,13 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			ProjectID:    xr.Spec.ProjectID,
 			Dataset:      *dataset,
 			SandboxMemMi: memory,
+			WorkerUID:    workerUID(planner, worker),
 			Input:        in,
 		})
 		// kagent never retries a planner that came before its worker. Only the
 		// first creation waits: a planner that exists is rendered whatever the
 		// worker does.
-		worker := edge.Observed(req, v1alpha1.PartAgentWorker)
-		if !edge.Observed(req, v1alpha1.PartAgentPlanner).Exists() && (!worker.Ready() || worker.Deleting()) {
+		if !planner.Exists() && (!worker.Ready() || worker.Deleting()) {
 			delete(parts, v1alpha1.PartAgentPlanner)
 			held = append(held, v1alpha1.HeldBack{Part: v1alpha1.PartAgentPlanner, WaitsFor: v1alpha1.PartAgentWorker + " to be ready"})
 		}
@@ -100,4 +102,18 @@ func sandboxMemory(req *fnv1.RunFunctionRequest, d v1alpha1.Dataset) (int64, err
 		return 0, errors.Errorf("cannot use context key %q: sandboxMemMi %d must be from 1 to %d", v1alpha1.ContextTuning, t.SandboxMemMi, maxSandboxMemMi)
 	}
 	return t.SandboxMemMi, nil
+}
+
+// workerUID is the uid of the worker that its Object saw last. While the Object
+// sees none, the planner keeps the one it has: a label that comes and goes would
+// be written each time.
+func workerUID(planner, worker edge.Part) string {
+	uid := worker.String("status", "atProvider", "manifest", "metadata", "uid")
+	if uid == "" {
+		uid = planner.String("spec", "forProvider", "manifest", "metadata", "labels", workerLabel)
+	}
+	if len(validation.IsValidLabelValue(uid)) > 0 {
+		return "" // what is no label would be refused, for ever
+	}
+	return uid
 }

@@ -18,6 +18,9 @@ type Agent struct {
 	Dataset      v1alpha1.Dataset
 	SandboxMemMi int64 // MiB, more than 0
 
+	// WorkerUID is the uid of the worker that lives; "" while none was seen.
+	WorkerUID string
+
 	Input input.RenderWorkloadsInput // validated
 }
 
@@ -153,6 +156,9 @@ func namespace(a Agent) manifest.Object {
 }
 
 const agentLabel = "whisperops.io/agent"
+
+// workerLabel on the planner is the uid of the worker it was last told about.
+const workerLabel = "whisperops.io/worker-uid"
 
 func (a Agent) namespace() string { return v1alpha1.AgentNamespace(a.Name) }
 

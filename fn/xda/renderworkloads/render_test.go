@@ -487,3 +487,48 @@ func asJSON(t *testing.T, v any) string {
 	}
 	return string(b)
 }
+
+// The planner carries its worker's uid, so that kagent looks at it again when the
+// worker is another one.
+func TestPlannerNamesItsWorker(t *testing.T) {
+	const planner, worker = v1alpha1.PartAgentPlanner, v1alpha1.PartAgentWorker
+	seen := func(uid string) map[string]any {
+		o := observedObject(worker, true, false)
+		o["status"].(map[string]any)["atProvider"] = map[string]any{"manifest": map[string]any{"metadata": map[string]any{"uid": uid}}}
+		return o
+	}
+	had := observedObject(planner, true, false)
+	had["spec"] = map[string]any{"forProvider": map[string]any{"manifest": map[string]any{"metadata": map[string]any{"labels": map[string]any{workerLabel: "old"}}}}}
+	for name, tc := range map[string]struct {
+		reason   string
+		observed map[string]map[string]any
+		want     string
+	}{
+		"First":     {"The worker was Ready before the planner is first rendered.", map[string]map[string]any{worker: seen("new")}, "new"},
+		"MadeAnew":  {"kagent gave up on a planner that came back before its worker.", map[string]map[string]any{planner: had, worker: seen("new")}, "new"},
+		"NotSeen":   {"What comes and goes is written each time.", map[string]map[string]any{planner: had, worker: observedObject(worker, false, false)}, "old"},
+		"Garbage":   {"One bad label would keep the planner from ever being applied.", map[string]map[string]any{planner: had, worker: seen("no label!")}, ""},
+		"NeverSeen": {"A worker whose Object tells nothing.", map[string]map[string]any{worker: observedObject(worker, true, false)}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req, _ := golden.Request(t, "testdata/first-order")
+			for part, o := range tc.observed {
+				req.Observed.Resources[part] = &fnv1.Resource{Resource: toStruct(t, o)}
+			}
+			rsp := run(t, req)
+			if m := crossplane.Fatal(rsp); m != "" {
+				t.Fatal(m)
+			}
+			metadata := rsp.GetDesired().GetResources()[planner].GetResource().GetFields()["spec"].GetStructValue().
+				GetFields()["forProvider"].GetStructValue().GetFields()["manifest"].GetStructValue().GetFields()["metadata"].GetStructValue().AsMap()
+			labels, _ := metadata["labels"].(map[string]any)
+			got, _ := labels[workerLabel].(string)
+			if got != tc.want {
+				t.Errorf("%s\nwant label %q, got %q", tc.reason, tc.want, got)
+			}
+			if labels["whisperops.io/agent"] == nil || metadata["name"] != plannerName {
+				t.Errorf("the rest of the metadata must stay: %v", metadata)
+			}
+		})
+	}
+}
