@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -75,22 +76,21 @@ func datasetSwapped(t *testing.T, w *world) {
 	runsOn := func(name string) check { return field(name, "status", "dataset", "name") }
 	reads := func(csv string) check {
 		return func(o *unstructured.Unstructured) error {
-			worker, _, _ := unstructured.NestedString(o.Object, "data", "worker.md")
-			if !strings.Contains(worker, csv) {
-				return errors.New("the worker's prompt does not mention " + csv)
+			if !strings.Contains(fmt.Sprint(o.Object["spec"]), csv) {
+				return errors.New("the sandbox is not told to read " + csv)
 			}
 			return nil
 		}
 	}
 	order("titanic")
 	w.seeOrder(t, time.Minute, "the agent to move to another dataset", agent, condition("DatasetValid", "True", ""), runsOn("titanic"))
-	w.see(t, time.Minute, "its prompts to tell", "ConfigMap", ns, "agent-prompts", reads("gs://"+datasets+"/titanic.csv"))
+	w.see(t, time.Minute, "its sandbox to read it", "Deployment", ns, "sandbox", reads("gs://"+datasets+"/titanic.csv"))
 	for _, tc := range []struct{ name, reason string }{
 		{"missing", "DatasetNotFound"}, {"unready", "DatasetNotReady"}, {"nonsense", "DatasetInvalid"}, {"elsewhere", "BucketChanged"},
 	} {
 		order(tc.name)
 		w.seeOrder(t, time.Minute, "the order to refuse "+tc.name, agent, condition("DatasetValid", "False", tc.reason), runsOn("titanic"), condition("Synced", "True", ""))
-		w.see(t, 10*time.Second, "its prompts to stay", "ConfigMap", ns, "agent-prompts", reads("gs://"+datasets+"/titanic.csv"))
+		w.see(t, 10*time.Second, "its sandbox to stay", "Deployment", ns, "sandbox", reads("gs://"+datasets+"/titanic.csv"))
 		kept()
 		if now := grant(); now != opens {
 			t.Errorf("dataset %s changed the grant from %q to %q", tc.name, opens, now)

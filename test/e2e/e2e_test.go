@@ -3,10 +3,15 @@
 package e2e
 
 import (
+	"flag"
 	"os"
+	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/test/controlplane/suite"
 )
 
 func TestMain(m *testing.M) { os.Exit(controlplane.Isolated(m.Run)) }
@@ -21,42 +26,45 @@ type scenario struct {
 	// seconds, or tell most.
 	short bool
 	run   func(*testing.T, *world)
+	// agents that it needs. They are ordered together, because becoming Ready is
+	// mostly waiting.
+	agents []string
 }
 
 // scenarios, the short ones first and those that break the platform last.
 // The last two judge what all others did.
 var scenarios = []scenario{
-	{"OrderToReady", true, orderToReady},
-	{"WrongOrders", true, wrongOrders},
-	{"DatasetAppears", true, datasetAppears},
-	{"DatasetDeleted", true, datasetDeleted},
-	{"DatasetSwapped", false, datasetSwapped},
-	{"Budget", true, budget},
-	{"MonitorOnly", false, monitorOnly},
-	{"Prices", false, prices},
-	{"StatusWiped", true, statusWiped},
-	{"ObjectsDeleted", false, objectsDeleted},
-	{"BudgetDeleted", true, budgetDeleted},
-	{"KeyLost", true, keyLost},
-	{"NamespaceDeleted", false, namespaceDeleted},
-	{"Quiet", true, quiet},
-	{"Spending", true, spending},
-	{"ForeignStations", false, foreignStations},
-	{"ForeignBudgetStations", false, foreignBudgetStations},
-	{"PrometheusKilled", false, prometheusKilled},
-	{"PrometheusForgets", false, prometheusForgets},
-	{"FunctionKilled", true, functionKilled},
-	{"Upgrade", false, upgrade},
-	{"ProcessesKilled", false, processesKilled},
-	{"DeleteOrder", true, deleteOrder},
-	{"OrderedAgainAtOnce", false, orderedAgainAtOnce},
-	{"NoKeyMaterial", true, noKeyMaterial},
-	{"LeastPrivilege", true, leastPrivilege},
+	{"OrderToReady", true, orderToReady, nil},
+	{"WrongOrders", true, wrongOrders, nil},
+	{"DatasetAppears", true, datasetAppears, nil},
+	{"DatasetDeleted", true, datasetDeleted, nil},
+	{"DatasetSwapped", false, datasetSwapped, []string{"swap-bot"}},
+	{"Budget", true, budget, nil},
+	{"MonitorOnly", false, monitorOnly, []string{"watched-bot"}},
+	{"Prices", false, prices, []string{"price-bot"}},
+	{"StatusWiped", true, statusWiped, nil},
+	{"ObjectsDeleted", false, objectsDeleted, []string{"hands-bot"}},
+	{"BudgetDeleted", true, budgetDeleted, []string{"billed-bot"}},
+	{"KeyLost", true, keyLost, []string{"keyless-bot"}},
+	{"NamespaceDeleted", false, namespaceDeleted, []string{"homeless-bot"}},
+	{"Quiet", true, quiet, []string{"quiet-bot"}},
+	{"Spending", true, spending, []string{"spending-bot"}},
+	{"ForeignStations", false, foreignStations, nil},
+	{"ForeignBudgetStations", false, foreignBudgetStations, nil},
+	{"PrometheusKilled", false, prometheusKilled, []string{"steady-bot", "blind-bot"}},
+	{"PrometheusForgets", false, prometheusForgets, []string{"steady-bot", "forgotten-bot"}},
+	{"FunctionKilled", true, functionKilled, []string{"steady-bot"}},
+	{"Upgrade", false, upgrade, []string{"steady-bot", "upgraded-bot"}},
+	{"ProcessesKilled", false, processesKilled, []string{"steady-bot", "shaken-bot"}},
+	{"DeleteOrder", true, deleteOrder, []string{"gone-bot"}},
+	{"OrderedAgainAtOnce", false, orderedAgainAtOnce, []string{"twice-bot"}},
+	{"NoKeyMaterial", true, noKeyMaterial, nil},
+	{"LeastPrivilege", true, leastPrivilege, nil},
 }
 
 func TestSuite(t *testing.T) {
 	w := start(t)
-	for _, s := range scenarios {
+	for i, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			if testing.Short() && !s.short {
 				t.Skip("not one of the short scenarios")
@@ -64,5 +72,31 @@ func TestSuite(t *testing.T) {
 			defer w.explain(t)
 			s.run(t, w)
 		})
+		if i == 0 && !strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
+			w.order(t)
+		}
 	}
+}
+
+// order orders the agents of all scenarios and waits until they are Ready.
+func (w *world) order(t *testing.T) {
+	t.Helper()
+	var names []string
+	for _, s := range scenarios {
+		if s.short || !testing.Short() {
+			names = append(names, s.agents...)
+		}
+	}
+	slices.Sort(names)
+	names = slices.Compact(names)
+	began := time.Now()
+	for _, n := range names {
+		w.apply(t, suite.NewOrder(n, housing, 5))
+	}
+	for _, n := range names {
+		if err := w.WaitFor(t.Context(), 10*time.Minute, "Ready", suite.API, "XDatasetAgent", "", n); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Logf("%d more agents Ready after %s", len(names), time.Since(began).Round(100*time.Millisecond))
 }
