@@ -135,6 +135,16 @@ func TestAlways(t *testing.T) {
 			h:      History{Money: []Money{money(0, 0, 5), money(100, 5, 5), money(200, 5, 9)}, Scales: []Scale{scale(110, 0), scale(300, 1), scale(500, 0)}},
 			want:   "was stopped at 12:08:20.000",
 		},
+		"StoppedSoonAfterARaise": {
+			reason: "What it was stopped for before the raise is over, however short ago.",
+			h:      History{Money: []Money{money(0, 0, 5), money(100, 5, 5), money(290, 5, 9)}, Scales: []Scale{scale(110, 0), scale(300, 1), scale(500, 0)}},
+			want:   "was stopped at 12:08:20.000",
+		},
+		"StoppedForAnEarlierOrder": {
+			reason: "Who orders anew owes nothing.",
+			h:      History{Money: []Money{money(0, 0, 5), money(100, 5, 5), anew(money(120, 0, 5))}, Scales: []Scale{scale(200, 0)}},
+			want:   "was stopped at 12:03:20.000",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := Always(tc.h)

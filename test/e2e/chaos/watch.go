@@ -69,13 +69,8 @@ func (r *recorder) watch(ctx context.Context, client dynamic.Interface) error {
 	factory := dynamicinformer.NewDynamicSharedInformerFactory(client, 0)
 	add := func(resource schema.GroupVersionResource, see, gone func(*unstructured.Unstructured)) error {
 		_, err := factory.ForResource(resource).Informer().AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: func(o any) { see(object(o)) },
-			UpdateFunc: func(before, after any) {
-				if b, a := object(before), object(after); b.GetUID() != a.GetUID() {
-					gone(b)
-				}
-				see(object(after))
-			},
+			AddFunc:    func(o any) { see(object(o)) },
+			UpdateFunc: func(before, after any) { update(object(before), object(after), see, gone) },
 			DeleteFunc: func(o any) { gone(object(o)) },
 		})
 		return err
@@ -91,6 +86,15 @@ func (r *recorder) watch(ctx context.Context, client dynamic.Interface) error {
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	return ctx.Err()
+}
+
+// update is what became of an object; another one, if it went and came again while
+// nobody could look.
+func update(before, after *unstructured.Unstructured, see, gone func(*unstructured.Unstructured)) {
+	if before.GetUID() != after.GetUID() {
+		gone(before)
+	}
+	see(after)
 }
 
 func object(o any) *unstructured.Unstructured {

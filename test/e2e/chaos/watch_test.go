@@ -26,6 +26,20 @@ func thing(kind, namespace, name, uid, owner string) *unstructured.Unstructured 
 	return o
 }
 
+func TestRecorderMissedDeletion(t *testing.T) {
+	r := newRecorder(suite.NewMeter())
+	old := thing("Bucket", "", "b", "1", "order")
+	r.see(old)
+	update(old, old, r.see, r.gone)
+	if len(PartsKept(r.history)) > 0 {
+		t.Error("want no violation of an object that changed")
+	}
+	update(old, thing("Bucket", "", "b", "2", "order"), r.see, r.gone)
+	if len(PartsKept(r.history)) != 1 {
+		t.Error("want a violation of one that was made anew")
+	}
+}
+
 func deployment(n int64, manager string) *unstructured.Unstructured {
 	o := thing("Deployment", "agent-bot", "planner", "d", "")
 	o.Object["spec"] = map[string]any{"replicas": n}
