@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -64,7 +65,7 @@ func asked(t *testing.T, prometheus map[string]any, credentials map[string]strin
 
 // measured runs the function as its program does, but for its clock, and returns
 // its response. Nothing that it says or logs may hold a credential.
-func measured(t *testing.T, ctx context.Context, req *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
+func measured(ctx context.Context, t *testing.T, req *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
 	t.Helper()
 	var logged strings.Builder
 	l := logging.NewLogrLogger(funcr.New(func(prefix, args string) { fmt.Fprintln(&logged, prefix, args) }, funcr.Options{Verbosity: 9}))
@@ -128,7 +129,7 @@ func TestFailures(t *testing.T) {
 		"NotFound":              {why: "The path prefix is missing.", server: says(404, "404 page not found\n"), reason: "QueryFailed", says: "path prefix"},
 		"Redirect":              {why: "The credentials are for this server, not for whoever it names.", server: says(302, "", "Location", "http://evil.example.org/?hunter2-token"), reason: "QueryFailed", says: "redirects"},
 		"RedirectOfAPost":       {why: "As above: 308 would post it again.", server: says(308, "", "Location", "/prometheus/"), reason: "QueryFailed", says: "redirects"},
-		"EchoesCredentials":     {why: "What a server says may hold what we sent.", server: func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.Header.Get("Authorization"), 400) }, reason: "QueryFailed"},
+		"EchoesCredentials":     {why: "What a server says may hold what we sent.", server: func(w http.ResponseWriter, r *http.Request) { http.Error(w, r.Header.Get("Authorization"), http.StatusBadRequest) }, reason: "QueryFailed"},
 		"SaysError":             {why: "200 is not success.", server: says(200, `{"status":"error","errorType":"internal","error":"x"}`), reason: "BadAnswer"},
 		"Scalar":                {why: "Half a figure is none.", server: says(200, `{"status":"success","data":{"resultType":"scalar","result":[1795428000,"0"]}}`), reason: "BadAnswer", says: "neither samples nor a vector"},
 		"UnknownType":           {why: "As above.", server: says(200, `{"status":"success","data":{"resultType":"streams","result":[]}}`), reason: "BadAnswer"},
@@ -155,10 +156,8 @@ func TestFailures(t *testing.T) {
 			srv := httptest.NewServer(tc.server)
 			defer srv.Close()
 			in := map[string]any{"url": srv.URL, "tenant": "acme", "credentialsName": "prometheus"}
-			for k, v := range tc.input {
-				in[k] = v
-			}
-			failed(t, measured(t, t.Context(), asked(t, in, secrets)), tc.reason, tc.says)
+			maps.Copy(in, tc.input)
+			failed(t, measured(t.Context(), t, asked(t, in, secrets)), tc.reason, tc.says)
 		})
 	}
 }
@@ -238,7 +237,7 @@ func TestUnreachable(t *testing.T) {
 			if tc.canceled {
 				cancel()
 			}
-			failed(t, measured(t, ctx, asked(t, tc.input, tc.credentials)), tc.reason, tc.says)
+			failed(t, measured(ctx, t, asked(t, tc.input, tc.credentials)), tc.reason, tc.says)
 		})
 	}
 }
@@ -288,10 +287,8 @@ func TestRequest(t *testing.T) {
 			}))
 			defer srv.Close()
 			in := map[string]any{"url": srv.URL + tc.path}
-			for k, v := range tc.input {
-				in[k] = v
-			}
-			rsp := measured(t, t.Context(), asked(t, in, tc.credentials))
+			maps.Copy(in, tc.input)
+			rsp := measured(t.Context(), t, asked(t, in, tc.credentials))
 			// 1.25 USD are settled, and the ledger's mapping is another one: the series
 			// starts where it is.
 			if usd := rsp.GetContext().GetFields()["spend_usd"].GetNumberValue(); usd != 1.4999 {
@@ -324,7 +321,7 @@ func TestCA(t *testing.T) {
 		"Secret": {input: map[string]any{"url": srv.URL, "credentialsName": "prometheus"}, credentials: map[string]string{"ca.crt": certificate(srv)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rsp := measured(t, t.Context(), asked(t, tc.input, tc.credentials))
+			rsp := measured(t.Context(), t, asked(t, tc.input, tc.credentials))
 			if p, ok := rsp.GetContext().AsMap()["spend_problem"]; ok {
 				t.Error(p)
 			}
@@ -336,7 +333,7 @@ func TestCA(t *testing.T) {
 func TestInfosAreNoWarnings(t *testing.T) {
 	srv := httptest.NewServer(says(200, strings.TrimSuffix(fmt.Sprintf(matrix, sample), "}")+`,"infos":["PromQL info: metric might not be a counter"]}`))
 	defer srv.Close()
-	rsp := measured(t, t.Context(), asked(t, map[string]any{"url": srv.URL}, nil))
+	rsp := measured(t.Context(), t, asked(t, map[string]any{"url": srv.URL}, nil))
 	if p, ok := rsp.GetContext().AsMap()["spend_problem"]; ok {
 		t.Error(p)
 	}

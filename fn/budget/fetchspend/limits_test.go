@@ -3,6 +3,7 @@ package fetchspend
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ func crowd(t *testing.T, n int, from, to string, model func(pod int) string) *st
 	return s
 }
 
-// looks looks every ten minutes, and returns the last outcome and the largest
+// looks measures every ten minutes, and returns the last outcome and the largest
 // ledger.
 func looks(t *testing.T, s *store, f Facts, until string) (Outcome, int) {
 	t.Helper()
@@ -121,7 +122,7 @@ func TestModelsHaveAnEnd(t *testing.T) {
 		models int
 	}{
 		"Many": {"Every request a new model.", func(i int) string { return fmt.Sprintf("model-%03d", i) }, maxModels + 1},
-		"Long": {"A prompt in the place of a model.", func(i int) string { return fmt.Sprint(i) + strings.Repeat("x", maxModelLen) }, 1},
+		"Long": {"A prompt in the place of a model.", func(i int) string { return strconv.Itoa(i) + strings.Repeat("x", maxModelLen) }, 1},
 		"Ours": {"Who names a model as we name the rest is counted with it.", func(int) string { return OtherModels }, 1},
 	}
 	for name, tc := range cases {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -26,9 +27,7 @@ func agents() *rapid.Generator[*store] {
 			labels := map[string]string{"__name__": "whisperops_tokens_" + class + "_total", "agent_name": "bot", "model": "m", "pod": fmt.Sprint("pod-", i)}
 			one := stored{labels: labels}
 			twin := stored{labels: map[string]string{"prometheus_replica": "b"}}
-			for k, v := range labels {
-				twin.labels[k] = v
-			}
+			maps.Copy(twin.labels, labels)
 			twins := rapid.IntRange(0, 3).Draw(t, "twins") == 0
 			shared := rapid.IntRange(0, 5).Draw(t, "two writers") == 0
 			late := rapid.IntRange(0, 2).Draw(t, "late") == 0
@@ -79,6 +78,7 @@ var (
 )
 
 func generated(t testing.TB, l *v1alpha1.Ledger, now time.Time) Facts {
+	t.Helper()
 	f := facts(t, "10:00:00", l)
 	f.Now = now
 	return f

@@ -27,7 +27,7 @@ type Answer struct {
 
 // A Problem is an error that says why spend could not be measured, in words that
 // don't change from look to look. What an error that isn't one says is not shown.
-type Problem v1alpha1.SpendProblem
+type Problem v1alpha1.SpendProblem //nolint:errname // as the context key spend_problem, which it becomes
 
 func (p Problem) Error() string { return p.Reason + ": " + p.Message }
 

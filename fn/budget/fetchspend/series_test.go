@@ -13,7 +13,7 @@ import (
 func TestReadCounters(t *testing.T) {
 	sr := func(labels string, values ...float64) Series {
 		s := Series{Labels: map[string]string{"__name__": "whisperops_tokens_output_total", "agent_name": "bot", "model": "m"}}
-		for _, l := range strings.Fields(labels) {
+		for l := range strings.FieldsSeq(labels) {
 			k, v, _ := strings.Cut(l, "=")
 			s.Labels[k] = v
 		}
