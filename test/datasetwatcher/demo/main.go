@@ -40,7 +40,7 @@ func run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer os.RemoveAll(dir) //nolint:errcheck // the system clears its temporary folder
-	d.say("Booting etcd, an API server, a Google Cloud Storage emulator and Gitea ...")
+	d.sayf("Booting etcd, an API server, a Google Cloud Storage emulator and Gitea ...")
 	w, err := world.Start(ctx, world.Options{Dir: dir, Gitea: true, Log: func(string, ...any) {}})
 	if err != nil {
 		return err
@@ -61,7 +61,7 @@ type demo struct {
 	out io.Writer
 }
 
-func (d demo) say(format string, args ...any) { fmt.Fprintf(d.out, "\n# "+format+"\n", args...) }
+func (d demo) sayf(format string, args ...any) { fmt.Fprintf(d.out, "\n# "+format+"\n", args...) }
 
 // show prints what a command says, as a terminal would.
 func (d demo) show(ctx context.Context, args ...string) error {
@@ -76,13 +76,13 @@ func (d demo) seen(ctx context.Context, want string) error {
 	if err != nil {
 		return err
 	}
-	d.say("Seen after %s; the bucket is listed every %s.", took.Round(100*time.Millisecond), interval)
+	d.sayf("Seen after %s; the bucket is listed every %s.", took.Round(100*time.Millisecond), interval)
 	return d.show(ctx, "get", "xds")
 }
 
 // Three CSVs of different shapes: many rows, few rows of text, one row of many columns.
 func (d demo) upload(ctx context.Context) error {
-	d.say("Three CSVs: 20,640 rows of numbers, 3 rows of text with semicolons, one row of 5,000 columns.")
+	d.sayf("Three CSVs: 20,640 rows of numbers, 3 rows of text with semicolons, one row of 5,000 columns.")
 	houses := strings.Builder{}
 	houses.WriteString("longitude,latitude,housing_median_age,total_rooms,population,median_income,median_house_value\n")
 	for i := range 20640 {
@@ -108,7 +108,7 @@ func (d demo) upload(ctx context.Context) error {
 }
 
 func (d demo) add(ctx context.Context) error {
-	d.say("Added: iris.csv, and report.csv, which is the error page of a download.")
+	d.sayf("Added: iris.csv, and report.csv, which is the error page of a download.")
 	if err := d.Upload(ctx, "iris.csv", "sepal_length,species\n5.1,setosa\n"); err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (d demo) add(ctx context.Context) error {
 }
 
 func (d demo) rename(ctx context.Context) error {
-	d.say("Renamed: Athlete_Recovery.csv is now athletes.csv.")
+	d.sayf("Renamed: Athlete_Recovery.csv is now athletes.csv.")
 	if err := d.Rename(ctx, "Athlete_Recovery.csv", "athletes.csv"); err != nil {
 		return err
 	}
@@ -131,7 +131,7 @@ func (d demo) rename(ctx context.Context) error {
 }
 
 func (d demo) remove(ctx context.Context) error {
-	d.say("Removed: iris.csv.")
+	d.sayf("Removed: iris.csv.")
 	if err := d.Remove(ctx, "iris.csv"); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func (d demo) gone(ctx context.Context, first, second string) error {
 	if err != nil {
 		return err
 	}
-	d.say("Gone after %s more: a second listing has to agree.", took.Round(100*time.Millisecond))
+	d.sayf("Gone after %s more: a second listing has to agree.", took.Round(100*time.Millisecond))
 	return d.show(ctx, "get", "xds")
 }
 
@@ -168,10 +168,10 @@ func (d demo) git(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("And in Git, for the order form: %s", file)
+	d.sayf("And in Git, for the order form: %s", file)
 	fmt.Fprintf(d.out, "\n%s", entity)
-	d.say("datasets/catalog-info.yaml lists them all:")
+	d.sayf("datasets/catalog-info.yaml lists them all:")
 	fmt.Fprintf(d.out, "\n%s", location)
-	d.say("What the watcher has to say of itself:")
+	d.sayf("What the watcher has to say of itself:")
 	return d.show(ctx, "-n", world.Namespace, "describe", "configmap", world.Name)
 }
