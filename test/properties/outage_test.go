@@ -31,8 +31,9 @@ type spender struct {
 }
 
 type podSample struct {
-	pod string
 	fetchspend.Sample
+
+	pod string
 }
 
 const tokenUSD = 10.0 / 1e6
@@ -42,7 +43,7 @@ func (s *spender) work(until time.Time, up bool) {
 		s.now = s.now.Add(30 * time.Second)
 		if up {
 			s.tokens += 2000
-			p := podSample{"pod-" + strconv.Itoa(s.now.Hour()), fetchspend.Sample{At: s.now.UnixMilli(), Value: 2000}}
+			p := podSample{fetchspend.Sample{At: s.now.UnixMilli(), Value: 2000}, "pod-" + strconv.Itoa(s.now.Hour())}
 			if n := len(s.stored); n > 0 && s.stored[n-1].pod == p.pod {
 				p.Value += s.stored[n-1].Value
 			}
