@@ -273,10 +273,30 @@ func (s *Suite) install(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := s.freeze(ctx); err != nil {
+		return err
+	}
 	if err := s.look(ctx); err != nil {
 		return err
 	}
 	s.o.Log("suite installed after %s", time.Since(began).Round(10*time.Millisecond))
+	return nil
+}
+
+// freeze keeps the package manager from putting the Configuration's Compositions
+// back as they were packed, which it does whenever another package is installed.
+// Who edits a Composition for good makes one of their own.
+func (s *Suite) freeze(ctx context.Context) error {
+	const apiVersion, kind = "pkg.crossplane.io/v1", "ConfigurationRevision"
+	revisions, err := s.List(ctx, apiVersion, kind, "")
+	if err != nil {
+		return err
+	}
+	for _, r := range revisions {
+		if err := s.Patch(ctx, apiVersion, kind, "", r.GetName(), `{"metadata":{"annotations":{"crossplane.io/paused":"true"}}}`); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
