@@ -3,11 +3,11 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -25,8 +25,16 @@ const (
 // counters are the names under which agents export their tokens.
 var counters = []string{"whisperops_tokens_input_total", "whisperops_tokens_cached_input_total", "whisperops_tokens_output_total"}
 
-// ages of the agents whose measurements are compared.
-var ages = []time.Duration{time.Hour, day, 30 * day}
+// An age of an agent whose measurements are compared.
+type age struct {
+	time.Duration
+
+	words string
+}
+
+var ages = []age{{time.Hour, "1 hour"}, {day, "1 day"}, {30 * day, "30 days"}}
+
+func (a age) agent() string { return "aged-" + strings.ReplaceAll(a.words, " ", "-") }
 
 // A population is all agents and their counters. Each counter grows with every
 // sample.
@@ -55,9 +63,9 @@ const looks = 60
 func newPopulation(now time.Time, agents int) (*population, error) {
 	p := &population{end: now.Truncate(export), born: map[string]time.Time{}}
 	p.first = p.end.Truncate(time.Minute).Add(-looks * time.Minute)
-	for _, age := range ages {
-		name := fmt.Sprintf("aged-%dh", int(age.Hours()))
-		p.born[name] = p.first.Add(-age)
+	for _, of := range ages {
+		name := of.agent()
+		p.born[name] = p.first.Add(-of.Duration)
 		for _, model := range []string{"gemini-2.5-flash", "gemini-2.5-pro"} {
 			p.add(name, model, p.born[name])
 		}
@@ -109,7 +117,7 @@ func (p *population) backfill(ctx context.Context, dir string) error {
 }
 
 func (p *population) block(ctx context.Context, dir string, from time.Time) error {
-	w, err := tsdb.NewBlockWriter(slog.New(slog.NewTextHandler(io.Discard, nil)), dir, day.Milliseconds())
+	w, err := tsdb.NewBlockWriter(slog.New(slog.DiscardHandler), dir, day.Milliseconds())
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (a *agent) look(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, p
 
 // A reading is what a measurement of one agent cost, look by look.
 type reading struct {
-	age          time.Duration
+	age          age
 	ours, naives []cost
 }
 
@@ -86,8 +86,8 @@ func flatness(ctx context.Context, s *server, p *population) error {
 	t := newTap(s)
 	defer t.Close()
 	var all []reading
-	for _, age := range ages {
-		r, err := read(ctx, t, p, age)
+	for _, of := range ages {
+		r, err := read(ctx, t, p, of)
 		if err != nil {
 			return err
 		}
@@ -95,21 +95,21 @@ func flatness(ctx context.Context, s *server, p *population) error {
 	}
 	fmt.Printf("| One measurement, agent of 6 series | Samples read, mean | most | Query time, median | `sum(increase(x[age]))` of 3 metrics: samples | Query time, median |\n|---|---|---|---|---|---|\n")
 	for _, r := range all {
-		fmt.Printf("| %s old | %d | %d | %.2f ms | %d | %.2f ms |\n", written(r.age), mean(r.ours), most(r.ours), median(r.ours), mean(r.naives), median(r.naives))
+		fmt.Printf("| %s old | %d | %d | %.2f ms | %d | %.2f ms |\n", r.age.words, mean(r.ours), most(r.ours), median(r.ours), mean(r.naives), median(r.naives))
 	}
 	fmt.Printf("\nMean of %d looks a minute apart (time: of evaluation, as the server says it).\n\n", looks)
 	young := most(all[0].ours)
 	for _, r := range all[1:] {
 		if n := most(r.ours); n > young+young/10 {
-			return errors.Errorf("a measurement reads %d samples of an agent that is %s old and %d of one that is an hour old: it is not flat", n, written(r.age), young)
+			return errors.Errorf("a measurement reads %d samples of an agent that is %s old and %d of one that is an hour old: it is not flat", n, r.age.words, young)
 		}
 	}
 	return nil
 }
 
-func read(ctx context.Context, t *tap, p *population, age time.Duration) (reading, error) {
-	r := reading{age: age}
-	a := &agent{name: fmt.Sprintf("aged-%dh", int(age.Hours()))}
+func read(ctx context.Context, t *tap, p *population, of age) (reading, error) {
+	r := reading{age: of}
+	a := &agent{name: of.agent()}
 	a.born = p.born[a.name]
 	var now time.Time
 	fn := fetchspend.NewAt(logging.NewNopLogger(), func() time.Time { return now }, func() string { return t.URL })
@@ -154,16 +154,6 @@ func naive(agent string, age time.Duration) []string {
 		out = append(out, fmt.Sprintf("sum(increase(%s{agent_name=%q}[%ds]))", name, agent, int(age.Seconds())))
 	}
 	return out
-}
-
-func written(d time.Duration) string {
-	switch d {
-	case time.Hour:
-		return "1 hour"
-	case day:
-		return "1 day"
-	}
-	return fmt.Sprintf("%d days", int(d/day))
 }
 
 func mean(all []cost) int {
