@@ -137,6 +137,11 @@ func TestMeasure(t *testing.T) {
 				{now: "25T10:00:30", want: 57600},
 			},
 		},
+		"BehindAndRestartedAtTheEndOfAPage": {
+			reason: "What a page settles is what would have been settled at its time: with what came after it.",
+			series: map[string]string{out: "10:05:00=500 15:58:30=700 15:59:00=30 15:59:30=900 24T09:00:00=1000"},
+			looks:  []glance{{now: "10:30:20", want: 500}, {now: "24T10:00:20", want: 700 + 1000}},
+		},
 		"EmptyAnswer": {
 			reason: "An answer without the samples that were counted leaves the figures as they are: the server may have lost its memory, and zero is no measurement.",
 			series: map[string]string{out: "10:05:00=500 10:05:30=700"},
