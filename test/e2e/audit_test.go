@@ -81,14 +81,6 @@ func (n tally) String() string {
 	return b.String()
 }
 
-func (n tally) total() int {
-	all := 0
-	for _, v := range n {
-		all += v
-	}
-	return all
-}
-
 // writes counts the requests that could write about one agent from a point in the audit log on.
 func (w *world) writes(t *testing.T, agent string, from int64) tally {
 	t.Helper()
@@ -283,8 +275,18 @@ func spending(t *testing.T, w *world) {
 	}
 }
 
-// explained are grants that no request shows, and why they are needed all the same.
-var explained = map[string]map[pair]string{}
+// explained are the verbs that an identity's requests never show, and why it needs
+// them all the same.
+var explained = map[string]map[string]string{
+	"crossplane": {"list": streaming},
+	"provider-kubernetes": {
+		"list":   streaming,
+		"create": "a server-side apply is a patch, for which the API server asks for create, too, when there is nothing yet",
+		"bind":   "asked for by the API server when a RoleBinding is applied",
+	},
+}
+
+const streaming = "informers watch from the beginning where the API server streams lists, and list where it does not"
 
 // The identities may do what their work needs and nothing else: what the install
 // manifests grant is what the audit log of all scenarios holds, and nobody was
@@ -320,21 +322,31 @@ func leastPrivilege(t *testing.T, w *world) {
 			}
 		}
 	}
-	used := map[string]map[pair]int{}
-	refused := tally{}
+	type request struct {
+		pair
+
+		who string
+	}
+	used, verbs := map[string]map[pair]int{}, map[string]map[string]int{}
+	refused := map[request]int{}
 	w.requests(t, 0, func(who string, q suite.Request) {
 		p := pair{q.Verb, resource(q.Object.APIGroup, q.Object.Resource, q.Object.Subresource)}
 		if q.Annotations["authorization.k8s.io/decision"] == "forbid" {
-			refused[fmt.Sprintf("%s: %s %s", who, p, strings.Trim(q.Object.Namespace+"/"+q.Object.Name, "/"))]++
+			refused[request{p, who}]++
 			return
 		}
 		if used[who] == nil {
-			used[who] = map[pair]int{}
+			used[who], verbs[who] = map[pair]int{}, map[string]int{}
 		}
 		used[who][p]++
 	})
-	if refused.total() > 0 {
-		t.Errorf("want nobody refused, but:%s", refused)
+	for r, n := range refused {
+		// Whoever is allowed it at another time was refused by an API server that had
+		// just started and knew no roles yet, or before the role was made.
+		// An informer that may not watch yet tries to list.
+		if used[r.who][r.pair] == 0 && (r.verb != "list" || used[r.who][pair{"watch", r.resource}] == 0) {
+			t.Errorf("%s was refused to %s, %d times", r.who, r.pair, n)
+		}
 	}
 	for role, who := range map[string]string{"whisperops-crossplane": "crossplane", "whisperops-provider-kubernetes": "provider-kubernetes"} {
 		t.Run(role, func(t *testing.T) {
@@ -343,22 +355,20 @@ func leastPrivilege(t *testing.T, w *world) {
 			}
 			shown := 0
 			for p := range granted[role] {
-				_, why := explained[role][p]
-				switch n := used[who][p]; {
-				case n == 0 && !why:
-					t.Errorf("%s may %s and never did", who, p)
-				case n > 0 && why:
-					t.Errorf("%s did %s %d times: it needs no explanation", who, p, n)
-				case n > 0:
+				n := used[who][p]
+				verbs[who][p.verb] += n
+				if n > 0 {
 					shown++
+				} else if explained[who][p.verb] == "" {
+					t.Errorf("%s may %s and never did", who, p)
 				}
 			}
-			for p := range explained[role] {
-				if !granted[role][p] {
-					t.Errorf("%s is explained but not granted", p)
+			for v, why := range explained[who] {
+				if n := verbs[who][v]; n > 0 {
+					t.Errorf("%s did %s %d times, so this explains nothing: %s", who, v, n, why)
 				}
 			}
-			t.Logf("%s: %d grants, %d seen in the audit log, %d explained", who, len(granted[role]), shown, len(explained[role]))
+			t.Logf("%s: %d grants, %d seen in the audit log, %d explained", who, len(granted[role]), shown, len(granted[role])-shown)
 		})
 	}
 	t.Run("whisperops-chat-frontend", func(t *testing.T) {
