@@ -3,6 +3,7 @@ package fetchspend
 import (
 	"cmp"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -84,7 +85,13 @@ func (f *folding) count(c counter, past history, told map[string]int64) {
 	} else if len(past) > 0 && len(c.points) > 0 {
 		start = &cursor{at: l.settledAt - s.overlap().Milliseconds(), value: past.value(c.twins[c.points[0].twin])}
 	}
-	doubts := doubtsOf(w, start, points, s, f.at)
+	decided := f.at
+	if c.meter.class == v1alpha1.TokenCachedInput {
+		// Not to count cached input, for as long as a fall of it is doubtful, is to
+		// charge it in full.
+		decided = math.MaxInt64
+	}
+	doubts := doubtsOf(w, start, points, s, decided)
 	if doubts.named {
 		c.distrust = append(c.distrust, "resets all the time, as if two processes wrote it, so that only its highest value counts")
 	}
