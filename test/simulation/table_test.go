@@ -125,13 +125,12 @@ func verdict(k row, w *World, faulty, clean Result) string {
 		return "the series was never named"
 	}
 	if k.least != nil {
-		// Up to 20 resets an hour are believed, so that one meter of two writers may be
-		// counted above what they used; all of what they cost isn't.
-		if d := faulty.Counted.above(faulty.Exported); d != "" && !w.Traits.TwoWriters {
-			return "counted > truth: " + d
+		most := faulty.Exported
+		if w.Traits.TwoWriters {
+			most = faulty.Used
 		}
-		if c, u := faulty.Counted.USD(), faulty.Used.plus(w.BeforeHeard(faulty.Start)).USD(); c > u {
-			return fmt.Sprintf("counted %v USD, more than the %v that were used", c, u)
+		if d := faulty.Counted.above(most); d != "" {
+			return "counted > truth: " + d
 		}
 		if d := k.least(w, faulty).above(faulty.Counted); d != "" {
 			return "counted too little: bound > counted: " + d
