@@ -57,7 +57,7 @@ func (a *agent) goOn(d time.Duration) {
 		}
 		at := a.heard.UnixMilli()
 		m := Meter{models[0], v1alpha1.TokenOutput}
-		if err := a.store.Append([]Export{{Arrives: at, At: at, Labels: seriesLabels("planner-1", m, ""), Value: float64(a.tokens)}}); err != nil {
+		if err := a.store.Append(a.t.Context(), []Export{{Arrives: at, At: at, Labels: seriesLabels("planner-1", m, ""), Value: float64(a.tokens)}}); err != nil {
 			a.t.Fatal(err)
 		}
 	}

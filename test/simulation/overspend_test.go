@@ -214,7 +214,7 @@ func (l loop) overspend(t *testing.T, seed uint64) (past float64, looks int, err
 	var status map[string]any
 	heard := Epoch
 	for now := Epoch.Add(between(r, 0, 30*time.Second)); ; {
-		if err := store.Append(a.exported(heard, now, l.export)); err != nil {
+		if err := store.Append(t.Context(), a.exported(heard, now, l.export)); err != nil {
 			return 0, looks, err
 		}
 		heard = now

@@ -64,7 +64,7 @@ type run struct {
 
 // Run lives through a world, looks at it as often as a control plane would, and
 // returns what was counted. Faults of status come from the same seed.
-func (w *World) Run(ctx context.Context, faults bool) (Result, error) {
+func (w *World) Run(ctx context.Context, faults bool) (res Result, err error) {
 	keep := time.Duration(0)
 	if w.Traits.Retention {
 		keep = retention
@@ -73,7 +73,7 @@ func (w *World) Run(ctx context.Context, faults bool) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	defer store.Close()
+	defer func() { err = errors.Join(err, store.Close()) }()
 	r := rand.New(rand.NewPCG(w.Seed, 0xfa17))
 	n := &run{
 		w: w, r: r, faults: faults, store: store, period: v1alpha1.PeriodLifetime,
@@ -131,7 +131,7 @@ func later(a, b time.Time) time.Time {
 
 // look lets the world go on to a time, and the control plane look at it.
 func (n *run) look(ctx context.Context, now time.Time) error {
-	if err := n.arrive(now); err != nil {
+	if err := n.arrive(ctx, now); err != nil {
 		return err
 	}
 	last := now.Equal(n.w.End)
@@ -182,18 +182,18 @@ func (n *run) end(result *crossplane.Result, status map[string]any) error {
 }
 
 // arrive stores what has arrived by now.
-func (n *run) arrive(now time.Time) error {
+func (n *run) arrive(ctx context.Context, now time.Time) error {
 	k := 0
 	for k < len(n.coming) && n.coming[k].Arrives <= now.UnixMilli() {
 		k++
 	}
-	if err := n.store.Append(n.coming[:k]); err != nil {
+	if err := n.store.Append(ctx, n.coming[:k]); err != nil {
 		return err
 	}
 	n.coming = n.coming[k:]
 	if n.w.Traits.Retention && now.Sub(n.compacted) > 30*time.Minute {
 		n.compacted = now
-		if err := n.store.Compact(); err != nil {
+		if err := n.store.Compact(ctx); err != nil {
 			return err
 		}
 	}

@@ -79,8 +79,8 @@ func (s *Store) Close() error {
 
 // Append stores samples. What is out of order beyond the window is refused, as
 // Prometheus does.
-func (s *Store) Append(exports []Export) error {
-	app := s.db.Appender(context.Background())
+func (s *Store) Append(ctx context.Context, exports []Export) error {
+	app := s.db.Appender(ctx)
 	for _, e := range exports {
 		_, err := app.Append(0, e.Labels, e.At, e.Value)
 		if errors.Is(err, storage.ErrDuplicateSampleForTimestamp) {
@@ -95,7 +95,7 @@ func (s *Store) Append(exports []Export) error {
 }
 
 // Compact writes blocks and drops those beyond the retention.
-func (s *Store) Compact() error { return s.db.Compact(context.Background()) }
+func (s *Store) Compact(ctx context.Context) error { return s.db.Compact(ctx) }
 
 // Query implements fetchspend.Querier.
 func (s *Store) Query(ctx context.Context, promQL string, at time.Time) (fetchspend.Answer, error) {
