@@ -272,8 +272,13 @@ func TestMeasure(t *testing.T) {
 		},
 		"ThousandResets": {
 			reason: "Nobody restarts a thousand times an hour: the series counts as far as it ever came, it is named, and the other is counted.",
-			series: map[string]string{out: sawtooth(1000), "output pod=b": "10:06:00=5"},
+			series: map[string]string{out: sawtooth(1000, time.Second), "output pod=b": "10:06:00=5"},
 			looks:  []glance{{now: "11:01:20", want: 1005, distrusted: "resets all the time"}, {now: "13:01:20", want: 1005, distrusted: "resets all the time"}},
+		},
+		"ThirtyResetsSeldomExported": {
+			reason: "Exported so seldom that no fall is seen to be made good, it is too many resets for an hour all the same.",
+			series: map[string]string{out: sawtooth(30, 61*time.Second), "output pod=b": "10:06:00=5"},
+			looks:  []glance{{now: "11:07:20", want: 1005, distrusted: "resets all the time"}},
 		},
 		"TwoProcessesOneSeries": {
 			reason: "The second one is charged when it has taken over; never is more charged than both have used, also not while nobody can know yet.",
@@ -373,13 +378,13 @@ func TestMeasure(t *testing.T) {
 	}
 }
 
-// sawtooth falls n times, every other second; it never gets further than 1000.
-func sawtooth(n int) string {
+// sawtooth falls n times, every other sample; it never gets further than 1000.
+func sawtooth(n int, every time.Duration) string {
 	var b strings.Builder
 	at := time.Date(2026, 11, 23, 10, 5, 0, 0, time.UTC)
 	for range n {
-		fmt.Fprintf(&b, "%s=1000 %s=1 ", at.Format("15:04:05"), at.Add(time.Second).Format("15:04:05"))
-		at = at.Add(2 * time.Second)
+		fmt.Fprintf(&b, "%s=1000 %s=1 ", at.Format("15:04:05"), at.Add(every).Format("15:04:05"))
+		at = at.Add(2 * every)
 	}
 	return b.String()
 }
