@@ -153,6 +153,11 @@ func (c *client) Query(ctx context.Context, promQL string, at time.Time) (Answer
 	if err != nil {
 		return Answer{}, c.seen.problem(err)
 	}
+	if c.seen.status != http.StatusOK {
+		// The API client takes a 400 or a 422 for an answer unless its body says
+		// "error" or "success".
+		return Answer{}, httpProblem(&promv1.Error{}, c.seen.status)
+	}
 	if len(warnings) > 0 {
 		return Answer{}, Problem{Reason: "PartialAnswer", Message: "The server answered with a warning, so its answer may be a part only"}
 	}

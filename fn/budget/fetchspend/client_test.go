@@ -133,6 +133,9 @@ func TestFailures(t *testing.T) {
 			http.Error(w, r.Header.Get("Authorization"), http.StatusBadRequest)
 		}, reason: "QueryFailed"},
 		"SaysError":       {why: "200 is not success.", server: says(200, `{"status":"error","errorType":"internal","error":"x"}`), reason: "BadAnswer"},
+		"DataWithA400":    {why: "A proxy that mixes up its answers: an empty result would be zero.", server: says(400, `{"data":{"resultType":"matrix","result":[]}}`), reason: "QueryFailed", says: "HTTP 400"},
+		"DataWithA422":    {why: "As above.", server: says(422, `{"status":"partial","data":{"resultType":"matrix","result":[`+sample+`]}}`), reason: "QueryFailed", says: "HTTP 422"},
+		"Accepted":        {why: "It will answer later, perhaps.", server: says(202, fmt.Sprintf(matrix, "")), reason: "BadAnswer"},
 		"Scalar":          {why: "Half a figure is none.", server: says(200, `{"status":"success","data":{"resultType":"scalar","result":[1795428000,"0"]}}`), reason: "BadAnswer", says: "neither samples nor a vector"},
 		"UnknownType":     {why: "As above.", server: says(200, `{"status":"success","data":{"resultType":"streams","result":[]}}`), reason: "BadAnswer"},
 		"NoData":          {why: "As above.", server: says(200, `{"status":"success"}`), reason: "BadAnswer"},
