@@ -5,6 +5,7 @@
 //
 //	leaves:  {should_pause: true}   # context keys it sets
 //	renders: {theirs: {...}}        # composed resources it adds, ready at once
+//	looks: 15s                      # when Crossplane calls again without an event
 package main
 
 import (
@@ -17,10 +18,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 )
 
@@ -42,6 +45,13 @@ func (foreign) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fn
 	say := req.GetInput().GetFields()
 	for k, v := range say["leaves"].GetStructValue().GetFields() {
 		rsp.Context.Fields[k] = v
+	}
+	if looks := say["looks"].GetStringValue(); looks != "" {
+		d, err := time.ParseDuration(looks)
+		if err != nil {
+			return nil, err
+		}
+		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	for name, v := range say["renders"].GetStructValue().GetFields() {
 		rsp.Desired.Resources[name] = &fnv1.Resource{Resource: v.GetStructValue(), Ready: fnv1.Ready_READY_TRUE}
