@@ -252,7 +252,6 @@ func quiet(t *testing.T, w *world) {
 func spending(t *testing.T, w *world) {
 	const agent = "spending-bot"
 	ns := w.agent(t, agent)
-	w.setBudget(t, agent, 10000)
 	w.settled(t, agent)
 	d := span(t)
 	budgets, orders := w.reconciles(t, "xagentbudgets", agent), w.reconciles(t, "xdatasetagents", agent)
