@@ -186,7 +186,7 @@ func TestMainsAreOneLine(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if m := one.FindSubmatch(b); m == nil || string(m[1]) != dir {
+		if m := one.FindSubmatch(b); len(m) < 2 || string(m[1]) != dir {
 			t.Errorf("%s is not one line that serves %s", path, dir)
 		}
 	}

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -43,9 +44,7 @@ func (foreign) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fn
 		rsp.Context = &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	}
 	say := req.GetInput().GetFields()
-	for k, v := range say["leaves"].GetStructValue().GetFields() {
-		rsp.Context.Fields[k] = v
-	}
+	maps.Copy(rsp.Context.Fields, say["leaves"].GetStructValue().GetFields())
 	if looks := say["looks"].GetStringValue(); looks != "" {
 		d, err := time.ParseDuration(looks)
 		if err != nil {
