@@ -52,12 +52,30 @@ func start(t *testing.T) *world {
 		Options: controlplane.Options{Dir: dir, Log: t.Logf, Audit: true,
 			APIServerArgs: []string{"--audit-log-maxsize", "10000"}}, // MB; one file holds all of it
 		Checkout: root, Packages: filepath.Join(out, "xpkg"), StandIns: filepath.Join(out, "bin"), Schemas: os.Getenv("SCHEMAS"),
+		Programs: programs(t),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
 	return &world{Suite: s, root: root, bin: filepath.Join(out, "bin")}
+}
+
+// programs reads E2E_PROGRAMS, which make mutants sets: programs to run instead of
+// what packages hold, each as repository=path, separated by commas.
+func programs(t *testing.T) map[string]string {
+	t.Helper()
+	m := map[string]string{}
+	for p := range strings.SplitSeq(os.Getenv("E2E_PROGRAMS"), ",") {
+		repository, path, is := strings.Cut(p, "=")
+		switch {
+		case is:
+			m[repository] = path
+		case p != "":
+			t.Fatalf("E2E_PROGRAMS: want repository=path, got %q", p)
+		}
+	}
+	return m
 }
 
 // explain logs what a user would look at, when a scenario failed.

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,9 @@ type Options struct {
 	Schemas string
 	// CoreArgs are more flags for Crossplane core.
 	CoreArgs []string
+	// Programs run instead of what packages hold, by repository, for example
+	// "whisperops/function-budget-decide".
+	Programs map[string]string
 }
 
 // A Suite is the product on a running control plane.
@@ -69,13 +73,14 @@ func Start(ctx context.Context, o Options) (_ *Suite, err error) {
 		o.Log = func(string, ...any) {}
 	}
 	program := func(n string) string { return filepath.Join(o.StandIns, n) }
+	programs := map[string]string{
+		"crossplane-contrib/provider-kubernetes": o.Tools["PROVIDER_KUBERNETES"],
+		"upbound/provider-gcp-storage":           program("gcp"),
+		"upbound/provider-gcp-cloudplatform":     program("gcp"),
+	}
+	maps.Copy(programs, o.Programs)
 	stack, err := controlplane.Start(ctx, controlplane.StackOptions{
-		Options: o.Options, CoreArgs: o.CoreArgs, Hosts: []string{prometheusHost},
-		Programs: map[string]string{
-			"crossplane-contrib/provider-kubernetes": o.Tools["PROVIDER_KUBERNETES"],
-			"upbound/provider-gcp-storage":           program("gcp"),
-			"upbound/provider-gcp-cloudplatform":     program("gcp"),
-		},
+		Options: o.Options, CoreArgs: o.CoreArgs, Hosts: []string{prometheusHost}, Programs: programs,
 	})
 	if err != nil {
 		return nil, err
