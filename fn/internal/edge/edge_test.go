@@ -102,6 +102,7 @@ func TestInput(t *testing.T) {
 		"None":         {reason: "Every input has a default."},
 		"Good":         {reason: "The usual one.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": "30s"}},
 		"Typo":         {reason: "A typo that is ignored is found months later.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": "30s"}, err: `cannot use input: unknown field "retryafter"`},
+		"TypoOfNull":   {reason: "A typo that holds nothing is one all the same.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": nil}, err: `cannot use input: unknown field "retryafter"`},
 		"WrongType":    {reason: "As a typo.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": 30.0}, err: "cannot use input: "},
 		"OtherStep":    {reason: "Inputs are easily pasted to the wrong step.", in: map[string]any{"apiVersion": group, "kind": "RenderIAMInput"}, err: `its kind is "RenderIAMInput", this step takes "ValidateDatasetInput"`},
 		"OtherVersion": {reason: "A later version's input may mean something else.", in: map[string]any{"apiVersion": "fn.whisperops.io/v9", "kind": kind}, err: `its apiVersion is "fn.whisperops.io/v9"`},
@@ -119,6 +120,25 @@ func TestInput(t *testing.T) {
 				t.Errorf("readers know no Go types: %v", err)
 			}
 		})
+	}
+}
+
+// null is what is left in YAML of a field whose lines are commented out, and what
+// the API server fills a default into.
+func TestInputOfNullIsTheDefault(t *testing.T) {
+	in, want := &input.RenderWorkloadsInput{}, &input.RenderWorkloadsInput{}
+	want.Default()
+	want.APIVersion, want.Kind = "fn.whisperops.io/v1alpha1", "RenderWorkloadsInput"
+	want.Images = input.Images{Sandbox: "sandbox:v1", ChatFrontend: "chat:v1"}
+	err := Input(&fnv1.RunFunctionRequest{Input: object(t, map[string]any{
+		"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "RenderWorkloadsInput",
+		"images":  map[string]any{"sandbox": "sandbox:v1", "chatFrontend": "chat:v1"},
+		"model":   nil,
+		"network": map[string]any{"privateCIDRs": nil, "apiServerCIDRs": nil, "kagentLabel": nil},
+	})}, in)
+	says(t, err, "")
+	if diff := cmp.Diff(want, in); diff != "" {
+		t.Errorf("-default, +null (no private network would be closed):\n%s", diff)
 	}
 }
 

@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -21,14 +22,34 @@ func kindOf(o any) string {
 
 // decodeStrict is decode that refuses fields it doesn't know, and names all of
 // them. Names are case-sensitive, as everywhere in Kubernetes.
-func decodeStrict(from, into any) error {
+func decodeStrict(from map[string]any, into any) error {
 	b, err := json.Marshal(from)
 	if err != nil {
 		return err
 	}
-	unknown, err := strict.UnmarshalStrict(b, into, strict.DisallowUnknownFields)
+	known := reflect.New(reflect.TypeOf(into).Elem()).Interface()
+	unknown, err := strict.UnmarshalStrict(b, known, strict.DisallowUnknownFields)
 	if err != nil {
-		return decode(from, into) // the same failure, said better
+		return decode(from, known) // the same failure, said better
 	}
-	return errors.Join(unknown...)
+	if err := errors.Join(unknown...); err != nil {
+		return err
+	}
+	return decode(withoutNulls(from), into)
+}
+
+// withoutNulls leaves out fields that hold nothing, as the API server does before
+// it fills in defaults: a list whose lines were commented out isn't an empty list.
+func withoutNulls(from map[string]any) map[string]any {
+	out := make(map[string]any, len(from))
+	for k, v := range from {
+		switch v := v.(type) {
+		case nil:
+		case map[string]any:
+			out[k] = withoutNulls(v)
+		default:
+			out[k] = v
+		}
+	}
+	return out
 }
