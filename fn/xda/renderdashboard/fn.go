@@ -45,6 +45,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return err
 	}
 	if dataset != nil {
+		in.DashboardsNamespace = namespace(edge.Observed(req, v1alpha1.PartDashboard), in.DashboardsNamespace)
 		parts := map[string]manifest.Object{v1alpha1.PartDashboard: Render(Agent{
 			Name:        xr.Spec.AgentName,
 			Description: xr.Spec.Description,
@@ -57,4 +58,15 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		}
 	}
 	return edge.NothingLost(req, rsp, "there is no dataset, so the agent's dashboard has nothing to show", v1alpha1.PartDashboard)
+}
+
+// namespace keeps a ConfigMap where it is: an input that was changed since is for
+// new agents. The provider would make a second one and forget the first, and two
+// dashboards of one uid stop Grafana importing any. What was never made, because
+// its namespace isn't there, goes where the input says now.
+func namespace(dashboard edge.Part, chosen string) string {
+	if at := dashboard.String("status", "atProvider", "manifest", "metadata", "namespace"); at != "" {
+		return at
+	}
+	return chosen
 }
