@@ -31,15 +31,16 @@ func datasetAppears(t *testing.T, w *world) {
 
 // A live agent outlives its dataset, and nothing of it is lost.
 func datasetDeleted(t *testing.T, w *world) {
-	w.apply(t, suite.NewDataset("late-data", datasets), suite.NewOrder("early-bot", "late-data", 5))
-	w.ready(t, "early-bot")
-	kept, untouched := w.keeps(t, "early-bot"), w.untouched(t, "early-bot", 1)
-	w.delete(t, suite.API, "XDataset", "", "late-data")
-	w.seeOrder(t, time.Minute, "the order to say that its dataset is gone", "early-bot",
-		condition("DatasetValid", "False", "DatasetNotFound"), condition("Ready", "True", ""), field("Dataset late-data", "status", "dataset", "displayName"))
+	const agent, data = "left-bot", "passing-data"
+	w.apply(t, suite.NewDataset(data, datasets), suite.NewOrder(agent, data, 5))
+	w.ready(t, agent)
+	kept, untouched := w.keeps(t, agent), w.untouched(t, agent, 1)
+	w.delete(t, suite.API, "XDataset", "", data)
+	w.seeOrder(t, time.Minute, "the order to say that its dataset is gone", agent,
+		condition("DatasetValid", "False", "DatasetNotFound"), condition("Ready", "True", ""), field("Dataset passing-data", "status", "dataset", "displayName"))
 	kept()
-	w.apply(t, suite.NewDataset("late-data", datasets))
-	w.seeOrder(t, time.Minute, "the order to see its dataset again", "early-bot", condition("DatasetValid", "True", ""))
+	w.apply(t, suite.NewDataset(data, datasets))
+	w.seeOrder(t, time.Minute, "the order to see its dataset again", agent, condition("DatasetValid", "True", ""))
 	kept()
 	untouched()
 }

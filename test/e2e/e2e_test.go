@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,58 +32,86 @@ type scenario struct {
 	agents []string
 }
 
-// scenarios, the short ones first and those that break the platform last.
-// The last two judge what all others did.
-var scenarios = []scenario{
-	{"OrderToReady", true, orderToReady, nil},
-	{"WrongOrders", true, wrongOrders, nil},
-	{"DatasetAppears", true, datasetAppears, nil},
-	{"DatasetDeleted", true, datasetDeleted, nil},
-	{"DatasetSwapped", false, datasetSwapped, []string{"swap-bot"}},
-	{"Budget", true, budget, nil},
-	{"MonitorOnly", false, monitorOnly, []string{"watched-bot"}},
-	{"Prices", false, prices, []string{"price-bot"}},
-	{"StatusWiped", true, statusWiped, nil},
-	{"ObjectsDeleted", false, objectsDeleted, []string{"hands-bot"}},
-	{"BudgetDeleted", true, budgetDeleted, []string{"billed-bot"}},
-	{"KeyLost", true, keyLost, []string{"keyless-bot"}},
-	{"NamespaceDeleted", false, namespaceDeleted, []string{"homeless-bot"}},
-	{"Quiet", true, quiet, []string{"quiet-bot"}},
-	{"Spending", true, spending, []string{"spending-bot"}},
-	{"ForeignStations", false, foreignStations, nil},
-	{"ForeignBudgetStations", false, foreignBudgetStations, nil},
-	{"PrometheusKilled", false, prometheusKilled, []string{"steady-bot", "blind-bot"}},
-	{"PrometheusForgets", false, prometheusForgets, []string{"steady-bot", "forgotten-bot"}},
-	{"FunctionKilled", true, functionKilled, []string{"steady-bot"}},
-	{"Upgrade", false, upgrade, []string{"steady-bot", "upgraded-bot"}},
-	{"ProcessesKilled", false, processesKilled, []string{"steady-bot", "shaken-bot"}},
-	{"DeleteOrder", true, deleteOrder, []string{"gone-bot"}},
-	{"OrderedAgainAtOnce", false, orderedAgainAtOnce, []string{"twice-bot"}},
-	{"NoKeyMaterial", true, noKeyMaterial, nil},
-	{"LeastPrivilege", true, leastPrivilege, nil},
+// An act is what happens at one time: scenarios that leave the platform and each
+// other's agents alone, and so can share their waiting, or a single one that doesn't.
+type act []scenario
+
+// acts begin with what everything rests on and go on with what breaks the platform
+// ever more. The last two judge what all others did.
+var acts = []act{
+	{{"OrderToReady", true, orderToReady, nil}},
+	{ // the longest first
+		{"Quiet", true, quiet, []string{"quiet-bot"}},
+		{"Spending", true, spending, []string{"spending-bot"}},
+		{"BudgetDeleted", true, budgetDeleted, []string{"billed-bot"}},
+		{"StatusWiped", true, statusWiped, nil},
+		{"NamespaceDeleted", false, namespaceDeleted, []string{"homeless-bot"}},
+		{"OrderedAgainAtOnce", false, orderedAgainAtOnce, []string{"twice-bot"}},
+		{"DatasetAppears", true, datasetAppears, nil},
+		{"DatasetDeleted", true, datasetDeleted, nil},
+		{"ObjectsDeleted", false, objectsDeleted, []string{"hands-bot"}},
+		{"MonitorOnly", false, monitorOnly, []string{"watched-bot"}},
+		{"DatasetSwapped", false, datasetSwapped, []string{"swap-bot"}},
+		{"WrongOrders", true, wrongOrders, nil},
+		{"DeleteOrder", true, deleteOrder, []string{"gone-bot"}},
+	},
+	{
+		{"ForeignStations", false, foreignStations, nil},
+		{"ForeignBudgetStations", false, foreignBudgetStations, nil},
+	},
+	{{"Budget", true, budget, nil}},
+	{{"Prices", false, prices, []string{"price-bot"}}},
+	{{"KeyLost", true, keyLost, []string{"keyless-bot"}}},
+	{{"PrometheusKilled", false, prometheusKilled, []string{"steady-bot", "blind-bot"}}},
+	{{"PrometheusForgets", false, prometheusForgets, []string{"steady-bot", "forgotten-bot"}}},
+	{{"FunctionKilled", true, functionKilled, []string{"steady-bot"}}},
+	{{"Upgrade", false, upgrade, []string{"steady-bot", "upgraded-bot"}}},
+	{{"ProcessesKilled", false, processesKilled, []string{"steady-bot", "shaken-bot"}}},
+	{{"NoKeyMaterial", true, noKeyMaterial, nil}},
+	{{"LeastPrivilege", true, leastPrivilege, nil}},
 }
+
+// together is how many scenarios of an act run at once. More would make two cores
+// the reason why somebody waits.
+const together = 4
 
 func TestSuite(t *testing.T) {
 	w := start(t)
-	for i, s := range scenarios {
-		t.Run(s.name, func(t *testing.T) {
-			if testing.Short() && !s.short {
-				t.Skip("not one of the short scenarios")
-			}
-			defer w.explain(t)
-			s.run(t, w)
-		})
-		if i == 0 && !strings.Contains(flag.Lookup("test.run").Value.String(), "/") {
+	alone := strings.Contains(flag.Lookup("test.run").Value.String(), "/")
+	for i, a := range acts {
+		w.play(t, a)
+		if i == 0 && !alone {
 			w.order(t)
 		}
 	}
+}
+
+// play runs the scenarios of an act.
+func (w *world) play(t *testing.T, a act) {
+	t.Helper()
+	var all sync.WaitGroup
+	free := make(chan struct{}, together)
+	for _, s := range a {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			t.Run(s.name, func(t *testing.T) {
+				if testing.Short() && !s.short {
+					t.Skip("not one of the short scenarios")
+				}
+				defer w.explain(t)
+				s.run(t, w)
+			})
+		})
+	}
+	all.Wait()
 }
 
 // order orders the agents of all scenarios and waits until they are Ready.
 func (w *world) order(t *testing.T) {
 	t.Helper()
 	var names []string
-	for _, s := range scenarios {
+	for _, s := range slices.Concat(acts...) {
 		if s.short || !testing.Short() {
 			names = append(names, s.agents...)
 		}
