@@ -63,7 +63,7 @@ func pricingComplete(f Facts) metav1.Condition {
 		}
 		return unknown(typePricingComplete, reasonNotMeasured, "It is not known which models the agent uses")
 	case len(f.Spend.Unpriced) > 0:
-		return no(typePricingComplete, reasonUnpriced, "Counted at the dearest row of the price table, because it has none for them: "+list(f.Spend.Unpriced)+". Add them to "+f.PricingTable)
+		return no(typePricingComplete, reasonUnpriced, "Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable)
 	}
 	return yes(typePricingComplete, reasonAllPriced, "Every model that the agent uses has a price")
 }
@@ -112,6 +112,17 @@ func crossed(warnAt []int32, r tenThousandths) []int32 {
 	}
 	slices.Sort(c)
 	return slices.Compact(c)
+}
+
+// models are names of models for people.
+func models(names []string) []string {
+	named := slices.Clone(names)
+	for i, n := range named {
+		if n == "" {
+			named[i] = `"" (tokens without a model: check metrics.modelLabel of the step fetch-spend)`
+		}
+	}
+	return named
 }
 
 // maxListed names in a message are enough to start repairing.

@@ -8,6 +8,7 @@ import (
 	"cmp"
 	"context"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -114,7 +115,7 @@ func readSpend(req *fnv1.RunFunctionRequest) (*Spend, *v1alpha1.SpendProblem) {
 	s.Period = m["period"].GetStringValue()
 	s.NeverSeen = m["neverSeen"].GetBoolValue()
 	s.Unpriced = readStrings(m["unpricedModels"])
-	s.Distrusted = readStrings(m["distrusted"])
+	s.Distrusted = slices.DeleteFunc(readStrings(m["distrusted"]), func(why string) bool { return why == "" })
 	if burn, ok := spentUSD(m["burnUsdPerHour"].GetNumberValue()); ok {
 		s.BurnPerHour = burn
 	}
@@ -146,11 +147,13 @@ func clip(s string) string {
 	return s
 }
 
+// readStrings reads a list of strings. An empty one is one, too: the model of
+// tokens without a model label.
 func readStrings(v *structpb.Value) []string {
 	var out []string
 	for _, e := range v.GetListValue().GetValues() {
-		if s := e.GetStringValue(); s != "" {
-			out = append(out, clip(s))
+		if s, ok := e.GetKind().(*structpb.Value_StringValue); ok {
+			out = append(out, clip(s.StringValue))
 		}
 	}
 	return out
