@@ -29,11 +29,15 @@ func (in *RenderDashboardInput) Default() {
 
 // Validate says what of the input can't be used, or nil.
 func (in *RenderDashboardInput) Validate() error {
+	if err := validateNamespace("dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"); err != nil {
+		return err
+	}
+	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
+		return err
+	}
 	for _, f := range []struct{ field, value, is string }{
-		{"dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"},
 		{"datasourceUid", in.DatasourceUID, "it is the uid of Grafana's Prometheus data source"},
 		{"objectProviderConfig", in.ObjectProviderConfig, "it names a ClusterProviderConfig of provider-kubernetes"},
-		{"objectNamespace", in.ObjectNamespace, "it names a namespace that exists"},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s is empty: %s", f.field, f.is)

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
 )
 
 // Default fills in what an absent field means.
@@ -33,16 +35,14 @@ func (in *RenderWorkloadsInput) Validate() error {
 		{"model.name", in.Model.Name, "it names a model on Vertex AI"},
 		{"model.location", in.Model.Location, "it names a location of Vertex AI"},
 		{"ingress.className", in.Ingress.ClassName, "it names an IngressClass"},
-		{"network.kagentNamespace", in.Network.KagentNamespace, "it names the namespace of kagent's controller"},
-		{"network.ingressNamespace", in.Network.IngressNamespace, "it names the namespace of the ingress controller"},
-		{"network.collectorNamespace", in.Network.CollectorNamespace, "it names the namespace of the OpenTelemetry collector"},
-		{"network.dnsNamespace", in.Network.DNSNamespace, "it names the namespace of the cluster's DNS"},
 		{"objectProviderConfig", in.ObjectProviderConfig, "it names a ProviderConfig and a ClusterProviderConfig of provider-kubernetes"},
-		{"objectNamespace", in.ObjectNamespace, "it names a namespace that exists"},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s is empty: %s", f.field, f.is)
 		}
+	}
+	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
+		return err
 	}
 	if s := in.Model.CredentialSecret; s != nil && (s.Name == "" || s.Key == "") {
 		return fmt.Errorf("model.credentialSecret needs the name of a Secret and a key in it; leave it out for Workload Identity")
@@ -58,8 +58,20 @@ func (in *RenderWorkloadsInput) Validate() error {
 	return in.Network.validate()
 }
 
+// validate is strict: the API server refuses a policy with one bad name in it, and
+// the agent's pods, which it doesn't refuse, would run without any.
 func (n Network) validate() error {
-	if k, v, ok := strings.Cut(n.KagentLabel, "="); n.KagentLabel != "" && (!ok || k == "" || v == "") {
+	for _, f := range []struct{ field, value, is string }{
+		{"network.kagentNamespace", n.KagentNamespace, "it names the namespace of kagent's controller"},
+		{"network.ingressNamespace", n.IngressNamespace, "it names the namespace of the ingress controller"},
+		{"network.collectorNamespace", n.CollectorNamespace, "it names the namespace of the OpenTelemetry collector"},
+		{"network.dnsNamespace", n.DNSNamespace, "it names the namespace of the cluster's DNS"},
+	} {
+		if err := validateNamespace(f.field, f.value, f.is); err != nil {
+			return err
+		}
+	}
+	if k, v, _ := strings.Cut(n.KagentLabel, "="); n.KagentLabel != "" && (v == "" || len(validation.IsQualifiedName(k)) > 0 || len(validation.IsValidLabelValue(v)) > 0) {
 		return fmt.Errorf("network.kagentLabel %q must be key=value, such as app.kubernetes.io/component=controller", n.KagentLabel)
 	}
 	if n.APIServerPort < 1 || n.APIServerPort > 65535 {
@@ -82,6 +94,17 @@ func (n Network) validate() error {
 	}
 	if p, err := netip.ParsePrefix(n.NodeLocalDNS); err != nil || p != p.Masked() {
 		return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
+	}
+	return nil
+}
+
+// validateNamespace says what of a namespace's name can't be used, or nil.
+func validateNamespace(field, name, is string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty: %s", field, is)
+	case len(validation.IsDNS1123Label(name)) > 0:
+		return fmt.Errorf("%s %q can't be a namespace's name: at most 63 lower-case letters, digits and dashes, no dash at either end", field, name)
 	}
 	return nil
 }
