@@ -15,7 +15,19 @@ var (
 	bucketPattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 )
 
-// Validate says what of an order can't be rendered, or nil.
+// Validate says what of an order can't be rendered, or nil. Two orders of one agent
+// would fight over every part.
+func (x *XDatasetAgent) Validate() error {
+	if err := x.Spec.Validate(); err != nil {
+		return err
+	}
+	if x.GetName() != x.Spec.AgentName {
+		return fmt.Errorf("metadata.name %q and spec.agentName %q must be equal: the agent's name is its identity and never changes", x.GetName(), x.Spec.AgentName)
+	}
+	return nil
+}
+
+// Validate says what of an order's spec can't be rendered, or nil.
 func (s XDatasetAgentSpec) Validate() error {
 	if err := validateAgentName(s.AgentName); err != nil {
 		return err

@@ -37,7 +37,7 @@ func Agent(req *fnv1.RunFunctionRequest) (*v1alpha1.XDatasetAgent, error) {
 	if err := CompositeInto(req, xr); err != nil {
 		return nil, err
 	}
-	return xr, errors.Wrap(xr.Spec.Validate(), "cannot use order")
+	return xr, errors.Wrap(xr.Validate(), "cannot use order")
 }
 
 // Budget returns the observed XAgentBudget.

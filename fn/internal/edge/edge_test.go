@@ -72,6 +72,7 @@ func TestAgent(t *testing.T) {
 		"NotAMap":      {reason: "As above, for a field that should hold others.", xr: withSpec("datasetRef", "d"), err: `field "spec.datasetRef" must be a map, not a string`},
 		"Infinity":     {reason: "Protobuf has it, JSON has not.", xr: withSpec("budgetUsd", math.Inf(1)), err: `field "spec.budgetUsd" must be a number`},
 		"Name":         {reason: "The name reaches a CEL string and a Google id.", xr: withSpec("agentName", `a" || true`), err: "spec.agentName"},
+		"OtherName":    {reason: "Two orders of one agent would fight over every part.", xr: withSpec("agentName", "robot"), err: `metadata.name "bot" and spec.agentName "robot" must be equal`},
 		"NameGoogle":   {reason: "Google refuses the bucket, long after admission.", xr: withSpec("agentName", "my-google-bot"), err: `must not contain "google"`},
 		"NameTooLong":  {reason: "agent-<name> is a Google account id of at most 30.", xr: withSpec("agentName", strings.Repeat("a", 25)), err: "3 to 24"},
 		"Project":      {reason: "The bucket carries it.", xr: withSpec("projectId", "Acme"), err: "spec.projectId"},
