@@ -72,7 +72,7 @@ func plain(text string, limit int) string {
 		switch {
 		case unicode.IsSpace(r), unicode.IsControl(r):
 			return ' '
-		case !unicode.IsGraphic(r):
+		case !unicode.IsGraphic(r), unicode.In(r, invisible...):
 			return -1
 		}
 		return r
@@ -83,6 +83,10 @@ func plain(text string, limit int) string {
 	}
 	return line
 }
+
+// invisible characters that Unicode counts among marks and letters: fillers, and
+// the variation selectors, 256 of which write any text behind a single letter.
+var invisible = []*unicode.RangeTable{unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point}
 
 // quotes are the characters with which a text could leave the quotation marks it
 // is put into in a prompt, or become more than text there.
