@@ -91,16 +91,20 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 		out.Problem = &v1alpha1.SpendProblem{Reason: "SamplesVanished", Message: "The server has none of the samples that were counted last: its data may be lost, or prometheus.tenant may name another tenant"}
 		return out
 	}
-	if out.Problem == nil {
+	whole := out.Problem == nil // everything up to at was read
+	if whole {
 		out.Problem = f.PriceProblem
 	}
 	out.Measurement.NeverSeen = !t.seen
 	out.Measurement.Distrusted = t.distrust
 	if out.Problem != nil {
-		// asOf goes with spentUsd, which stays as it is.
-		t.ledger.asOf = at
-		if !lost {
+		// asOf goes with spentUsd, which stays as it is. Without a ledger nobody knows
+		// up to when that counts: up to the last tokens there are, if all was read.
+		switch {
+		case !lost:
 			t.ledger.asOf = observed.asOf
+		case !whole:
+			t.ledger.asOf = at
 		}
 		out.Ledger = t.ledger.write()
 		return out

@@ -160,6 +160,23 @@ func TestMeasure(t *testing.T) {
 				{now: "14:06:20", want: 700, change: func(f *Facts, _ *store) { f.Prices, f.PriceProblem = pennies, nil }},
 			},
 		},
+		"NoPricesAndNoRequest": {
+			reason: "A new agent whose price table isn't there yet has lost no samples: it never had any.",
+			looks: []glance{
+				{now: "10:06:20", want: -1, problem: "PricingNotFound", change: noPrices},
+				{now: "10:07:20", want: -1, problem: "PricingNotFound"},
+				{now: "10:08:20", want: 0, change: func(f *Facts, _ *store) { f.Prices, f.PriceProblem = pennies, nil }},
+			},
+		},
+		"NoPricesAndLedgerLost": {
+			reason: "Restored without status and before the price table, a paused agent has no newer samples: what is counted again has not vanished.",
+			series: map[string]string{out: "10:05:00=500 10:10:00=700"},
+			looks: []glance{
+				{now: "14:06:20", want: -1, problem: "PricingNotFound", change: noPrices},
+				{now: "14:07:20", want: -1, problem: "PricingNotFound"},
+				{now: "14:08:20", want: 700, change: func(f *Facts, _ *store) { f.Prices, f.PriceProblem = pennies, nil }},
+			},
+		},
 		"LedgerLost": {
 			reason: "A status that was wiped is counted again from the samples.",
 			series: map[string]string{out: "10:05:00=500 10:10:00=700 12:00:00=900"},
