@@ -149,6 +149,21 @@ func TestModelsHaveAnEnd(t *testing.T) {
 	}
 }
 
+// gRPC takes 4 MiB, and every series is 200 bytes: some thousands that hold rubbish
+// must not fail the whole pipeline.
+func TestDistrustHasAnEnd(t *testing.T) {
+	s := crowd(t, 300, "10:00:30", "10:02:00", func(int) string { return "m" })
+	for i := range s.series {
+		s.series[i].samples[0].Value = -1
+	}
+	f := facts(t, "10:10:20", nil)
+	s.now = f.Now
+	o := Measure(t.Context(), s, f)
+	if n := len(o.Measurement.Distrusted); n != maxNamed || tokens(o) != 300*4 {
+		t.Errorf("counted %d, %d series are named", tokens(o), n)
+	}
+}
+
 // A clock that is ahead would settle what has not happened yet.
 func TestClockAhead(t *testing.T) {
 	f := facts(t, "10:06:20", nil)

@@ -3,6 +3,7 @@ package fetchspend
 import (
 	"context"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -59,6 +60,7 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 
 	out := Outcome{NextLook: min(waiting, s.MaxLook), Measurement: v1alpha1.Measurement{Period: l.period}}
 	var t tally
+	var distrust []string
 	for page := 0; ; page++ {
 		end, to, behind := at, s.settleTo(at), false
 		if next := l.settledAt + pageSize.Milliseconds(); next < to-s.Heartbeat.Milliseconds() {
@@ -81,7 +83,7 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 			}
 			break
 		}
-		t = counted
+		t, distrust = counted, append(distrust, counted.distrust...)
 		if !behind {
 			break
 		}
@@ -96,7 +98,9 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 		out.Problem = f.PriceProblem
 	}
 	out.Measurement.NeverSeen = !t.seen
-	out.Measurement.Distrusted = t.distrust
+	slices.Sort(distrust)
+	distrust = slices.Compact(distrust)
+	out.Measurement.Distrusted = distrust[:min(len(distrust), maxNamed)]
 	if out.Problem != nil {
 		// asOf goes with spentUsd, which stays as it is. Without a ledger nobody knows
 		// up to when that counts: up to the last tokens there are, if all was read.
@@ -117,7 +121,8 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 		out.Spent.Add(out.Spent, picos(o.USD))
 	}
 	out.Measurement.UnpricedModels = b.unpriced
-	for _, m := range b.negative {
+	// Settled, because until then one of the two may be late, or in doubt.
+	for _, m := range f.Prices.cost(t.ledger.totals, s.InputContainsCached).negative {
 		out.Measurement.Distrusted = append(out.Measurement.Distrusted, "model "+quote(short(m, maxModelLen))+": more cached input than input, so inputContainsCached is wrong")
 	}
 	burn := f.Prices.burn(t.gains, s.InputContainsCached, at, s)

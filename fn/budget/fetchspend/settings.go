@@ -59,6 +59,7 @@ const (
 	maxLedger   = 24 << 10         // bytes, so that a status stays under 32 KiB whatever models are called
 	maxModels   = 32
 	maxModelLen = 100 // bytes of a model's name
+	maxNamed    = 20  // distrusted series that are named: decide shows ten, and a response has an end
 )
 
 // OtherModels is the model under which tokens are counted beyond 32 models: a
