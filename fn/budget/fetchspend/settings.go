@@ -92,7 +92,7 @@ func ReadSettings(in *input.FetchSpendInput) (Settings, error) {
 		Heartbeat:           cmp.Or(in.Heartbeat, absent.Heartbeat).Duration,
 		MinLook:             cmp.Or(in.MinLook, absent.MinLook).Duration,
 		MaxLook:             cmp.Or(in.MaxLook, absent.MaxLook).Duration,
-		MaxResets:           int(cmp.Or(max(0, in.MaxResetsPerHour), absent.MaxResetsPerHour)),
+		MaxResets:           int(cmp.Or(in.MaxResetsPerHour, absent.MaxResetsPerHour)),
 		Timeout:             cmp.Or(in.Prometheus.Timeout, absent.Prometheus.Timeout).Duration,
 	}
 	for _, m := range []struct {
@@ -116,6 +116,11 @@ func ReadSettings(in *input.FetchSpendInput) (Settings, error) {
 			return s, errors.Errorf("cannot use input: %q is no label name", l)
 		}
 	}
+	for _, l := range []string{s.AgentLabel, s.ModelLabel, "__name__"} {
+		if slices.Contains(s.ReplicaLabels, l) {
+			return s, errors.Errorf("cannot use input: replicaLabels must not hold %q: series that differ in it are no twins", l)
+		}
+	}
 	return s, errors.Wrap(s.check(), "cannot use input")
 }
 
@@ -137,6 +142,8 @@ func (s Settings) check() error {
 		return errors.Errorf("minLook %s must be at least 1s", s.MinLook)
 	case s.MaxLook < s.MinLook:
 		return errors.Errorf("maxLook %s must not be shorter than minLook %s", s.MaxLook, s.MinLook)
+	case s.MaxResets < 1:
+		return errors.Errorf("maxResetsPerHour %d must be at least 1", s.MaxResets)
 	case s.Timeout <= 0 || s.Timeout > time.Minute:
 		return errors.Errorf("prometheus.timeout %s must be more than 0 and at most 1m", s.Timeout)
 	}
@@ -164,7 +171,7 @@ func (s Settings) long() time.Duration { return s.overlap() - 2*s.quiet() }
 // longer than SettleAfter, so that when a sample is settled all of it is known.
 func (s Settings) resetWindow() (window time.Duration, limit int) {
 	window = min(time.Hour, s.SettleAfter)
-	return window, max(1, int(int64(s.MaxResets)*int64(window)/int64(time.Hour)))
+	return window, max(1, int(int64(s.MaxResets)*int64(window/time.Second)/int64(time.Hour/time.Second)))
 }
 
 // mapping identifies what cursors belong to: another store, selector or identity

@@ -73,6 +73,10 @@ func TestReadSettings(t *testing.T) {
 		"NoHeartbeat":      {reason: "The range would grow for ever.", in: func(in *input.FetchSpendInput) { in.Heartbeat = d(0) }, err: "heartbeat 0s must be from 1m to 24h"},
 		"LookTooOften":     {reason: "A reconcile takes longer.", in: func(in *input.FetchSpendInput) { in.MinLook = d(time.Millisecond) }, err: "minLook 1ms must be at least 1s"},
 		"BoundsCrossed":    {reason: "Nothing lies between them.", in: func(in *input.FetchSpendInput) { in.MinLook, in.MaxLook = d(time.Minute), d(time.Second) }, err: "maxLook 1s must not be shorter than minLook 1m0s"},
+		"ResetsNegative":   {reason: "Nobody means the default by it.", in: func(in *input.FetchSpendInput) { in.MaxResetsPerHour = -1 }, err: "maxResetsPerHour -1 must be at least 1"},
+		"ModelIsReplica":   {reason: "The models of an agent would be one counter, that counts as far as the furthest of them.", in: func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{"model"} }, err: `replicaLabels must not hold "model"`},
+		"AgentIsReplica":   {reason: "Every series of an agent has it: it tells nothing apart.", in: func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{"agent_name"} }, err: `replicaLabels must not hold "agent_name"`},
+		"NameIsReplica":    {reason: "Input and output would be one counter, of no class: a ledger that can't be written.", in: func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{"__name__"} }, err: `replicaLabels must not hold "__name__"`},
 		"NoTimeout":        {reason: "A query would fail before it is asked.", in: func(in *input.FetchSpendInput) { in.Prometheus.Timeout = d(0) }, err: "prometheus.timeout 0s must be more than 0"},
 		"TimeoutTooLong":   {reason: "A whole reconcile has two minutes.", in: func(in *input.FetchSpendInput) { in.Prometheus.Timeout = d(2 * time.Minute) }, err: "at most 1m"},
 	}
@@ -184,6 +188,27 @@ func TestNextLook(t *testing.T) {
 				t.Errorf("looks again in %s, want %s", got, tc.want)
 			}
 		})
+	}
+}
+
+func TestResetLimit(t *testing.T) {
+	for _, tc := range []struct {
+		reason      string
+		settleAfter time.Duration
+		resets      int
+		want        int
+	}{
+		{"As many in an hour as the input says.", 2 * time.Hour, 20, 20},
+		{"In half an hour half as many.", 30 * time.Minute, 20, 10},
+		{"One is a restart.", 2 * time.Minute, 20, 1},
+		{"Who wants no limit writes a large one.", time.Hour, 1<<31 - 1, 1<<31 - 1},
+		{"As above, and it is divided.", 30 * time.Minute, 1<<31 - 1, 1<<30 - 1},
+	} {
+		s := defaults(t)
+		s.SettleAfter, s.MaxResets = tc.settleAfter, tc.resets
+		if _, got := s.resetWindow(); got != tc.want {
+			t.Errorf("%s %d resets an hour, settled after %s: the limit is %d, want %d", tc.reason, tc.resets, tc.settleAfter, got, tc.want)
+		}
 	}
 }
 
