@@ -73,6 +73,9 @@ func pastQuery(s Settings, agent string, counters []counter) string {
 const maxMatcher = 8 << 10
 
 func matchAny(label string, values []string) string {
+	if !labelName.MatchString(label) {
+		label = quote(label) // Prometheus 3 takes any UTF-8
+	}
 	if len(values) == 1 {
 		return label + "=" + quote(values[0])
 	}

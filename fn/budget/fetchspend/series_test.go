@@ -121,3 +121,30 @@ func TestReadLedger(t *testing.T) {
 		})
 	}
 }
+
+// A second query asks for the past of counters by all labels that they have.
+func TestPastQuery(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		labels []map[string]string
+		want   string
+	}{
+		"One":    {"What a series is called is known to the letter.", []map[string]string{{"pod": "a"}}, `last_over_time({agent_name="bot",__name__="x",pod="a"}[86400s])`},
+		"Two":    {"It may match others too: they are told apart in the answer.", []map[string]string{{"pod": "a"}, {"pod": "b.c"}}, `last_over_time({agent_name="bot",__name__="x",pod=~"a|b\\.c"}[86400s])`},
+		"Apart":  {"A label that some of them lack would leave those out.", []map[string]string{{"pod": "a", "zone": "1"}, {"pod": "a"}}, `last_over_time({agent_name="bot",__name__="x",pod="a"}[86400s])`},
+		"Dotted": {"OpenTelemetry's names are labels in Prometheus 3, and PromQL wants them quoted: unquoted they are no query, and nothing would ever be measured again.", []map[string]string{{"k8s.pod.name": `a"b`}}, `last_over_time({agent_name="bot",__name__="x","k8s.pod.name"="a\"b"}[86400s])`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			var cs []counter
+			for _, l := range tc.labels {
+				l["__name__"], l["agent_name"] = "x", "bot"
+				cs = append(cs, counter{labels: l})
+			}
+			if got := pastQuery(defaults(t), "bot", cs); got != tc.want {
+				t.Errorf("asks\n%s\nwant\n%s", got, tc.want)
+			}
+		})
+	}
+}
