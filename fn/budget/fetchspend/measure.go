@@ -47,8 +47,8 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 	s := f.Settings
 	observed, err := readLedger(f.Ledger)
 	at := floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Grid)
-	if err == nil && observed.settledAt > at+lookback.Milliseconds() {
-		err = errors.New("it was settled in the future")
+	if err == nil && max(observed.from, observed.asOf, observed.settledAt, observed.rebased) > at+lookback.Milliseconds() {
+		err = errors.New("it is of the future")
 	}
 	lost := err != nil
 	if !lost {

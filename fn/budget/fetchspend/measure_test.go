@@ -200,6 +200,21 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:05:00=500 12:00:00=900"},
 			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 900, change: func(f *Facts, _ *store) { f.Ledger.SettledAt = "2031-01-01T00:00:00Z" }}},
 		},
+		"LedgerAsOfTheFuture": {
+			reason: "As above: it would settle a day of the future at every look.",
+			series: map[string]string{out: "10:05:00=500 12:00:00=900 12:08:00=950"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 900, change: func(f *Facts, _ *store) { f.Ledger.AsOf = "2031-01-01T00:00:00Z" }}, {now: "12:08:20", want: 950}},
+		},
+		"LedgerFromTheFuture": {
+			reason: "As above.",
+			series: map[string]string{out: "10:05:00=500 12:00:00=900"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 900, change: func(f *Facts, _ *store) { f.Ledger.From = "2031-01-01T00:00:00Z" }}},
+		},
+		"LedgerRebasedInTheFuture": {
+			reason: "Until then no new series would count from its birth.",
+			series: map[string]string{out: "10:05:00=500 12:00:00=900", "output pod=b": "12:07:00=50"},
+			looks:  []glance{{now: "12:06:20", want: 900}, {now: "12:07:20", want: 950, change: func(f *Facts, _ *store) { f.Ledger.Rebased = "2031-01-01T00:00:00Z" }}},
+		},
 		"ClockSetBack": {
 			reason: "It sees what it saw before, and forgets nothing.",
 			series: map[string]string{out: "10:05:00=500 12:00:00=900"},
