@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // crowd is n pods, each of which exports every half minute for so long and uses
@@ -180,6 +182,28 @@ func TestClockAhead(t *testing.T) {
 		t.Log(tc.reason)
 		if got := reason(Measure(t.Context(), dated{tc.date}, f)); got != tc.want {
 			t.Errorf("server's clock at %s: problem %q, want %q", tc.date, got, tc.want)
+		}
+	}
+}
+
+// A clock that is days behind would take a good ledger for one of the future, and
+// forget what the server no longer has.
+func TestClockDaysBehind(t *testing.T) {
+	f := facts(t, "10:06:20", nil)
+	f.Ledger = &v1alpha1.Ledger{Period: "lifetime", From: "2026-11-23T10:00:00Z", Mapping: f.Settings.mapping("bot"), AsOf: "2026-11-25T12:00:00Z", SettledAt: "2026-11-25T11:00:00Z"}
+	for _, tc := range []struct {
+		reason string
+		date   time.Time
+		want   string
+	}{
+		{"By the server's clock the ledger is of today.", when(t, "25T12:01:00"), "ClockBehind"},
+		{"By the server's clock, too, it is of the future: that is lost.", f.Now, ""},
+		{"Nobody says whose clock is wrong.", time.Time{}, ""},
+	} {
+		t.Log(tc.reason)
+		o := Measure(t.Context(), dated{tc.date}, f)
+		if got := reason(o); got != tc.want || (o.Ledger == nil) != (tc.want != "") {
+			t.Errorf("server's clock at %s: problem %q, want %q; it writes %v", tc.date, got, tc.want, o.Ledger)
 		}
 	}
 }

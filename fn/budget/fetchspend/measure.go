@@ -22,6 +22,10 @@ type Facts struct {
 
 	Prices       PriceTable
 	PriceProblem *v1alpha1.SpendProblem // why there are no Prices
+
+	// future is a time in the Ledger that is days after Now, for which it is given
+	// up. Zero: there is none.
+	future time.Time
 }
 
 // An Outcome is what a look found.
@@ -47,8 +51,9 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 	s := f.Settings
 	observed, err := readLedger(f.Ledger)
 	at := floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Grid)
-	if err == nil && max(observed.from, observed.asOf, observed.settledAt, observed.rebased) > at+lookback.Milliseconds() {
+	if latest := max(observed.from, observed.asOf, observed.settledAt, observed.rebased); err == nil && latest > at+lookback.Milliseconds() {
 		err = errors.New("it is of the future")
+		f.future = time.UnixMilli(latest)
 	}
 	lost := err != nil
 	if !lost {
@@ -165,6 +170,10 @@ func ask(ctx context.Context, q Querier, f Facts, promQL string, at int64) ([]co
 	// A clock ahead would settle what has not happened yet.
 	if ahead := f.Now.Sub(a.Date); !a.Date.IsZero() && ahead > maxClockSkew {
 		return nil, Problem{Reason: "ClockAhead", Message: "The clock of function-budget-fetch-spend is ahead of the server's: set the one that is wrong"}
+	}
+	// A clock behind would give up a good ledger, and what the server has forgotten.
+	if !f.future.IsZero() && a.Date.After(f.future.Add(-lookback)) {
+		return nil, Problem{Reason: "ClockBehind", Message: "The clock of function-budget-fetch-spend is days behind the server's: set the one that is wrong"}
 	}
 	cs, err := readCounters(a.Series, f.Budget.AgentName, f.Settings)
 	if err != nil {
