@@ -32,6 +32,11 @@ const requirePricing = "pricing"
 // pricesKey is the key of the price table in its ConfigMap.
 const pricesKey = "prices.yaml"
 
+// patience is how long all queries of one look may take. A reconcile has two
+// minutes, and what was counted is lost if the steps after this one don't get
+// their turn.
+const patience = 90 * time.Second
+
 // Function runs the step.
 type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
@@ -141,6 +146,8 @@ func (f *Function) measure(ctx context.Context, req *fnv1.RunFunctionRequest, in
 	if err != nil {
 		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
 	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	return Measure(ctx, q, facts)
 }
 

@@ -1,12 +1,15 @@
 package fetchspend
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 
 	"whisperops.io/functions/apis/v1alpha1"
 )
@@ -205,5 +208,26 @@ func TestClockDaysBehind(t *testing.T) {
 		if got := reason(o); got != tc.want || (o.Ledger == nil) != (tc.want != "") {
 			t.Errorf("server's clock at %s: problem %q, want %q; it writes %v", tc.date, got, tc.want, o.Ledger)
 		}
+	}
+}
+
+// hasty answers nothing, and remembers how long it might have taken.
+type hasty struct{ until *time.Time }
+
+func (h hasty) Query(ctx context.Context, _ string, _ time.Time) (Answer, error) {
+	*h.until, _ = ctx.Deadline()
+	return Answer{}, nil
+}
+
+// A reconcile has two minutes. Ten slow queries of a backlog would use them up:
+// nothing would be kept of what they counted, and no step after this one would run.
+func TestAllQueriesTogetherHaveAnEnd(t *testing.T) {
+	var until time.Time
+	f := NewWith(logging.NewNopLogger(), storyClock, func(Server) (Querier, error) { return hasty{&until}, nil })
+	if _, err := f.RunFunction(t.Context(), asked(t, map[string]any{"timeout": "60s"}, nil)); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Until(until); d <= 60*time.Second || d > 100*time.Second {
+		t.Errorf("all queries together may take %s", d)
 	}
 }
