@@ -37,20 +37,23 @@ var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})(\.[0-9]{1,6})?$`)
 // US dollars per million tokens, as decimal strings with at most six decimals. A
 // row without cachedInput charges cached input as input.
 func ReadPriceTable(text string) (PriceTable, error) {
-	var doc struct {
-		Models map[string]map[string]any `json:"models"`
+	if documents(text) > 1 {
+		return nil, errors.New("it must be one YAML document, without a second one after a line ---")
 	}
-	if err := yaml.UnmarshalStrict([]byte(text), &doc); err != nil {
+	var doc map[string]map[string]map[string]any
+	unread := yaml.UnmarshalStrict([]byte(text), &doc)
+	models, ok := doc["models"]
+	switch {
+	case unread != nil, len(doc) > 1, len(doc) == 1 && !ok:
 		return nil, errors.New("it must hold models: {<model>: {input, output, cachedInput}} and nothing else")
-	}
-	if len(doc.Models) == 0 {
+	case len(models) == 0:
 		return nil, errors.New("it has no models")
 	}
 	t := PriceTable{}
-	for _, m := range sortedKeys(doc.Models) {
+	for _, m := range sortedKeys(models) {
 		row := Row{}
-		for _, k := range sortedKeys(doc.Models[m]) {
-			p, err := price(doc.Models[m][k])
+		for _, k := range sortedKeys(models[m]) {
+			p, err := price(models[m][k])
 			if err != nil {
 				return nil, errors.Errorf("the %s price of model %q must be a decimal string such as \"0.30\", in US dollars per million tokens, with at most six decimals", short(k, 40), short(m, maxModelLen))
 			}
@@ -66,16 +69,29 @@ func ReadPriceTable(text string) (PriceTable, error) {
 			}
 		}
 		for _, k := range []string{"input", "output"} {
-			if _, ok := doc.Models[m][k]; !ok {
+			if _, ok := models[m][k]; !ok {
 				return nil, errors.Errorf("model %q has no %s price", short(m, maxModelLen), k)
 			}
 		}
-		if _, ok := doc.Models[m]["cachedInput"]; !ok {
+		if _, ok := models[m]["cachedInput"]; !ok {
 			row.CachedInput = row.Input
 		}
 		t[m] = row
 	}
 	return t, nil
+}
+
+// documents counts those that hold anything, if there may be more than one.
+func documents(text string) int {
+	parts := strings.Split(text, "\n---")
+	n := 0
+	for _, p := range parts {
+		var v any
+		if len(parts) > 1 && (yaml.Unmarshal([]byte(p), &v) != nil || v != nil) {
+			n++
+		}
+	}
+	return n
 }
 
 // price reads a decimal string exactly. A number that somebody forgot to quote
