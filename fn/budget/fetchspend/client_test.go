@@ -343,3 +343,41 @@ func TestInfosAreNoWarnings(t *testing.T) {
 		t.Error(p)
 	}
 }
+
+// What is wrong with a ConfigMap is said in the words of who can mend it.
+func TestPrices(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		items  []any // what of a ConfigMap was found
+		want   string
+	}{
+		"None":       {reason: "Its name and namespace are the way out.", want: `PricingNotFound: ConfigMap "acme/prices", the price table that spec.pricingRef names, does not exist`},
+		"NoData":     {reason: "Somebody made it by hand.", items: []any{map[string]any{}}, want: `PricingInvalid: ConfigMap "acme/prices" has no key prices.yaml`},
+		"OtherKey":   {reason: "A file of another name.", items: []any{map[string]any{"data": map[string]any{"prices.yml": "x"}}}, want: `PricingInvalid: ConfigMap "acme/prices" has no key prices.yaml`},
+		"BinaryData": {reason: "kubectl puts a file there that is no UTF-8, such as what some editors call Unicode: the key is to be seen, and can't be read.", items: []any{map[string]any{"binaryData": map[string]any{"prices.yaml": "//5t"}}}, want: `PricingInvalid: ConfigMap "acme/prices" has prices.yaml in binaryData: save the file as UTF-8, and make it anew`},
+		"Broken":     {reason: "The error of the table comes after where it is.", items: []any{map[string]any{"data": map[string]any{"prices.yaml": "{}"}}}, want: `PricingInvalid: prices.yaml of ConfigMap "acme/prices" can't be used: it has no models`},
+		"Good":       {reason: "Nothing is wrong.", items: []any{map[string]any{"data": map[string]any{"prices.yaml": `models: {m: {input: "1", output: "1"}}`}}}},
+		"Rubbish":    {reason: "No API server answers so.", items: []any{map[string]any{"data": "prices.yaml", "binaryData": 7.0}}, want: `PricingInvalid: ConfigMap "acme/prices" has no key prices.yaml`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			found := &fnv1.Resources{}
+			for _, i := range tc.items {
+				s, err := structpb.NewValue(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found.Items = append(found.Items, &fnv1.Resource{Resource: s.GetStructValue()})
+			}
+			table, problem := prices(found, "prices", "acme")
+			got := ""
+			if problem != nil {
+				got = problem.Reason + ": " + problem.Message
+			}
+			if got != tc.want || (table == nil) != (tc.want != "") {
+				t.Errorf("got %q, want %q, and a table %v", got, tc.want, table)
+			}
+		})
+	}
+}

@@ -130,11 +130,15 @@ func prices(found *fnv1.Resources, name, namespace string) (PriceTable, *v1alpha
 	if len(found.GetItems()) == 0 {
 		return nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound", Message: table + ", the price table that spec.pricingRef names, does not exist"}
 	}
-	v := found.GetItems()[0].GetResource().GetFields()["data"].GetStructValue().GetFields()[pricesKey]
-	if _, ok := v.GetKind().(*structpb.Value_StringValue); !ok {
+	fields := found.GetItems()[0].GetResource().GetFields()
+	v, isText := fields["data"].GetStructValue().GetFields()[pricesKey].GetKind().(*structpb.Value_StringValue)
+	if _, binary := fields["binaryData"].GetStructValue().GetFields()[pricesKey]; binary && !isText {
+		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has " + pricesKey + " in binaryData: save the file as UTF-8, and make it anew"}
+	}
+	if !isText {
 		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has no key " + pricesKey}
 	}
-	t, err := ReadPriceTable(v.GetStringValue())
+	t, err := ReadPriceTable(v.StringValue)
 	if err != nil {
 		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: pricesKey + " of " + table + " can't be used: " + err.Error()}
 	}
