@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"strings"
@@ -12,6 +13,7 @@ var (
 	agentNamePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
 	projectIDPattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	baseDomainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
+	digits            = regexp.MustCompile(`^[0-9]+$`)
 	bucketPattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 )
 
@@ -66,6 +68,30 @@ func (s XAgentBudgetSpec) Validate() error {
 		return fmt.Errorf("spec.period %q must be lifetime, daily, weekly or monthly", s.Period)
 	}
 	return validateBudget(s.BudgetUSD)
+}
+
+// Validate says what of a ledger an API server would refuse, or nil: with it would
+// go all of a status. No value is quoted that moves while money is spent.
+func (l Ledger) Validate() error {
+	if len(l.Totals) > 256 || len(l.Cursors) > 512 {
+		return fmt.Errorf("it has more than 256 totals or 512 cursors")
+	}
+	for _, t := range l.Totals {
+		if t.Class != TokenInput && t.Class != TokenOutput && t.Class != TokenCachedInput {
+			return fmt.Errorf("totals[].class %q must be input, output or cachedInput", t.Class)
+		}
+		if !digits.MatchString(t.Tokens) {
+			return fmt.Errorf("totals[].tokens must be a string of digits")
+		}
+	}
+	for _, c := range l.Cursors {
+		for _, n := range []string{c.At, c.Value, cmp.Or(c.Resets, "0"), cmp.Or(c.ResetsBefore, "0")} {
+			if !digits.MatchString(n) {
+				return fmt.Errorf("cursors[].at, value, resets and resetsBefore must be strings of digits")
+			}
+		}
+	}
+	return nil
 }
 
 // Validate says why a dataset can't be used, or nil.

@@ -164,6 +164,9 @@ func readStrings(v *structpb.Value) []string {
 func readLedger(req *fnv1.RunFunctionRequest) (any, *v1alpha1.SpendProblem) {
 	l := &v1alpha1.Ledger{}
 	found, err := edge.ContextInto(req, v1alpha1.ContextLedger, l)
+	if err == nil {
+		err = l.Validate()
+	}
 	if found && err == nil {
 		return l, nil
 	}
