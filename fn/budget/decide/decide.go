@@ -294,8 +294,13 @@ const (
 func currentPeriod(f Facts) (string, Facts) {
 	now := v1alpha1.PeriodKey(f.Period, f.Now)
 	next := v1alpha1.PeriodKey(f.Period, f.Now.Add(clockSkew))
-	if f.Status.Period == next || f.Spend != nil && f.Spend.Period == next {
+	// A clock that was set back is alone with what it says, or nobody measures.
+	setBack := f.Status.Period == v1alpha1.PeriodKey(f.Period, f.Now.Add(24*time.Hour)) && (f.Spend == nil || f.Spend.Period == f.Status.Period)
+	switch {
+	case f.Status.Period == next || f.Spend != nil && f.Spend.Period == next:
 		now = next
+	case setBack:
+		now = f.Status.Period
 	}
 	previous := v1alpha1.PeriodKey(f.Period, f.Now.Add(-meterLag))
 	if f.Spend != nil && !slices.Contains([]string{"", previous, now}, f.Spend.Period) {

@@ -384,6 +384,21 @@ func TestDecide(t *testing.T) {
 			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T23:59:58Z"), Spend: measuredIn("2026-11-23", 5.3), Status: statusAt("2026-11-24", 0, 5, false)}),
 			want:   outcome{Cause: "running", Spent: usd(0), Within: "WithinBudget", Meter: "Measured", Period: "2026-11-24"},
 		},
+		"ClockSetBackOverMidnight": {
+			reason: "The meter and the status say that the day has begun; ours alone doesn't end it. When the clock is right again it would begin anew, and pardon.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T22:00:00Z"), Spend: measuredIn("2026-11-24", 4), Status: statusAt("2026-11-24", 5.1, 5, true)}),
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(4), Within: "PausedUntilRaised", Meter: "Measured", Period: "2026-11-24"},
+		},
+		"ClockSetBackOverMidnightWhileBlind": {
+			reason: "As above.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T22:00:00Z"), Problem: noMeter(), Status: blind(statusAt("2026-11-24", 5.1, 5, true))}),
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5.1), Within: "BudgetExhausted", Meter: "PrometheusUnreachable", Period: "2026-11-24"},
+		},
+		"ClockWasAheadOverMidnight": {
+			reason: "The meter and our clock say that the day has not begun: it was the clock of then that was wrong.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T22:00:00Z"), Spend: measuredIn("2026-11-23", 3), Status: statusAt("2026-11-24", 0, 5, false)}),
+			want:   outcome{Cause: "running", Spent: usd(3), Within: "WithinBudget", Meter: "Measured", Period: "2026-11-23"},
+		},
 		"MeterDaysBehind": {
 			reason: "A measurement of another day says nothing about today, and is no zero either.",
 			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-25T12:00:00Z"), Spend: measuredIn("2026-11-23", 5.3), Status: statusAt("2026-11-25", 2, 5, false)}),
