@@ -77,7 +77,11 @@ func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
 	case v.Paused && why == becauseOfGuardBand:
 		return no(typeWithinBudget, reasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
 	case v.Paused:
-		return no(typeWithinBudget, reasonNotRaised, "The budget was spent earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. To start them, raise budgetUsd by however little"+otherWaysOut(f))
+		was := "was spent"
+		if f.GuardBand > 0 {
+			was = "was spent, or about to be,"
+		}
+		return no(typeWithinBudget, reasonNotRaised, "The budget "+was+" earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. To start them, raise budgetUsd by however little"+otherWaysOut(f))
 	case exhausted(f, v.Spent):
 		return no(typeWithinBudget, reasonExhausted, "The budget is spent. Enforcement is monitor-only: the agent keeps running")
 	case v.Spent == nil:
