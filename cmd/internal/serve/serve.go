@@ -8,14 +8,26 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"os"
+	"os/signal"
 	"runtime/debug"
+	"syscall"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	function "github.com/crossplane/function-sdk-go"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
+	grpcprometheus "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/reflection"
 )
 
 // Flags of a function. Crossplane sets --tls-certs-dir through the environment
@@ -39,7 +51,10 @@ func Main[F fnv1.FunctionRunnerServiceServer](name string, newFunction func(logg
 	case err != nil:
 		os.Exit(2) // the flag package has said why
 	}
-	if err := run(f, newFunction); err != nil {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err = run(ctx, f, newFunction)
+	stop()
+	if err != nil {
 		fmt.Fprintf(os.Stderr, "%s: %v\n", name, err)
 		os.Exit(1)
 	}
@@ -74,17 +89,66 @@ func Parse(name string, args []string, env func(string) string, out io.Writer) (
 	return f, nil
 }
 
-func run[F fnv1.FunctionRunnerServiceServer](f Flags, newFunction func(logging.Logger) F) error {
+// patience is how long calls that came before the process was told to end may
+// take. A kubelet waits for 30 s.
+const patience = 20 * time.Second
+
+// run serves until ctx is done, and answers what was asked before.
+func run[F fnv1.FunctionRunnerServiceServer](ctx context.Context, f Flags, newFunction func(logging.Logger) F) error {
 	log, err := function.NewLogger(f.Debug)
 	if err != nil {
 		return errors.Wrap(err, "cannot make logger")
 	}
-	return function.Serve(Surviving(log, newFunction(log)),
-		function.Listen(f.Network, f.Address),
-		function.MTLSCertificates(certsDir(f)),
-		function.Insecure(f.Insecure),
-		function.MaxRecvMessageSize(f.MaxRecvMessageSize*1024*1024),
-		function.WithMetricsServer(f.MetricsAddress))
+	creds, err := transport(f)
+	if err != nil {
+		return err
+	}
+	listener, err := (&net.ListenConfig{}).Listen(ctx, f.Network, f.Address)
+	if err != nil {
+		return errors.Wrap(err, "cannot listen for gRPC connections")
+	}
+	calls := grpcprometheus.NewServerMetrics()
+	srv := grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(f.MaxRecvMessageSize*1024*1024), grpc.UnaryInterceptor(calls.UnaryServerInterceptor()))
+	fnv1.RegisterFunctionRunnerServiceServer(srv, Surviving(log, newFunction(log)))
+	reflection.Register(srv)
+	calls.InitializeMetrics(srv)
+	if f.MetricsAddress != "" {
+		go func() { log.Info("Metrics are not served", "error", serveMetrics(f.MetricsAddress, calls)) }()
+	}
+
+	// Crossplane goes to another replica, or to the next revision, when it is told
+	// that this one ends, and doesn't when it is cut off.
+	stop := context.AfterFunc(ctx, func() {
+		defer time.AfterFunc(patience, srv.Stop).Stop()
+		srv.GracefulStop()
+	})
+	defer stop()
+	return errors.Wrap(srv.Serve(listener), "cannot serve gRPC connections")
+}
+
+// transport returns how connections are secured.
+func transport(f Flags) (credentials.TransportCredentials, error) {
+	var o function.ServeOptions
+	if err := function.MTLSCertificates(certsDir(f))(&o); err != nil {
+		return nil, errors.Wrapf(err, "cannot use the certificates in %s", f.TLSCertsDir)
+	}
+	if err := function.Insecure(f.Insecure)(&o); err != nil {
+		return nil, err
+	}
+	if o.Credentials == nil {
+		return nil, errors.New("cannot serve without certificates: name their folder with --tls-certs-dir, or serve without TLS with --insecure")
+	}
+	return o.Credentials, nil
+}
+
+// serveMetrics serves /metrics until it can't.
+func serveMetrics(address string, calls prometheus.Collector) error {
+	all := prometheus.NewRegistry()
+	all.MustRegister(calls, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{}))
+	srv := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 30 * time.Second}
+	return srv.ListenAndServe()
 }
 
 // certsDir lets --insecure win over a TLS_SERVER_CERTS_DIR that is set but empty.
