@@ -54,8 +54,9 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	if err != nil {
 		return err
 	}
-	figures := Figures(observed(budget, opened), xr.Status.Budget)
-	forgetful := MadeAgain(budget.String("metadata", "creationTimestamp"), opened, xr.Status.Budget)
+	says := observed(budget, opened)
+	figures := Figures(says, xr.Status.Budget)
+	forgetful := MadeAgain(budget.String("metadata", "creationTimestamp"), opened, xr.Status.Budget) && !says.Knows(xr.Status.Budget)
 	if forgetful {
 		figures = xr.Status.Budget // the new meter knows nothing of what was spent before it
 	}
