@@ -72,7 +72,7 @@ type FetchSpendInput struct {
 	MaxLook *metav1.Duration `json:"maxLook,omitempty"`
 
 	// MaxResetsPerHour of one series; beyond it two processes write one series,
-	// and it is left out.
+	// of which only the highest value counts then.
 	//
 	// +kubebuilder:default=20
 	// +kubebuilder:validation:Minimum=1
