@@ -35,13 +35,13 @@ func datasetDeleted(t *testing.T, w *world) {
 	w.apply(t, suite.NewDataset(data, datasets), suite.NewOrder(agent, data, 5))
 	w.ready(t, agent)
 	kept, untouched := w.keeps(t, agent), w.untouched(t, agent, 1)
+	defer kept() // whatever else is wrong, what was lost is told
 	w.delete(t, suite.API, "XDataset", "", data)
 	w.seeOrder(t, time.Minute, "the order to say that its dataset is gone", agent,
-		condition("DatasetValid", "False", "DatasetNotFound"), condition("Ready", "True", ""), field("Dataset passing-data", "status", "dataset", "displayName"))
+		condition("DatasetValid", "False", "DatasetNotFound"), condition("Synced", "True", ""), condition("Ready", "True", ""), field("Dataset passing-data", "status", "dataset", "displayName"))
 	kept()
 	w.apply(t, suite.NewDataset(data, datasets))
 	w.seeOrder(t, time.Minute, "the order to see its dataset again", agent, condition("DatasetValid", "True", ""))
-	kept()
 	untouched()
 }
 
