@@ -46,7 +46,7 @@ var Mutants = []Mutant{
 			},
 		},
 		Scenario: "DatasetDeleted",
-		Says:     "of left-bot can't be read",
+		Says:     "of left-bot was lost or made anew",
 	},
 	{
 		Name: "dataset-forgotten", Rule: 3,
