@@ -160,6 +160,23 @@ func (w *world) repair(t *testing.T, agent string) {
 	}
 }
 
+// keyed waits until an agent has its key, and repairs it if the key's Secret went
+// with the last namespace while the key itself stayed.
+func (w *world) keyed(t *testing.T, agent string) {
+	t.Helper()
+	lost := false
+	w.seeOrder(t, time.Minute, "the agent's key, or a way to it", agent, func(o *unstructured.Unstructured) error {
+		lost = condition("CredentialsPresent", "False", "KeyLost")(o) == nil
+		if lost {
+			return nil
+		}
+		return condition("CredentialsPresent", "True", "")(o)
+	})
+	if lost {
+		w.repair(t, agent)
+	}
+}
+
 // A key's private half is handed out once. When its Secret is lost the order says
 // so, and how to repair it; the sentence is right.
 func keyLost(t *testing.T, w *world) {

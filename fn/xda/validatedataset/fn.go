@@ -97,17 +97,25 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	return edge.SetStatus(req, rsp, status)
 }
 
-// settling is how soon an order is looked at again while its parts are made.
-const settling = 15 * time.Second
+// How soon an order is looked at again: while its parts are made, and when they
+// are but Crossplane drops its events. A look applies all 22 parts anew, so it is
+// most of what a new order costs an API server.
+const (
+	settling = 15 * time.Second
+	resting  = 30 * time.Second
+)
 
 // nextLook says when an order is looked at again without an event; 0 is never.
 // 22 new parts make more events than Crossplane's circuit breaker lets through. It
 // then drops them for five minutes, all but one every half minute, so that only
-// the clock tells what became of the parts, and of whatever else changes.
+// the clock tells what became of the parts, and what a person changed shortly
+// after something else had changed.
 func nextLook(v Verdict, retry time.Duration, responsive bool) time.Duration {
 	switch {
-	case v.Phase == v1alpha1.PhaseProvisioning || !responsive:
+	case v.Phase == v1alpha1.PhaseProvisioning:
 		return min(settling, retry)
+	case !responsive:
+		return min(resting, retry)
 	case v.Waits:
 		return retry
 	}

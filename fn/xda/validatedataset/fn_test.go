@@ -142,7 +142,7 @@ func TestNextLook(t *testing.T) {
 		"Ready":             {reason: "Watches tell when something changes.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: closed, retry: time.Minute},
 		"NothingSaidYet":    {reason: "Before the first pass nothing has been dropped.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, retry: time.Minute},
 		"Provisioning":      {reason: "The events of 22 new parts are dropped sooner than Crossplane says so.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: closed, retry: time.Minute, want: 15 * time.Second},
-		"ReadyUnresponsive": {reason: "A breaker that is open drops what a person changes, too.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 15 * time.Second},
+		"ReadyUnresponsive": {reason: "A breaker that is open drops what a person changes, too, if something else changed within half a minute before.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 30 * time.Second},
 		"AtRest":            {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
 		"Waits":             {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
 		"SoonerByInput":     {reason: "Who wants to look sooner may.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, retry: 5 * time.Second, want: 5 * time.Second},
