@@ -73,7 +73,7 @@ func absences(points []point, s Settings, at int64) (away []absence, named bool)
 	type fall struct {
 		at, back int64 // back 0: it did not come back in time
 	}
-	near := s.near().Milliseconds()
+	near, back := s.near().Milliseconds(), returns(points)
 	var falls []fall
 	for i := 1; i < len(points); i++ {
 		before, p := points[i-1], points[i]
@@ -82,14 +82,8 @@ func absences(points []point, s Settings, at int64) (away []absence, named bool)
 			continue
 		}
 		f := fall{at: p.at}
-		for _, later := range points[i+1:] {
-			if later.at > p.at+near {
-				break
-			}
-			if later.v >= before.v {
-				f.back = later.at
-				break
-			}
+		if b := back[i-1]; b < len(points) && points[b].at <= p.at+near {
+			f.back = points[b].at
 		}
 		falls = append(falls, f)
 	}
@@ -101,6 +95,19 @@ func absences(points []point, s Settings, at int64) (away []absence, named bool)
 		}
 	}
 	return away, named
+}
+
+// returns says of each point which later one is the first that is as high; the
+// number of points when there is none.
+func returns(points []point) []int {
+	back := make([]int, len(points))
+	for i := len(points) - 1; i >= 0; i-- {
+		back[i] = i + 1
+		for back[i] < len(points) && points[back[i]].v < points[i].v {
+			back[i] = back[back[i]] // what is lower than that one is lower than this
+		}
+	}
+	return back
 }
 
 // near is the mean distance of as many resets as MaxResets allows, but no longer

@@ -174,6 +174,25 @@ func TestTwoWritersAreNeverChargedTwice(t *testing.T) {
 	})
 }
 
+// The first later point that is as high, found one by one.
+func TestReturns(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		var points []point
+		for _, v := range rapid.SliceOfN(rapid.Uint64Range(0, 9), 0, 40).Draw(rt, "values") {
+			points = append(points, point{v: v})
+		}
+		for i, got := range returns(points) {
+			want := i + 1
+			for want < len(points) && points[want].v < points[i].v {
+				want++
+			}
+			if got != want {
+				rt.Fatalf("point %d of %v returns at %d, want %d", i, points, got, want)
+			}
+		}
+	})
+}
+
 // Ten looks at an agent that spends nothing, over most of an hour, write nothing.
 func TestQuietLooksWriteNothing(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
