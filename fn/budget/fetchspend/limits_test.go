@@ -250,3 +250,24 @@ func TestManyFallsTakeNoTime(t *testing.T) {
 		t.Errorf("a look took %s", took)
 	}
 }
+
+// Who wants to count all that there ever was opens a budget at the beginning of
+// time, which is half a century of pages; a year of them is read in an hour.
+func TestOpenedAtTheBeginningOfTime(t *testing.T) {
+	for _, asOf := range []string{"1970-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "2001-01-01T00:00:00Z"} {
+		s := storeOf(t, map[string]string{"output pod=a": "01T10:05:00=500 10:05:00=700"})
+		f := facts(t, "10:06:20", nil)
+		f.Budget.Opening = &v1alpha1.Opening{USD: 1e-9, AsOf: asOf, Period: "lifetime"}
+		s.now = f.Now
+		looks := 0
+		for o := (Outcome{}); o.Spent == nil && looks < 400; looks++ {
+			if o = Measure(t.Context(), s, f); o.Spent != nil && tokens(o) != 1700 {
+				t.Errorf("opened at %s: counted %d", asOf, tokens(o))
+			}
+			f.Ledger = o.Ledger
+		}
+		if looks == 400 {
+			t.Errorf("opened at %s: catches up for ever", asOf)
+		}
+	}
+}

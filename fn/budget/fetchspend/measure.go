@@ -194,6 +194,10 @@ func problemOf(err error) *v1alpha1.SpendProblem {
 	return &v1alpha1.SpendProblem{Reason: "QueryFailed", Message: "The server could not be asked; the function's log says why"}
 }
 
+// furthest is how long before its creation an opened budget counts: who wrote a
+// date before Prometheus was made would wait for it to be read page by page.
+const furthest = 366 * 24 * time.Hour
+
 // begin returns the ledger from which a look at a time goes on: the observed one,
 // or a new one when there is none, a new period began, the budget was opened
 // later than it, or the series were mapped anew.
@@ -211,6 +215,9 @@ func begin(observed ledger, lost bool, f Facts, at int64) ledger {
 	if o := f.Budget.Opening; o != nil {
 		if asOf, err := time.Parse(time.RFC3339, o.AsOf); err == nil && !asOf.After(when) {
 			from, opened = asOf.UnixMilli(), true
+			if !f.Created.IsZero() {
+				from = max(from, f.Created.Add(-furthest).UnixMilli())
+			}
 		}
 	}
 	start := v1alpha1.PeriodStart(f.Budget.Period, when)
