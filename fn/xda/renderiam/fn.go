@@ -45,8 +45,9 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 
 	key := edge.Observed(req, v1alpha1.PartServiceAccountKey)
 	edge.Condition(rsp, Credentials(name, Key{
-		Ready: key.Ready() && !key.Deleting(),
-		Held:  key.HasConnectionDetail("private_key"),
+		Ordered: key.Exists(),
+		Ready:   key.Ready() && !key.Deleting(),
+		Held:    key.HasConnectionDetail("private_key"),
 	}))
 
 	dataset, err := edge.Dataset(req)

@@ -188,8 +188,9 @@ const ConditionCredentialsPresent = "CredentialsPresent"
 
 // Key is what is observed of the account's key.
 type Key struct {
-	Ready bool // the key exists in Google Cloud
-	Held  bool // its private half has reached Crossplane
+	Ordered bool // there is a ServiceAccountKey
+	Ready   bool // the key exists in Google Cloud
+	Held    bool // its private half has reached Crossplane
 }
 
 // Credentials says whether the private half of the key is there, and how to get
@@ -197,14 +198,19 @@ type Key struct {
 // restarted at the wrong moment forgets it and calls the key ready.
 func Credentials(agent string, k Key) metav1.Condition {
 	c := metav1.Condition{Type: ConditionCredentialsPresent}
+	resource := "serviceaccountkeys.cloudplatform.gcp.upbound.io " + v1alpha1.PartName(agent, v1alpha1.PartServiceAccountKey)
 	switch {
 	case k.Held:
 		c.Status, c.Reason = metav1.ConditionTrue, "KeyPresent"
 		c.Message = fmt.Sprintf("Secret %s in namespace %s holds the agent's key", CredentialsSecret, v1alpha1.AgentNamespace(agent))
 	case k.Ready:
 		c.Status, c.Reason = metav1.ConditionFalse, "KeyLost"
-		c.Message = fmt.Sprintf("The agent's key exists, but its private half is lost: Secret %s in namespace %s has no private_key. Run `kubectl delete serviceaccountkeys.cloudplatform.gcp.upbound.io %s`; Crossplane makes a new one",
-			CredentialsSecret, v1alpha1.AgentNamespace(agent), v1alpha1.PartName(agent, v1alpha1.PartServiceAccountKey))
+		c.Message = fmt.Sprintf("The agent's key exists, but its private half is lost: Secret %s in namespace %s has no private_key. Run `kubectl delete %s`; Crossplane makes a new one",
+			CredentialsSecret, v1alpha1.AgentNamespace(agent), resource)
+	case k.Ordered:
+		// Many organizations refuse keys, and only the provider hears of it.
+		c.Status, c.Reason = metav1.ConditionUnknown, "NoKeyYet"
+		c.Message = fmt.Sprintf("The agent's key has not been made yet. If it stays so, `kubectl describe %s` says why", resource)
 	default:
 		c.Status, c.Reason = metav1.ConditionUnknown, "NoKeyYet"
 		c.Message = "The agent's key has not been made yet"

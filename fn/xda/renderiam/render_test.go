@@ -153,11 +153,16 @@ func TestCredentials(t *testing.T) {
 		says   string
 	}{
 		"None":          {reason: "There is no key to judge.", status: "Unknown"},
-		"There":         {reason: "The Secret holds it.", key: Key{Ready: true, Held: true}, status: "True"},
-		"ThereNotReady": {reason: "A key that is held is held, whatever the provider thinks at the moment.", key: Key{Held: true}, status: "True"},
+		"There":         {reason: "The Secret holds it.", key: Key{Ordered: true, Ready: true, Held: true}, status: "True"},
+		"ThereNotReady": {reason: "A key that is held is held, whatever the provider thinks at the moment.", key: Key{Ordered: true, Held: true}, status: "True"},
+		"Refused": {
+			reason: "Organizations made since May 2024 refuse keys; the provider hears of it and the order doesn't.",
+			key:    Key{Ordered: true}, status: "Unknown",
+			says: "kubectl describe serviceaccountkeys.cloudplatform.gcp.upbound.io agent-bot-sa-key",
+		},
 		"Lost": {
 			reason: "The provider calls a key ready whose private half nobody has; the way out is one command.",
-			key:    Key{Ready: true}, status: "False",
+			key:    Key{Ordered: true, Ready: true}, status: "False",
 			says: "kubectl delete serviceaccountkeys.cloudplatform.gcp.upbound.io agent-bot-sa-key",
 		},
 	}
