@@ -103,9 +103,7 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 		out.Problem = f.PriceProblem
 	}
 	out.Measurement.NeverSeen = !t.seen
-	slices.Sort(distrust)
-	distrust = slices.Compact(distrust)
-	out.Measurement.Distrusted = distrust[:min(len(distrust), maxNamed)]
+	out.Measurement.Distrusted = shown(distrust)
 	if out.Problem != nil {
 		// asOf goes with spentUsd, which stays as it is. Without a ledger nobody knows
 		// up to when that counts: up to the last tokens there are, if all was read.
@@ -134,6 +132,13 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 	out.Measurement.BurnUSDPerHour = usd(burn)
 	out.NextLook = nextLook(f.Budget, s, out.Spent, burn)
 	return out
+}
+
+// shown are as many distrusted series as are named, each once.
+func shown(distrust []string) []string {
+	slices.Sort(distrust)
+	distrust = slices.Compact(distrust)
+	return distrust[:min(len(distrust), maxNamed)]
 }
 
 // look asks for the samples up to a time, and once more when series turn up of
