@@ -34,6 +34,14 @@ type RenderIAMInput struct {
 	// +kubebuilder:default=ProjectIAMMember
 	Grants GrantKind `json:"grants,omitempty"`
 
+	// DatasetsProjectID is the project that holds the datasets bucket: a grant of
+	// kind ProjectIAMMember opens only buckets of the project in whose policy it
+	// stands. Empty: the order's project. A living agent keeps the one that its
+	// grant was made in.
+	//
+	// +optional
+	DatasetsProjectID string `json:"datasetsProjectId,omitempty"`
+
 	// DataDeletion says what becomes of the agent's bucket when the agent is
 	// destroyed: "Delete" (default) leaves no data behind, "Orphan" keeps the
 	// bucket and all that is in it.

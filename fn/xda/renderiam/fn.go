@@ -4,6 +4,7 @@
 package renderiam
 
 import (
+	"cmp"
 	"context"
 	"strings"
 
@@ -66,16 +67,17 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 
 	agent := Agent{
-		Name:           name,
-		Project:        xr.Spec.ProjectID,
-		Description:    xr.Spec.Description,
-		DatasetsBucket: dataset.Bucket(),
-		Location:       location(edge.Observed(req, v1alpha1.PartBucket), in.Location),
-		ProviderConfig: in.ProviderConfig,
-		KeepData:       in.DataDeletion == input.DataOrphan,
-		ViewerGrant:    grantKind(req, v1alpha1.PartIAMDatasetsViewer, in.Grants),
-		AdminGrant:     grantKind(req, v1alpha1.PartIAMBucketAdmin, in.Grants),
-		WithKey:        key.Exists() || edge.NamespaceActive(req),
+		Name:            name,
+		Project:         xr.Spec.ProjectID,
+		Description:     xr.Spec.Description,
+		DatasetsBucket:  dataset.Bucket(),
+		DatasetsProject: datasetsProject(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer), cmp.Or(in.DatasetsProjectID, xr.Spec.ProjectID)),
+		Location:        location(edge.Observed(req, v1alpha1.PartBucket), in.Location),
+		ProviderConfig:  in.ProviderConfig,
+		KeepData:        in.DataDeletion == input.DataOrphan,
+		ViewerGrant:     grantKind(req, v1alpha1.PartIAMDatasetsViewer, in.Grants),
+		AdminGrant:      grantKind(req, v1alpha1.PartIAMBucketAdmin, in.Grants),
+		WithKey:         key.Exists() || edge.NamespaceActive(req),
 	}
 	if err := edge.AddComposed(req, rsp, Render(agent)); err != nil {
 		return err
@@ -101,6 +103,12 @@ func location(bucket edge.Part, chosen string) string {
 		return at
 	}
 	return chosen
+}
+
+// datasetsProject keeps a grant in the policy in which it is: all fields of a
+// grant are force-new. One that Google never made goes where the input says now.
+func datasetsProject(viewer edge.Part, chosen string) string {
+	return cmp.Or(viewer.String("status", "atProvider", "project"), chosen)
 }
 
 // grantKind keeps the kind that a living agent's grant was made with: another

@@ -19,10 +19,12 @@ const CredentialsSecret = "gcp-credentials"
 
 // An Agent is what its identity and its data in Google Cloud are made from.
 type Agent struct {
-	Name           string // as v1alpha1 validates it: 3 to 24 characters
-	Project        string // 6 to 30 characters
-	Description    string // anything a user wrote
-	DatasetsBucket string // holds the dataset; a valid bucket name
+	Name        string // as v1alpha1 validates it: 3 to 24 characters
+	Project     string // 6 to 30 characters
+	Description string // anything a user wrote
+
+	DatasetsBucket  string // holds the dataset; a valid bucket name
+	DatasetsProject string // holds that bucket
 
 	Location       string // of the agent's own bucket
 	ProviderConfig string // gcp.upbound.io
@@ -50,8 +52,8 @@ func Render(a Agent) map[string]manifest.Object {
 	parts := map[string]manifest.Object{
 		v1alpha1.PartBucket:            bucket(a),
 		v1alpha1.PartServiceAccount:    serviceAccount(a),
-		v1alpha1.PartIAMDatasetsViewer: grant(a, v1alpha1.PartIAMDatasetsViewer, a.ViewerGrant, "roles/storage.objectViewer", a.DatasetsBucket, "datasets bucket only"),
-		v1alpha1.PartIAMBucketAdmin:    grant(a, v1alpha1.PartIAMBucketAdmin, a.AdminGrant, "roles/storage.objectAdmin", v1alpha1.AgentBucket(a.Project, a.Name), "own bucket only"),
+		v1alpha1.PartIAMDatasetsViewer: grant(a, v1alpha1.PartIAMDatasetsViewer, a.ViewerGrant, "roles/storage.objectViewer", a.DatasetsProject, a.DatasetsBucket, "datasets bucket only"),
+		v1alpha1.PartIAMBucketAdmin:    grant(a, v1alpha1.PartIAMBucketAdmin, a.AdminGrant, "roles/storage.objectAdmin", a.Project, v1alpha1.AgentBucket(a.Project, a.Name), "own bucket only"),
 	}
 	if a.WithKey {
 		parts[v1alpha1.PartServiceAccountKey] = serviceAccountKey(a)
@@ -136,16 +138,16 @@ func serviceAccountKey(a Agent) manifest.Object {
 	}
 }
 
-// grant opens one bucket to the agent. All its fields are force-new, and it has
-// no external name: Google gives it one.
-func grant(a Agent, part string, kind input.GrantKind, role, bucket, title string) manifest.Object {
+// grant opens one bucket of a project to the agent. All its fields are force-new,
+// and it has no external name: Google gives it one.
+func grant(a Agent, part string, kind input.GrantKind, role, project, bucket, title string) manifest.Object {
 	apiVersion := "cloudplatform.gcp.upbound.io/v1beta2"
 	forProvider := manifest.Object{"role": role, "member": member(a)}
 	if kind == input.GrantBucketIAMMember {
 		apiVersion = "storage.gcp.upbound.io/v1beta2"
 		forProvider["bucket"] = bucket
 	} else {
-		forProvider["project"] = a.Project
+		forProvider["project"] = project
 		forProvider["condition"] = manifest.Object{"title": title, "expression": manifest.BucketExpression(bucket)}
 	}
 	return manifest.Object{
