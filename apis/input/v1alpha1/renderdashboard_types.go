@@ -12,7 +12,8 @@ type RenderDashboardInput struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// DashboardsNamespace is the namespace that Grafana's sidecar watches. It must
-	// exist.
+	// exist. A dashboard that is there stays where it is; one whose Object is deleted
+	// by hand is made anew where this says.
 	//
 	// +kubebuilder:default=monitoring
 	DashboardsNamespace string `json:"dashboardsNamespace,omitempty"`

@@ -100,8 +100,10 @@ type Model struct {
 	ProjectID string `json:"projectId,omitempty"`
 
 	// CredentialSecret holds the model's credential in the agent's namespace, put
-	// there by the platform. Absent: Workload Identity. It is never the
-	// sandbox's key, which opens two buckets and nothing else.
+	// there by the platform. Absent: Workload Identity, as the service accounts
+	// planner and worker of that namespace; on Google Kubernetes Engine it needs
+	// network.gkeMetadataServer too. It is never the sandbox's key, which opens two
+	// buckets and nothing else.
 	//
 	// +optional
 	CredentialSecret *SecretKey `json:"credentialSecret,omitempty"`

@@ -45,7 +45,7 @@ type ValidateDatasetInput struct {
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
 	// RetryAfter is how soon an order whose dataset is missing or not ready is
-	// looked at again, beside the watch on the dataset.
+	// looked at again, beside the watch on the dataset. At least 1s.
 	//
 	// +kubebuilder:default="60s"
 	RetryAfter *metav1.Duration `json:"retryAfter,omitempty"`
@@ -58,8 +58,8 @@ func (in *ValidateDatasetInput) Default() {
 
 // Validate says what of the input can't be used, or nil.
 func (in *ValidateDatasetInput) Validate() error {
-	if in.RetryAfter == nil || in.RetryAfter.Duration <= 0 {
-		return fmt.Errorf("retryAfter must be a duration of more than 0, such as 60s")
+	if in.RetryAfter == nil || in.RetryAfter.Duration < time.Second {
+		return fmt.Errorf("retryAfter must be a duration of at least 1s, such as 60s")
 	}
 	return nil
 }

@@ -105,6 +105,7 @@ func TestInput(t *testing.T) {
 		"Typo":         {reason: "A typo that is ignored is found months later.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": "30s"}, err: `cannot use input: unknown field "retryafter"`},
 		"TypoOfNull":   {reason: "A typo that holds nothing is one all the same.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": nil}, err: `cannot use input: unknown field "retryafter"`},
 		"WrongType":    {reason: "As a typo.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": 30.0}, err: "cannot use input: "},
+		"TooOften":     {reason: "60m are easily typed as 60ms.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": "60ms"}, err: "retryAfter must be a duration of at least 1s"},
 		"OtherStep":    {reason: "Inputs are easily pasted to the wrong step.", in: map[string]any{"apiVersion": group, "kind": "RenderIAMInput"}, err: `its kind is "RenderIAMInput", this step takes "ValidateDatasetInput"`},
 		"OtherVersion": {reason: "A later version's input may mean something else.", in: map[string]any{"apiVersion": "fn.whisperops.io/v9", "kind": kind}, err: `its apiVersion is "fn.whisperops.io/v9"`},
 	}
