@@ -56,7 +56,7 @@ func freeAddress(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	return l.Addr().String()
 }
 
@@ -66,7 +66,7 @@ func call(ctx context.Context, address string, creds credentials.TransportCreden
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	_, err = fnv1.NewFunctionRunnerServiceClient(conn).RunFunction(ctx, &fnv1.RunFunctionRequest{}, grpc.WaitForReady(true))
 	return err
 }
@@ -119,7 +119,7 @@ func TestMetrics(t *testing.T) {
 			continue // not listening yet
 		}
 		b, err := io.ReadAll(rsp.Body)
-		rsp.Body.Close()
+		_ = rsp.Body.Close()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,7 +138,7 @@ func TestTakenMetricsPort(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }()
 	s := slow{asked: make(chan struct{}, 1), let: make(chan struct{})}
 	close(s.let)
 	f := Flags{Network: "tcp", Address: freeAddress(t), MetricsAddress: l.Addr().String(), Insecure: true, MaxRecvMessageSize: 16}

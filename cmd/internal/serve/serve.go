@@ -26,7 +26,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/reflection"
 )
 
@@ -99,7 +98,7 @@ func run[F fnv1.FunctionRunnerServiceServer](ctx context.Context, f Flags, newFu
 	if err != nil {
 		return errors.Wrap(err, "cannot make logger")
 	}
-	creds, err := transport(f)
+	secured, err := transport(f)
 	if err != nil {
 		return err
 	}
@@ -108,7 +107,7 @@ func run[F fnv1.FunctionRunnerServiceServer](ctx context.Context, f Flags, newFu
 		return errors.Wrap(err, "cannot listen for gRPC connections")
 	}
 	calls := grpcprometheus.NewServerMetrics()
-	srv := grpc.NewServer(grpc.Creds(creds), grpc.MaxRecvMsgSize(f.MaxRecvMessageSize*1024*1024), grpc.UnaryInterceptor(calls.UnaryServerInterceptor()))
+	srv := grpc.NewServer(grpc.Creds(secured.Credentials), grpc.MaxRecvMsgSize(f.MaxRecvMessageSize*1024*1024), grpc.UnaryInterceptor(calls.UnaryServerInterceptor()))
 	fnv1.RegisterFunctionRunnerServiceServer(srv, Surviving(log, newFunction(log)))
 	reflection.Register(srv)
 	calls.InitializeMetrics(srv)
@@ -126,19 +125,18 @@ func run[F fnv1.FunctionRunnerServiceServer](ctx context.Context, f Flags, newFu
 	return errors.Wrap(srv.Serve(listener), "cannot serve gRPC connections")
 }
 
-// transport returns how connections are secured.
-func transport(f Flags) (credentials.TransportCredentials, error) {
-	var o function.ServeOptions
+// transport returns how connections are secured, in the options of the SDK.
+func transport(f Flags) (o function.ServeOptions, err error) {
 	if err := function.MTLSCertificates(certsDir(f))(&o); err != nil {
-		return nil, errors.Wrapf(err, "cannot use the certificates in %s", f.TLSCertsDir)
+		return o, errors.Wrapf(err, "cannot use the certificates in %s", f.TLSCertsDir)
 	}
 	if err := function.Insecure(f.Insecure)(&o); err != nil {
-		return nil, err
+		return o, err
 	}
 	if o.Credentials == nil {
-		return nil, errors.New("cannot serve without certificates: name their folder with --tls-certs-dir, or serve without TLS with --insecure")
+		return o, errors.New("cannot serve without certificates: name their folder with --tls-certs-dir, or serve without TLS with --insecure")
 	}
-	return o.Credentials, nil
+	return o, nil
 }
 
 // serveMetrics serves /metrics until it can't.
