@@ -243,6 +243,8 @@ func (n *notes) problem(err error) error {
 		return Problem{Reason: "QueryTimedOut", Message: "The server did not answer within prometheus.timeout"}
 	case errors.As(err, &cert), errors.As(err, &unknown):
 		return unreachable("The server's certificate can't be verified: prometheus.caBundle must hold the CA that issued it")
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return unreachable("The server speaks http, and prometheus.url says https")
 	case errors.As(err, &dns):
 		return unreachable("The host name in prometheus.url can't be resolved")
 	case errors.Is(err, syscall.ECONNREFUSED):
@@ -269,6 +271,8 @@ func httpProblem(e *promv1.Error, status int) error {
 		return Problem{Reason: "QueryFailed", Message: "The server has no time for the query (HTTP 429)"}
 	case status/100 == 3:
 		return Problem{Reason: "QueryFailed", Message: "The server redirects to another address: prometheus.url must be the last one"}
+	case status == http.StatusBadRequest && e.Type == promv1.ErrBadResponse:
+		return Problem{Reason: "QueryFailed", Message: "The server refuses the request, and not as a query API does (HTTP 400): prometheus.url may have to say https, or names another server"}
 	case status/100 == 4:
 		return Problem{Reason: "QueryFailed", Message: fmt.Sprintf("The server refuses the query (HTTP %d)", status)}
 	case status/100 == 5:

@@ -210,6 +210,8 @@ func packed(w http.ResponseWriter, _ *http.Request) {
 func TestUnreachable(t *testing.T) {
 	gone := httptest.NewServer(http.NotFoundHandler())
 	gone.Close()
+	plain := httptest.NewServer(says(200, fmt.Sprintf(matrix, sample)))
+	defer plain.Close()
 	secure := httptest.NewUnstartedServer(says(200, fmt.Sprintf(matrix, sample)))
 	secure.Config.ErrorLog = log.New(io.Discard, "", 0) // of handshakes that are to fail
 	secure.StartTLS()
@@ -225,6 +227,8 @@ func TestUnreachable(t *testing.T) {
 		"Refused":           {why: "Prometheus is being restarted.", input: map[string]any{"url": gone.URL}, reason: "PrometheusUnreachable", says: "refuses connections"},
 		"NoSuchHost":        {why: "Reserved for what does not exist (RFC 6761).", input: map[string]any{"url": "http://prometheus.invalid"}, reason: "PrometheusUnreachable"},
 		"UnknownAuthority":  {why: "Without its CA a server may be anybody.", input: map[string]any{"url": secure.URL}, reason: "PrometheusUnreachable", says: "prometheus.caBundle"},
+		"NoTLS":             {why: "The way out is one letter.", input: map[string]any{"url": strings.Replace(plain.URL, "http:", "https:", 1)}, reason: "PrometheusUnreachable", says: "The server speaks http, and prometheus.url says https"},
+		"OnlyTLS":           {why: "As above. A server that is no query API does not say what it refuses.", input: map[string]any{"url": strings.Replace(secure.URL, "https:", "http:", 1)}, reason: "QueryFailed", says: "prometheus.url may have to say https"},
 		"NoPEM":             {why: "A bundle that verifies nothing would verify everything.", input: map[string]any{"url": secure.URL, "caBundle": "-----BEGIN"}, reason: "InvalidCA"},
 		"NoPEMInSecret":     {why: "As above.", input: map[string]any{"url": secure.URL, "credentialsName": "prometheus"}, credentials: map[string]string{"ca.crt": "x"}, reason: "InvalidCA"},
 		"NoURL":             {why: "A host alone is not enough.", input: map[string]any{"url": "prometheus:9090"}, reason: "InvalidURL"},
