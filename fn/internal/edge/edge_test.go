@@ -105,6 +105,7 @@ func TestInput(t *testing.T) {
 		"Typo":         {reason: "A typo that is ignored is found months later.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": "30s"}, err: `cannot use input: unknown field "retryafter"`},
 		"TypoOfNull":   {reason: "A typo that holds nothing is one all the same.", in: map[string]any{"apiVersion": group, "kind": kind, "retryafter": nil}, err: `cannot use input: unknown field "retryafter"`},
 		"WrongType":    {reason: "As a typo.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": 30.0}, err: "cannot use input: "},
+		"NoUnit":       {reason: "A step has many durations: which of them is it?", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": "30"}, err: `cannot use input: field "retryAfter": time: missing unit in duration "30"`},
 		"TooOften":     {reason: "60m are easily typed as 60ms.", in: map[string]any{"apiVersion": group, "kind": kind, "retryAfter": "60ms"}, err: "retryAfter must be a duration of at least 1s"},
 		"OtherStep":    {reason: "Inputs are easily pasted to the wrong step.", in: map[string]any{"apiVersion": group, "kind": "RenderIAMInput"}, err: `its kind is "RenderIAMInput", this step takes "ValidateDatasetInput"`},
 		"OtherVersion": {reason: "A later version's input may mean something else.", in: map[string]any{"apiVersion": "fn.whisperops.io/v9", "kind": kind}, err: `its apiVersion is "fn.whisperops.io/v9"`},
@@ -127,6 +128,21 @@ func TestInput(t *testing.T) {
 
 // null is what is left in YAML of a field whose lines are commented out, and what
 // the API server fills a default into.
+// A duration's own error does not say where it stands.
+func TestInputNamesTheField(t *testing.T) {
+	for _, tc := range []struct {
+		in  map[string]any
+		err string
+	}{
+		{map[string]any{"prometheus": map[string]any{"url": "http://x", "timeout": "10"}}, `field "prometheus.timeout": time: missing unit in duration "10"`},
+		{map[string]any{"grid": "30s", "minLook": "1 minute"}, `field "minLook": time: unknown unit`},
+		{map[string]any{"grid": "30s", "prometheus": map[string]any{"timeout": 10.0}}, `field "prometheus.timeout" must be a string, not a number`},
+	} {
+		tc.in["apiVersion"], tc.in["kind"] = "fn.whisperops.io/v1alpha1", "FetchSpendInput"
+		says(t, Input(&fnv1.RunFunctionRequest{Input: object(t, tc.in)}, &input.FetchSpendInput{}), tc.err)
+	}
+}
+
 func TestInputOfNullIsTheDefault(t *testing.T) {
 	in, want := &input.RenderWorkloadsInput{}, &input.RenderWorkloadsInput{}
 	want.Default()

@@ -10,6 +10,7 @@ import (
 	strict "sigs.k8s.io/json"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
 )
 
 const inputAPIVersion = input.APIVersion
@@ -30,12 +31,32 @@ func decodeStrict(from map[string]any, into any) error {
 	known := reflect.New(reflect.TypeOf(into).Elem()).Interface()
 	unknown, err := strict.UnmarshalStrict(b, known, strict.DisallowUnknownFields)
 	if err != nil {
+		var typed *json.UnmarshalTypeError
+		if err := json.Unmarshal(b, known); err != nil && !errors.As(err, &typed) {
+			return errors.Wrapf(err, "field %q", culprit(from, func(v any) error { return decode(v, known) }))
+		}
 		return decode(from, known) // the same failure, said better
 	}
 	if err := errors.Join(unknown...); err != nil {
 		return err
 	}
 	return decode(withoutNulls(from), into)
+}
+
+// culprit finds the field that can't be decoded, for errors that don't say it: those
+// of durations.
+func culprit(from map[string]any, decode func(any) error) string {
+	for _, k := range manifest.Keys(from) {
+		alone := func(v any) error { return decode(map[string]any{k: v}) }
+		if alone(from[k]) == nil {
+			continue
+		}
+		if m, ok := from[k].(map[string]any); ok {
+			return k + "." + culprit(m, alone)
+		}
+		return k
+	}
+	return ""
 }
 
 // withoutNulls leaves out fields that hold nothing, as the API server does before
