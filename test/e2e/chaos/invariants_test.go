@@ -125,6 +125,15 @@ func TestAlways(t *testing.T) {
 			reason: "The decision was right when it was made.",
 			h:      History{Money: []Money{money(0, 0, 5), money(100, 5, 5), money(109, 5, 6)}, Scales: []Scale{scale(110, 0)}},
 		},
+		"StoppedAtTheOldCap": {
+			reason: "A raise reaches the budget later than what is spent meanwhile.",
+			h:      History{Money: []Money{money(0, 0, 5), money(100, 4.9, 5), money(105, 4.9, 9), money(125, 5.1, 9)}, Scales: []Scale{scale(130, 0)}},
+		},
+		"StoppedAtACapOfLongAgo": {
+			reason: "A raise reaches the budget in the end.",
+			h:      History{Money: []Money{money(0, 0, 5), money(100, 4.9, 5), money(105, 4.9, 9), money(300, 5.1, 9)}, Scales: []Scale{scale(310, 0)}},
+			want:   "was stopped at 12:05:10.000",
+		},
 		"StoppedThoughMonitorOnly": {
 			reason: "Monitor-only never cuts.",
 			h:      History{Money: []Money{free(money(0, 0, 5)), free(money(100, 6, 5))}, Scales: []Scale{scale(110, 0)}},
