@@ -44,7 +44,7 @@ func (foreign) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fn
 		rsp.Context = &structpb.Struct{Fields: map[string]*structpb.Value{}}
 	}
 	say := req.GetInput().GetFields()
-	maps.Copy(rsp.Context.Fields, say["leaves"].GetStructValue().GetFields())
+	maps.Copy(rsp.GetContext().GetFields(), say["leaves"].GetStructValue().GetFields())
 	if looks := say["looks"].GetStringValue(); looks != "" {
 		d, err := time.ParseDuration(looks)
 		if err != nil {
