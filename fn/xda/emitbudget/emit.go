@@ -132,18 +132,6 @@ func Figures(o Observed, own *v1alpha1.BudgetFigures) *v1alpha1.BudgetFigures {
 	return &f
 }
 
-// Knows says whether a budget has itself counted all that its order knows to be
-// spent: one that was opened as it should be, or whose server remembers it all
-// since it was opened before. Without an opening it counts from its creation only.
-func (o Observed) Knows(spent *v1alpha1.BudgetFigures) bool {
-	if spent == nil || o.Opening == nil || o.SpentUSD == nil || *o.SpentUSD < spent.SpentUSD || o.Period != spent.Period {
-		return false
-	}
-	asOf, err := time.Parse(time.RFC3339, o.AsOf)
-	known, errKnown := time.Parse(time.RFC3339, spent.AsOf)
-	return err == nil && errKnown == nil && !asOf.Before(known)
-}
-
 // URL of the agent's chat page. A port of 0 or 443 is not written.
 func URL(agent, baseDomain string, port int32) string {
 	host := v1alpha1.AgentHost(agent, baseDomain)

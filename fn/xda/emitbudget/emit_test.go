@@ -152,33 +152,3 @@ func TestMadeAgain(t *testing.T) {
 		})
 	}
 }
-
-func TestKnows(t *testing.T) {
-	spent := &v1alpha1.BudgetFigures{SpentUSD: 4, AsOf: "2026-11-20T10:00:00Z", Period: "2026-11"}
-	says := func(usd float64, asOf, period string) Observed {
-		return Observed{SpentUSD: &usd, AsOf: asOf, Period: period, Opening: &v1alpha1.Opening{}}
-	}
-	cases := map[string]struct {
-		reason   string
-		observed Observed
-		spent    *v1alpha1.BudgetFigures
-		want     bool
-	}{
-		"TheSame":       {reason: "The order repeats what this budget has said: its opening stays, however young it is.", observed: says(4, "2026-11-20T10:00:00Z", "2026-11"), spent: spent, want: true},
-		"More":          {reason: "It has counted on.", observed: says(4.5, "2026-11-20T11:00:00Z", "2026-11"), spent: spent, want: true},
-		"Less":          {reason: "The server does not remember all of it.", observed: says(1, "2026-11-20T11:00:00Z", "2026-11"), spent: spent},
-		"Earlier":       {reason: "What it says was counted before.", observed: says(4, "2026-11-20T09:59:59Z", "2026-11"), spent: spent},
-		"AnotherPeriod": {reason: "Sums of two periods can't be compared.", observed: says(9, "2026-12-01T10:00:00Z", "2026-12"), spent: spent},
-		"Nothing":       {reason: "It has not measured yet.", observed: Observed{AsOf: "2026-11-20T11:00:00Z", Period: "2026-11", Opening: &v1alpha1.Opening{}}, spent: spent},
-		"NoTime":        {reason: "Nobody knows up to when it counts.", observed: says(4, "", "2026-11"), spent: spent},
-		"NotOpened":     {reason: "What it has spent since it was made may be more by now than all that was spent before.", observed: Observed{SpentUSD: new(4.5), AsOf: "2026-11-20T11:00:00Z", Period: "2026-11"}, spent: spent},
-		"NothingSpent":  {reason: "The order knows of nothing.", observed: says(4, "2026-11-20T10:00:00Z", "2026-11")},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			if got := tc.observed.Knows(tc.spent); got != tc.want {
-				t.Errorf("%s\nKnows(...): want %v, got %v", tc.reason, tc.want, got)
-			}
-		})
-	}
-}

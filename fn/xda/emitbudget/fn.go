@@ -54,9 +54,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	if err != nil {
 		return err
 	}
-	says := observed(budget, opened)
-	figures := Figures(says, xr.Status.Budget)
-	forgetful := MadeAgain(budget.String("metadata", "creationTimestamp"), opened, xr.Status.Budget) && !says.Knows(xr.Status.Budget)
+	figures := Figures(observed(budget, opened), xr.Status.Budget)
+	forgetful := MadeAgain(budget.String("metadata", "creationTimestamp"), opened, xr.Status.Budget)
 	if forgetful {
 		figures = xr.Status.Budget // the new meter knows nothing of what was spent before it
 	}
