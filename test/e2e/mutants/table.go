@@ -148,8 +148,8 @@ var Mutants = []Mutant{
 		Why: "Who may delete an XAgentBudget gives an agent its whole budget again, as often as he likes.",
 		Edits: []Edit{{
 			File: "fn/xda/emitbudget/emit.go",
-			Old:  "if own == nil || !decided {\n\t\treturn own\n\t}",
-			New:  "if own == nil || !decided {\n\t\treturn nil // there is no meter that says it\n\t}",
+			Old:  `if spent == nil || spent.AsOf == "" || spent.Period == "" {`,
+			New:  `if spent == nil || spent.AsOf == "" || spent.Period == "" || spent.Period == string(v1alpha1.PeriodLifetime) { // which begins with the first token anyhow`,
 		}},
 		Scenario: "BudgetDeleted",
 		Says:     "spec.opening.usd is <nil>, want 1.25",
