@@ -64,7 +64,7 @@ var Mutants = []Mutant{
 			New:  "case dataset != nil:",
 		}},
 		Scenario: "OrderToReady",
-		Says:     "want no failed reconcile, got a warning: XDatasetAgent housing-bot",
+		Says:     "want sa-key, agent-planner and xagentbudget held back at first, got",
 	},
 	{
 		Name: "key-lost-in-silence", Rule: 2,
