@@ -144,12 +144,8 @@ func (w *world) see(t *testing.T, within time.Duration, what, kind, namespace, n
 		apiVersion = "networking.k8s.io/v1"
 	}
 	began := time.Now()
-	var last error
 	if err := controlplane.Eventually(t.Context(), within, what, func(ctx context.Context) error {
 		o, err := w.Get(ctx, apiVersion, kind, namespace, name)
-		if last != nil && ctx.Err() != nil {
-			return last // that time ran out within a look is not what was seen
-		}
 		if err != nil {
 			return err
 		}
@@ -157,8 +153,7 @@ func (w *world) see(t *testing.T, within time.Duration, what, kind, namespace, n
 		for _, c := range is {
 			errs = append(errs, c(o))
 		}
-		last = errors.Join(errs...)
-		return last
+		return errors.Join(errs...)
 	}); err != nil {
 		t.Fatal(err)
 	}
