@@ -64,7 +64,7 @@ var Mutants = []Mutant{
 			New:  "case dataset != nil:",
 		}},
 		Scenario: "OrderToReady",
-		Says:     "want sa-key, agent-planner and xagentbudget held back at first, got",
+		Says:     "want sa-key, agent-planner and xagentbudget held back, got",
 	},
 	{
 		Name: "key-lost-in-silence", Rule: 2,
