@@ -72,7 +72,7 @@ func TestScale(t *testing.T) {
 			t.Fatalf("with %d agents: %v", n, err)
 		}
 		done, have = append(done, size), n
-		t.Logf("measured with %d agents:\n%s\nwrites while idle, %s:\n%s", n, Table(done), size.window().Round(time.Second), Writers(size))
+		t.Logf("measured with %d agents:\n%s\nrequests that could write while idle, %s:\n%s", n, Table(done), size.window().Round(time.Second), Writers(size))
 	}
 	for _, f := range Faster(done) {
 		t.Logf("grows faster than the agents: %s", f)

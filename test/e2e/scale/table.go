@@ -104,7 +104,7 @@ var figures = []figure{
 		return s.perAgentHour(grown(s.Idle.Reconciles, s.End.Reconciles) - composite(s))
 	}, "%.0f", true},
 	{"idle: function calls per second", func(s Size) float64 { return grown(s.Idle.Calls, s.End.Calls) / s.window().Seconds() }, "%.2f", false},
-	{"idle: API writes per agent and hour", func(s Size) float64 { return s.perAgentHour(grown(s.Idle.Writes, s.End.Writes)) }, "%.2f", true},
+	{"idle: requests that could write, per agent and hour", func(s Size) float64 { return s.perAgentHour(grown(s.Idle.Writes, s.End.Writes)) }, "%.2f", true},
 	{"idle: CPU, thousandths of a core", func(s Size) float64 { return 1000 * cpu(s.Idle, s.End, anyone).Seconds() / s.window().Seconds() }, "%.0f", false},
 	{"idle: of these the functions", func(s Size) float64 { return 1000 * cpu(s.Idle, s.End, isFunction).Seconds() / s.window().Seconds() }, "%.1f", false},
 	{"memory of all processes, MiB", func(s Size) float64 { return mib(rss(s.End, anyone)) }, "%.0f", false},

@@ -44,7 +44,7 @@ func TestTable(t *testing.T) {
 		"| mean time of a call while growing, ms | 1.0 | 1.0 |",
 		"| idle: XR reconciles per agent and hour | 12.0 | 12.0 |",
 		"| idle: provider reconciles per agent and hour | 120 | 120 |",
-		"| idle: API writes per agent and hour | 12.00 | 12.00 |",
+		"| idle: requests that could write, per agent and hour | 12.00 | 12.00 |",
 		"| idle: CPU, thousandths of a core | 6 | 61 |",
 		"| memory of all processes, MiB | 20 | 110 |",
 		"| etcd | 3.00; 6; 10 | 3.00; 56; 100 |",
@@ -64,7 +64,7 @@ func TestFaster(t *testing.T) {
 	quadratic.DB = 100 * 100 << 20 / 10
 	got := Faster([]Size{made(10, 10), quadratic})
 	want := []string{
-		"idle: API writes per agent and hour: 12.00 with 10 agents, 120.00 with 100",
+		"idle: requests that could write, per agent and hour: 12.00 with 10 agents, 120.00 with 100",
 		"etcd's file, MiB: 10 with 10 agents, 1000 with 100",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
