@@ -312,11 +312,16 @@ func Eventually(ctx context.Context, within time.Duration, what string, f func(c
 	deadline, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	pause := 20 * time.Millisecond
+	var last error
 	for {
 		err := f(deadline)
 		if err == nil {
 			return nil
 		}
+		if deadline.Err() != nil && last != nil {
+			err = last // that time ran out within a look is not what was seen
+		}
+		last = err
 		if errors.Is(err, errNever) {
 			return fmt.Errorf("cannot wait for %s: %w", what, err)
 		}

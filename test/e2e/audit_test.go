@@ -15,6 +15,7 @@ import (
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 
@@ -174,9 +175,9 @@ func (w *world) settled(t *testing.T, agent string) {
 	t.Fatalf("%s does not settle; what still moves: %v", agent, left)
 }
 
-// changes counts the writes of one object from now on. The function it returns
-// ends that and says how many there were.
-func (w *world) changes(t *testing.T, kind, namespace, name string) func() int {
+// changes counts the writes of one object from now on, and calls each with what was
+// written. The function it returns ends that and says how many there were.
+func (w *world) changes(t *testing.T, kind, namespace, name string, each ...func(*unstructured.Unstructured)) func() int {
 	t.Helper()
 	r, err := w.Resource(suite.API, kind, namespace)
 	if err != nil {
@@ -190,8 +191,12 @@ func (w *world) changes(t *testing.T, kind, namespace, name string) func() int {
 	go func() {
 		n := 0
 		for e := range events.ResultChan() {
-			if e.Type == watch.Modified {
-				n++
+			if e.Type != watch.Modified {
+				continue
+			}
+			n++
+			for _, f := range each {
+				f(e.Object.(*unstructured.Unstructured))
 			}
 		}
 		count <- n

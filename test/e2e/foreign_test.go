@@ -167,6 +167,18 @@ func foreignStations(t *testing.T, w *world) {
 			}
 		})
 	}
+	t.Run("no dataset", func(t *testing.T) { // of a station that has none, nothing of a living agent is taken away
+		const agent = "f-registry"
+		kept := w.keeps(t, agent)
+		defer kept()
+		w.swapped(t, "xdatasetagent-default", "validate-dataset", agent, map[string]any{"dataset": nil}, nil)
+		w.seeOrder(t, time.Minute, "the order to stop before it loses its parts", agent, func(o *unstructured.Unstructured) error {
+			if _, _, says := controlplane.Condition(o, "Synced"); !strings.Contains(says, "cannot go on without deleting what lives") {
+				return fmt.Errorf("want the run to be fatal, got %q", says)
+			}
+			return nil
+		})
+	})
 	for _, tc := range cases {
 		w.delete(t, suite.API, "XDatasetAgent", "", tc.agent)
 	}

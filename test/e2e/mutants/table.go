@@ -49,6 +49,17 @@ var Mutants = []Mutant{
 		Says:     "of left-bot was lost or made anew",
 	},
 	{
+		Name: "null-is-no-loss", Rule: 1,
+		Why: "A registry of datasets that is down for a moment deletes every agent, with its bucket and all that is in it.",
+		Edits: []Edit{{
+			File: "fn/internal/edge/observed.go",
+			Old:  "if len(lost) == 0 {",
+			New:  "if len(lost) == 0 || len(rsp.GetDesired().GetResources()) == 0 { // without a dataset there is nothing to render",
+		}},
+		Scenario: "ForeignStations",
+		Says:     "of f-registry was lost or made anew",
+	},
+	{
 		Name: "dataset-forgotten", Rule: 3,
 		Why:      "Who deletes a dataset stops every change of the agents that work on it: their orders can't be reconciled any more.",
 		Edits:    []Edit{forgetsDataset},
@@ -64,7 +75,7 @@ var Mutants = []Mutant{
 			New:  "case dataset != nil:",
 		}},
 		Scenario: "OrderToReady",
-		Says:     "want sa-key, agent-planner and xagentbudget held back, got",
+		Says:     "want sa-key, agent-planner and xagentbudget held back at first, got",
 	},
 	{
 		Name: "key-lost-in-silence", Rule: 2,
