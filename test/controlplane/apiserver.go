@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -219,7 +220,7 @@ func (s *APIServer) startEtcd(ctx context.Context) (string, error) {
 func (s *APIServer) startAPIServer(ctx context.Context, etcd string, o Options) error {
 	args := []string{
 		"--etcd-servers", etcd,
-		"--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", fmt.Sprint(s.port),
+		"--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", strconv.Itoa(s.port),
 		"--endpoint-reconciler-type", "none", // loopback endpoints are invalid, so reconcile none
 		"--tls-cert-file", s.pki("apiserver.crt"), "--tls-private-key-file", s.pki("apiserver.key"), "--client-ca-file", s.pki("ca.crt"),
 		"--service-account-issuer", "https://kubernetes.default.svc",
@@ -247,7 +248,7 @@ func (s *APIServer) startControllerManager(ctx context.Context) error {
 	_, err = s.Run(ctx, Command{
 		Name: "kube-controller-manager", Path: s.Tools["KUBE_CONTROLLER_MANAGER"],
 		Args: []string{
-			"--kubeconfig", s.pki("kcm.kubeconfig"), "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", fmt.Sprint(port),
+			"--kubeconfig", s.pki("kcm.kubeconfig"), "--leader-elect=false", "--bind-address", "127.0.0.1", "--secure-port", strconv.Itoa(port),
 			// Its own user may not aggregate roles; its controllers' users may.
 			"--use-service-account-credentials",
 			"--root-ca-file", s.pki("ca.crt"), "--service-account-private-key-file", s.pki("sa.key"),
@@ -266,7 +267,7 @@ func (s *APIServer) startControllerManager(ctx context.Context) error {
 // ok is the readiness of a process that answers a GET with status 200.
 func ok(url string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 		if err != nil {
 			return Never(err)
 		}
@@ -287,4 +288,4 @@ func ok(url string) func(context.Context) error {
 }
 
 // Config returns a copy of the administrator's configuration.
-func (s *APIServer) Config() *rest.Config { return rest.CopyConfig(s.Client.config) }
+func (s *APIServer) Config() *rest.Config { return rest.CopyConfig(s.config) }

@@ -85,7 +85,7 @@ func extract(r io.Reader, file, to string) error {
 			return err
 		}
 		_, err = io.Copy(f, t)
-		if err = errors.Join(err, f.Close()); err != nil {
+		if err := errors.Join(err, f.Close()); err != nil {
 			return err
 		}
 		return os.Rename(to+".tmp", to)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,14 +91,14 @@ const grace = 5 * time.Second
 // StopAll ends every process, the last started first.
 func (ps *Processes) StopAll() {
 	all := ps.AllProcesses()
-	for i := len(all) - 1; i >= 0; i-- {
-		all[i].setDown(true)
-		all[i].Signal(syscall.SIGCONT)
-		all[i].Signal(syscall.SIGTERM)
+	for _, p := range slices.Backward(all) {
+		p.setDown(true)
+		p.Signal(syscall.SIGCONT)
+		p.Signal(syscall.SIGTERM)
 	}
 	deadline := time.Now().Add(grace)
-	for i := len(all) - 1; i >= 0; i-- {
-		all[i].end(time.Until(deadline))
+	for _, p := range slices.Backward(all) {
+		p.end(time.Until(deadline))
 	}
 }
 
@@ -343,7 +344,11 @@ func FreePort() (int, error) {
 		return 0, fmt.Errorf("cannot find a free loopback port: %w", err)
 	}
 	defer l.Close() //nolint:errcheck // nothing was written to it
-	return l.Addr().(*net.TCPAddr).Port, nil
+	a, ok := l.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, fmt.Errorf("cannot read the port of %s", l.Addr())
+	}
+	return a.Port, nil
 }
 
 // dialable is the readiness of whatever listens at a TCP address.

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -52,8 +53,9 @@ var watched = []schema.GroupVersionResource{
 	{Group: "apps", Version: "v1", Resource: "deployments"},
 }
 
-func (s *Stack) runRuntimes() (*runtimes, error) {
-	ctx, cancel := context.WithCancel(context.Background())
+// runRuntimes starts what runs until stop, however long the context lives.
+func (s *Stack) runRuntimes(ctx context.Context) (*runtimes, error) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	r := &runtimes{s: s, cancel: cancel, wake: make(chan struct{}, 1), running: map[string]string{}}
 	factory := dynamicinformer.NewDynamicSharedInformerFactory(s.Dynamic, 0)
 	poke := func() {
@@ -142,7 +144,9 @@ func (r *runtimes) list(i int) []*unstructured.Unstructured {
 	}
 	var us []*unstructured.Unstructured
 	for _, o := range objs {
-		us = append(us, o.(*unstructured.Unstructured))
+		if u, ok := o.(*unstructured.Unstructured); ok { // a dynamic informer's objects all are
+			us = append(us, u)
+		}
 	}
 	slices.SortFunc(us, func(a, b *unstructured.Unstructured) int { return strings.Compare(a.GetName(), b.GetName()) })
 	return us
@@ -185,43 +189,12 @@ func (r *runtimes) function(ctx context.Context, rev *unstructured.Unstructured)
 			return nil
 		}
 	}
-	function := rev.GetLabels()["pkg.crossplane.io/package"]
 	secret := n + "-tls-server"
 	dir := filepath.Join(r.s.Dir, "runtimes", n)
 	if !r.started(n, string(rev.GetUID())) {
-		ref, _, _ := unstructured.NestedString(rev.Object, "spec", "image")
-		program, err := r.program(ctx, ref)
-		if err != nil {
+		if err := r.startFunction(ctx, rev, dir, secret); err != nil {
 			return err
 		}
-		l, err := r.s.xpCA.issue(function, "", x509.ExtKeyUsageServerAuth, "localhost", function, "127.0.0.1")
-		if err != nil {
-			return err
-		}
-		files := map[string][]byte{"tls.crt": l.cert, "tls.key": l.key, "ca.crt": r.s.xpCA.pem}
-		if err := writeFiles(filepath.Join(dir, "tls"), files); err != nil {
-			return err
-		}
-		if err := r.applySecret(ctx, secret, files); err != nil {
-			return err
-		}
-		ports := [2]int{}
-		for i := range ports {
-			if ports[i], err = FreePort(); err != nil {
-				return err
-			}
-		}
-		address := fmt.Sprintf("127.0.0.1:%d", ports[0])
-		if err := os.WriteFile(filepath.Join(dir, "address"), []byte(address), 0o600); err != nil {
-			return err
-		}
-		if err := r.run(ctx, n, string(rev.GetUID()), Command{
-			Name: n, Path: program, Args: []string{"--debug", "--address", address, "--metrics-address", fmt.Sprintf("127.0.0.1:%d", ports[1])},
-			Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.s.Dir, "TLS_SERVER_CERTS_DIR=" + filepath.Join(dir, "tls")}, Ready: dialable(address), Respawn: true,
-		}); err != nil {
-			return err
-		}
-		r.s.log("function %s runs at %s", function, address)
 	}
 	address, err := os.ReadFile(filepath.Join(dir, "address"))
 	if err != nil {
@@ -232,6 +205,46 @@ func (r *runtimes) function(ctx context.Context, rev *unstructured.Unstructured)
 		"endpoint": string(address), "tlsServerSecretName": secret,
 		"conditions": []any{map[string]any{"type": "RuntimeHealthy", "status": "True", "reason": "HealthyPackageRevision", "lastTransitionTime": time.Now().UTC().Format(time.RFC3339)}},
 	})
+}
+
+// startFunction runs a FunctionRevision's program with a certificate of its own.
+// The folder holds that and the address; the Secret is what Crossplane reads.
+func (r *runtimes) startFunction(ctx context.Context, rev *unstructured.Unstructured, dir, secret string) error {
+	n, function := rev.GetName(), rev.GetLabels()["pkg.crossplane.io/package"]
+	ref, _, _ := unstructured.NestedString(rev.Object, "spec", "image")
+	program, err := r.program(ctx, ref)
+	if err != nil {
+		return err
+	}
+	l, err := r.s.xpCA.issue(function, "", x509.ExtKeyUsageServerAuth, "localhost", function, "127.0.0.1")
+	if err != nil {
+		return err
+	}
+	files := map[string][]byte{"tls.crt": l.cert, "tls.key": l.key, "ca.crt": r.s.xpCA.pem}
+	if err := writeFiles(filepath.Join(dir, "tls"), files); err != nil {
+		return err
+	}
+	if err := r.applySecret(ctx, secret, files); err != nil {
+		return err
+	}
+	ports := [2]int{}
+	for i := range ports {
+		if ports[i], err = FreePort(); err != nil {
+			return err
+		}
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", ports[0])
+	if err := os.WriteFile(filepath.Join(dir, "address"), []byte(address), 0o600); err != nil {
+		return err
+	}
+	if err := r.run(ctx, n, string(rev.GetUID()), Command{
+		Name: n, Path: program, Args: []string{"--debug", "--address", address, "--metrics-address", fmt.Sprintf("127.0.0.1:%d", ports[1])},
+		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.s.Dir, "TLS_SERVER_CERTS_DIR=" + filepath.Join(dir, "tls")}, Ready: dialable(address), Respawn: true,
+	}); err != nil {
+		return err
+	}
+	r.s.log("function %s runs at %s", function, address)
+	return nil
 }
 
 // deployment runs a provider's Deployment and says that it is available.
@@ -286,24 +299,13 @@ func (r *runtimes) runDeployment(ctx context.Context, d *appsv1.Deployment, gene
 		return err
 	}
 	dir := filepath.Join(r.s.Dir, "runtimes", d.Name)
-	mounts := map[string]string{}
-	for _, m := range c.VolumeMounts {
-		for _, v := range pod.Volumes {
-			if v.Name != m.Name || v.Secret == nil {
-				continue
-			}
-			mounts[m.MountPath] = filepath.Join(dir, v.Name)
-			if err := r.s.secretToDir(ctx, v.Secret.SecretName, mounts[m.MountPath]); err != nil {
-				if apierrors.IsNotFound(err) && v.Secret.Optional != nil && *v.Secret.Optional {
-					continue
-				}
-				return err
-			}
-		}
+	mounts, err := r.mount(ctx, pod.Volumes, c.VolumeMounts, dir)
+	if err != nil {
+		return err
 	}
 	env := map[string]string{
 		"PATH": os.Getenv("PATH"), "HOME": dir, "KUBECONFIG": kubeconfig,
-		"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": fmt.Sprint(r.s.port),
+		"KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": strconv.Itoa(r.s.port),
 	}
 	for _, e := range c.Env {
 		v := e.Value
@@ -330,13 +332,34 @@ func (r *runtimes) runDeployment(ctx context.Context, d *appsv1.Deployment, gene
 	if !IsIsolated() {
 		// In namespaces of our own the Service's address is on this machine, and
 		// the API server reaches the webhook on the port that the Service has.
-		env["WEBHOOK_PORT"] = fmt.Sprint(ports["WEBHOOK_PORT"])
+		env["WEBHOOK_PORT"] = strconv.Itoa(ports["WEBHOOK_PORT"])
 	}
 	var list []string
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, k+"="+env[k])
 	}
 	return r.run(ctx, d.Name, generation, Command{Name: d.Name, Path: program, Args: c.Args, Env: list, Respawn: true})
+}
+
+// mount writes the Secrets that a container mounts below dir, and returns where
+// each is by the path that the container knows.
+func (r *runtimes) mount(ctx context.Context, volumes []corev1.Volume, mounted []corev1.VolumeMount, dir string) (map[string]string, error) {
+	there := map[string]string{}
+	for _, m := range mounted {
+		for _, v := range volumes {
+			if v.Name != m.Name || v.Secret == nil {
+				continue
+			}
+			there[m.MountPath] = filepath.Join(dir, v.Name)
+			if err := r.s.secretToDir(ctx, v.Secret.SecretName, there[m.MountPath]); err != nil {
+				if apierrors.IsNotFound(err) && v.Secret.Optional != nil && *v.Secret.Optional {
+					continue
+				}
+				return nil, err
+			}
+		}
+	}
+	return there, nil
 }
 
 // field resolves the two references to the pod's own metadata that Crossplane makes.

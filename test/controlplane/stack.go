@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -116,7 +117,7 @@ spec:
 		}
 	}
 	s.log("Crossplane ready after %s", time.Since(began).Round(10*time.Millisecond))
-	if s.runtimes, err = s.runRuntimes(); err != nil {
+	if s.runtimes, err = s.runRuntimes(ctx); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -196,7 +197,7 @@ func (s *Stack) startCrossplane(ctx context.Context) error {
 			return err
 		}
 	}
-	webhook, metrics, health := fmt.Sprint(ports[0]), fmt.Sprint(ports[1]), fmt.Sprint(ports[2])
+	webhook, metrics, health := strconv.Itoa(ports[0]), strconv.Itoa(ports[1]), strconv.Itoa(ports[2])
 	tls := func(d string) string { return filepath.Join(s.Dir, "tls", d) }
 	env := []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + s.Dir, "KUBECONFIG=" + core,

@@ -100,7 +100,7 @@ func (s *Suite) measure(ctx context.Context) error {
 		Name: "prometheus", Path: s.Tools["PROMETHEUS"],
 		Args: []string{"--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", address, "--log.level", "warn"},
 		Ready: func(ctx context.Context) error {
-			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Prometheus+"/-/ready", nil)
+			req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Prometheus+"/-/ready", http.NoBody)
 			if err != nil {
 				return err
 			}

@@ -22,10 +22,10 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, os.Args[1:]); err != nil {
+	err := run(ctx, os.Args[1:])
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
-		stop()
 		os.Exit(1)
 	}
 }
@@ -59,7 +59,7 @@ func run(ctx context.Context, args []string) error {
 	case "serve": // by up, inside the namespaces
 		return serve(ctx, o)
 	case "proxy": // by up, outside them
-		return proxy(o)
+		return proxy(context.WithoutCancel(ctx), o) // it ends with the control plane, not with a signal
 	}
 	return fmt.Errorf("unknown verb %q; known: up, down", args[0])
 }

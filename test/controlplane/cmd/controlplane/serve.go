@@ -23,9 +23,8 @@ import (
 // serve is the control plane: it boots it, says how far it is, and keeps it until
 // it is told to stop.
 func serve(ctx context.Context, o options) error {
-	code := 0
 	var err error
-	code = controlplane.Isolated(func() int {
+	code := controlplane.Isolated(func() int {
 		if err = hold(ctx, o); err != nil {
 			return 1
 		}
@@ -92,19 +91,19 @@ func hold(ctx context.Context, o options) error {
 	}
 	go s.Work(ctx)
 	if err := s.WaitFor(ctx, 3*time.Minute, "Ready", "whisperops.io/v1alpha1", "XDatasetAgent", "", "housing-bot"); err != nil {
-		return explain(s, err)
+		return explain(ctx, s, err)
 	}
 	if err := s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", "whisperops.io/v1alpha1", "XAgentBudget", "agent-housing-bot", "housing-bot"); err != nil {
-		return explain(s, err)
+		return explain(ctx, s, err)
 	}
 	say(ready)
 	<-ctx.Done()
 	return nil
 }
 
-// explain adds to an error what a person would look at.
-func explain(s *suite.Suite, err error) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+// explain adds to an error what a person would look at, after an interruption too.
+func explain(ctx context.Context, s *suite.Suite, err error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
 	defer cancel()
 	for _, args := range [][]string{
 		{"get", "xda,xab,xds,managed,objects.kubernetes.m.crossplane.io,objects.kubernetes.crossplane.io", "-A"},
@@ -162,8 +161,7 @@ func relay(l net.Listener, network, address string) {
 
 // proxy makes API server and Prometheus reachable on loopback ports of the
 // machine, writes a kubeconfig that leads there, and ends with the control plane.
-func proxy(o options) error {
-	ctx := context.Background()
+func proxy(ctx context.Context, o options) error {
 	var control net.Conn
 	for socket := range map[string]bool{controlSoc: true, apiSoc: true, promSoc: true} {
 		if err := controlplane.Eventually(ctx, 10*time.Minute, socket, func(context.Context) error {
