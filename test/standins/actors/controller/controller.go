@@ -49,9 +49,9 @@ type Controller struct {
 // from the environment variable KUBECONFIG.
 func Main(name string, watches []Watch, look func(context.Context, *Controller, Key) error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, watches, look); err != nil {
-		stop()
+	err := run(ctx, watches, look)
+	stop()
+	if err != nil {
 		log.Fatalf("%s: %v", name, err)
 	}
 }

@@ -52,7 +52,7 @@ func synced(o *unstructured.Unstructured) string {
 	return ""
 }
 
-func object(k controller.Key, apiVersion, kind, spec string, t *testing.T) *unstructured.Unstructured {
+func object(t *testing.T, k controller.Key, apiVersion, kind, spec string) *unstructured.Unstructured {
 	t.Helper()
 	o := &unstructured.Unstructured{}
 	if err := o.UnmarshalJSON([]byte(`{"apiVersion":"` + apiVersion + `","kind":"` + kind + `","metadata":{"name":"` + k.Name + `"},"spec":` + spec + `}`)); err != nil {
@@ -77,8 +77,8 @@ func playground(t *testing.T, k controller.Key, o *unstructured.Unstructured) *c
 func TestKeyIsHandedOutOnce(t *testing.T) {
 	k := controller.Key{Resource: gvr("cloudplatform.gcp.upbound.io", "v1beta1", accountKey), Name: "key"}
 	secret := controller.Key{Resource: gvr("", "v1", "secrets"), Namespace: "ns", Name: "creds"}
-	c := playground(t, k, object(k, "cloudplatform.gcp.upbound.io/v1beta1", "ServiceAccountKey",
-		`{"forProvider":{"serviceAccountId":"a"},"writeConnectionSecretToRef":{"name":"creds","namespace":"ns"}}`, t))
+	c := playground(t, k, object(t, k, "cloudplatform.gcp.upbound.io/v1beta1", "ServiceAccountKey",
+		`{"forProvider":{"serviceAccountId":"a"},"writeConnectionSecretToRef":{"name":"creds","namespace":"ns"}}`))
 	file := filepath.Join(t.TempDir(), "cloud.json")
 	first := settle(t, playing(t, file), c, k)
 	if s, err := c.Get(t.Context(), secret); err != nil || controller.Text(s, "data", "private_key") == "" {
@@ -100,8 +100,8 @@ func TestKeyIsHandedOutOnce(t *testing.T) {
 // What exists under a name is adopted without a word, and what can't change is refused.
 func TestAdoptedAndFixed(t *testing.T) {
 	k := controller.Key{Resource: gvr("storage.gcp.upbound.io", "v1beta2", bucket), Name: "b"}
-	c := playground(t, k, object(k, "storage.gcp.upbound.io/v1beta2", "Bucket",
-		`{"forProvider":{"location":"EU","project":"p"}}`, t))
+	c := playground(t, k, object(t, k, "storage.gcp.upbound.io/v1beta2", "Bucket",
+		`{"forProvider":{"location":"EU","project":"p"}}`))
 	p := playing(t, filepath.Join(t.TempDir(), "cloud.json"))
 	if err := p.cloud.put("buckets/b", map[string]any{"location": "eu", "project": "p"}); err != nil {
 		t.Fatal(err)
