@@ -52,12 +52,16 @@ func (w *world) now(t *testing.T) int64 {
 	return f.Size()
 }
 
-// requests calls f for each finished request of the suite's own identities from a
+// requests calls f for each answered request of the suite's own identities from a
 // point in the audit log on. The identity comes without the hash that Crossplane appends to a provider's.
 func (w *world) requests(t *testing.T, from int64, f func(who string, q suite.Request)) {
 	t.Helper()
 	if _, err := suite.ReadAudit(w.AuditLog, from, func(q suite.Request) {
-		if who, is := strings.CutPrefix(q.User.Username, ours); is && q.Stage == "ResponseComplete" {
+		answered := "ResponseComplete"
+		if q.Verb == "watch" {
+			answered = "ResponseStarted" // it is complete when it ends, minutes later
+		}
+		if who, is := strings.CutPrefix(q.User.Username, ours); is && q.Stage == answered {
 			if strings.HasPrefix(who, "provider-gcp-") {
 				who = who[:strings.LastIndexByte(who, '-')]
 			}

@@ -122,7 +122,7 @@ func (s *Suite) LookAsShipped(ctx context.Context) error {
 
 // A Request is what the audit log holds of one.
 type Request struct {
-	Stage     string `json:"stage"` // RequestReceived, then ResponseComplete or Panic
+	Stage     string `json:"stage"` // RequestReceived, of a watch ResponseStarted, then ResponseComplete or Panic
 	Verb      string `json:"verb"`
 	UserAgent string `json:"userAgent"`
 	// Annotations say, among others, whether it was allowed: authorization.k8s.io/decision.
