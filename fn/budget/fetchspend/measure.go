@@ -49,13 +49,8 @@ const waiting = time.Minute
 // without Spent, never an error and never zero.
 func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 	s := f.Settings
-	observed, err := readLedger(f.Ledger)
 	at := floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Grid)
-	if latest := max(observed.from, observed.asOf, observed.settledAt, observed.rebased); err == nil && latest > at+lookback.Milliseconds() {
-		err = errors.New("it is of the future")
-		f.future = time.UnixMilli(latest)
-	}
-	lost := err != nil
+	observed, lost := f.remembered(at)
 	if !lost {
 		// A clock that was set back sees what it saw before.
 		at = max(at, observed.asOf, observed.settledAt)
@@ -132,6 +127,20 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 	out.Measurement.BurnUSDPerHour = usd(burn)
 	out.NextLook = nextLook(f.Budget, s, out.Spent, burn)
 	return out
+}
+
+// remembered reads the ledger. It is lost if it can't be read or is of the future,
+// days after the time up to which is measured; f.future says then of when.
+func (f *Facts) remembered(at int64) (observed ledger, lost bool) {
+	observed, err := readLedger(f.Ledger)
+	if err != nil {
+		return observed, true
+	}
+	if latest := max(observed.from, observed.asOf, observed.settledAt, observed.rebased); latest > at+lookback.Milliseconds() {
+		f.future = time.UnixMilli(latest)
+		return observed, true
+	}
+	return observed, false
 }
 
 // shown are as many distrusted series as are named, each once.
