@@ -78,7 +78,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
-	if d := nextLook(v, in.RetryAfter.Duration, responsive(xr.Status.Conditions, f.now())); d > 0 {
+	now := f.now()
+	if d := nextLook(v, in.RetryAfter.Duration, unready(xr.Status.Conditions, now), responsive(xr.Status.Conditions, now)); d > 0 {
 		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
@@ -103,21 +104,34 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 const (
 	settling = 15 * time.Second
 	resting  = 30 * time.Second
+	// longest keeps many orders at once from costing an API server that is slow
+	// with them more time than it has: what takes long is looked at less often.
+	longest = 2 * time.Minute
 )
 
 // nextLook says when an order is looked at again without an event; 0 is never.
 // 22 new parts make more events than Crossplane's circuit breaker lets through. It
 // then drops them for five minutes, all but one every half minute, so that only
 // the clock tells what became of the parts, and what a person changed shortly
-// after something else had changed.
-func nextLook(v Verdict, retry time.Duration, responsive bool) time.Duration {
+// after something else had changed. unready is how long the order has not been Ready.
+func nextLook(v Verdict, retry, unready time.Duration, responsive bool) time.Duration {
 	switch {
 	case v.Phase == v1alpha1.PhaseProvisioning:
-		return min(settling, retry)
+		return min(max(unready/2, min(settling, retry)), longest)
 	case !responsive:
 		return min(resting, retry)
 	case v.Waits:
 		return retry
+	}
+	return 0
+}
+
+// unready is how long Crossplane has called an XR not Ready; 0 if it doesn't.
+func unready(conditions []metav1.Condition, now time.Time) time.Duration {
+	for _, c := range conditions {
+		if c.Type == "Ready" && c.Status != metav1.ConditionTrue && !c.LastTransitionTime.IsZero() {
+			return max(0, now.Sub(c.LastTransitionTime.Time))
+		}
 	}
 	return 0
 }

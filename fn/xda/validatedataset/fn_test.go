@@ -132,6 +132,9 @@ func TestNextLook(t *testing.T) {
 	}
 	open := openSince(5 * time.Minute)
 	closed := []metav1.Condition{{Type: "Responsive", Status: metav1.ConditionTrue, Reason: "WatchCircuitClosed"}}
+	unreadySince := func(at time.Time) []metav1.Condition {
+		return []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "Creating", LastTransitionTime: metav1.NewTime(at)}}
+	}
 	cases := map[string]struct {
 		reason     string
 		verdict    Verdict
@@ -139,17 +142,21 @@ func TestNextLook(t *testing.T) {
 		retry      time.Duration
 		want       time.Duration
 	}{
-		"Ready":             {reason: "Watches tell when something changes.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: closed, retry: time.Minute},
-		"NothingSaidYet":    {reason: "Before the first pass nothing has been dropped.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, retry: time.Minute},
-		"Provisioning":      {reason: "The events of 22 new parts are dropped sooner than Crossplane says so.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: closed, retry: time.Minute, want: 15 * time.Second},
-		"ReadyUnresponsive": {reason: "A breaker that is open drops what a person changes, too, if something else changed within half a minute before.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 30 * time.Second},
-		"AtRest":            {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
-		"Waits":             {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
-		"SoonerByInput":     {reason: "Who wants to look sooner may.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, retry: 5 * time.Second, want: 5 * time.Second},
+		"Ready":                {reason: "Watches tell when something changes.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: closed, retry: time.Minute},
+		"NothingSaidYet":       {reason: "Before the first pass nothing has been dropped.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, retry: time.Minute},
+		"Provisioning":         {reason: "The events of 22 new parts are dropped sooner than Crossplane says so.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: closed, retry: time.Minute, want: 15 * time.Second},
+		"ReadyUnresponsive":    {reason: "A breaker that is open drops what a person changes, too, if something else changed within half a minute before.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 30 * time.Second},
+		"AtRest":               {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
+		"Waits":                {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
+		"ProvisioningForLong":  {reason: "What takes long is looked at less often: the looks of 100 orders kept an API server so busy that none became Ready.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-3 * time.Minute)), retry: time.Minute, want: 90 * time.Second},
+		"ProvisioningForHours": {reason: "What is repaired by hand after hours is seen in minutes.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-9 * time.Hour)), retry: time.Minute, want: 2 * time.Minute},
+		"ProvisioningAtOnce":   {reason: "A clock that is behind looks no sooner than the first time.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(time.Hour)), retry: time.Minute, want: 15 * time.Second},
+		"ProvisioningNoTime":   {reason: "A condition without a time says nothing.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(time.Time{}), retry: time.Minute, want: 15 * time.Second},
+		"SoonerByInput":        {reason: "Who wants to look sooner may.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, retry: 5 * time.Second, want: 5 * time.Second},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := nextLook(tc.verdict, tc.retry, responsive(tc.conditions, now)); got != tc.want {
+			if got := nextLook(tc.verdict, tc.retry, unready(tc.conditions, now), responsive(tc.conditions, now)); got != tc.want {
 				t.Errorf("%s\nwant %s, got %s", tc.reason, tc.want, got)
 			}
 		})
