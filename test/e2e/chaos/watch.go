@@ -43,6 +43,7 @@ type recorder struct {
 	lives   map[string]int    // index in history.Lives, by uid
 	scales  map[string]Scale  // the last one, by Deployment
 	purses  map[string]*purse // by agent
+	meters  map[string]*purse // that a budget measured last, by its uid
 }
 
 // A purse is what chaos knows of an agent's money, by what it did itself.
@@ -58,7 +59,7 @@ type purse struct {
 func newRecorder(meter *suite.Meter) *recorder {
 	return &recorder{
 		meter: meter, history: History{ByHand: map[string]bool{}},
-		lives: map[string]int{}, scales: map[string]Scale{}, purses: map[string]*purse{},
+		lives: map[string]int{}, scales: map[string]Scale{}, purses: map[string]*purse{}, meters: map[string]*purse{},
 	}
 }
 
@@ -112,23 +113,41 @@ func (r *recorder) see(o *unstructured.Unstructured) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	uid := string(o.GetUID())
+	owner := ""
+	if c := metav1.GetControllerOf(o); c != nil {
+		owner = string(c.UID)
+	}
 	i, known := r.lives[uid]
 	if !known {
-		l := Life{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: uid, Born: time.Now()}
-		if owner := metav1.GetControllerOf(o); owner != nil {
-			l.Owner = string(owner.UID)
-		}
 		i = len(r.history.Lives)
-		r.history.Lives, r.lives[uid] = append(r.history.Lives, l), i
-		if p := r.purses[o.GetName()]; p != nil && l.Kind == "XAgentBudget" && l.Owner == p.order && p.order != "" {
-			// A budget that is made anew enforces, whatever the last one did.
-			p.budget = uid
-			r.spent(p, func(m *Money) { m.Enforced = true })
-		}
+		r.history.Lives = append(r.history.Lives, Life{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: uid, Born: time.Now()})
+		r.lives[uid] = i
+	}
+	if l := &r.history.Lives[i]; owner != "" && l.Owner != owner {
+		l.Owner = owner
+		r.measured(*l)
 	}
 	if o.GetDeletionTimestamp() != nil {
 		r.doom(i)
 	}
+}
+
+// measured notes the budget that measures an order. One that is made anew enforces,
+// whatever the last one did. One that Kubernetes had not yet deleted with the last
+// order of that name is taken over by the next, with what was spent and whether it
+// enforces.
+func (r *recorder) measured(l Life) {
+	p := r.purses[l.Name]
+	if l.Kind != "XAgentBudget" || p == nil || p.order == "" || l.Owner != p.order {
+		return
+	}
+	p.budget = l.UID
+	enforced := true
+	if last := r.meters[l.UID]; last != nil {
+		p.base, enforced = last.base, last.Enforced
+	}
+	r.meters[l.UID] = p
+	r.spent(p, func(m *Money) { m.Enforced = enforced })
 }
 
 func (r *recorder) gone(o *unstructured.Unstructured) {
@@ -276,13 +295,13 @@ func (r *recorder) ordered(agent, uid string, usd float64) {
 		p.works = d.Replicas > 0
 	}
 	r.purses[agent] = p
+	r.spent(p, func(*Money) {})
 	// The budget may have been quicker than the answer to who ordered.
 	for _, l := range r.history.Lives {
-		if l.Kind == "XAgentBudget" && l.Owner == uid {
-			p.budget = l.UID
+		if l.Owner == uid {
+			r.measured(l)
 		}
 	}
-	r.spent(p, func(*Money) {})
 }
 
 // byHand notes that chaos deletes something; before it does, because whoever is

@@ -164,6 +164,35 @@ func TestRecorderMoney(t *testing.T) {
 	}
 }
 
+// A budget that outlives its order, because the next one took it over before
+// Kubernetes deleted it, goes on counting: nothing is owed twice, nothing is forgiven.
+func TestRecorderTakenOver(t *testing.T) {
+	for name, quick := range map[string]bool{"BeforeItIsKnownWhoOrdered": true, "AfterThat": false} {
+		t.Run(name, func(t *testing.T) {
+			r := newRecorder(suite.NewMeter())
+			r.ordered("bot", "order", 5)
+			r.scaled(deployment(1, "kagent-controller"))
+			r.see(thing("XAgentBudget", "agent-bot", "bot", "budget", "order"))
+			r.work("bot", 400, 50)
+			r.changed("bot", func(m *Money) { m.Enforced = false })
+			r.byHand("order")
+			if quick {
+				r.see(thing("XAgentBudget", "agent-bot", "bot", "budget", "again"))
+				r.ordered("bot", "again", 1)
+			} else {
+				r.ordered("bot", "again", 1)
+				r.see(thing("XAgentBudget", "agent-bot", "bot", "budget", "again"))
+			}
+			if !r.work("bot", 400, 50) {
+				t.Error("want work for the next order")
+			}
+			if m := r.orders()["bot"]; m.Spent != inPicos(0.002) || m.Cap != inPicos(1) || m.Enforced {
+				t.Errorf("want 0.002 of 1 USD spent, and monitor-only as it was, got %+v", m)
+			}
+		})
+	}
+}
+
 // The audit log is read on from where it was read before, also over the half of a
 // line that a killed API server left.
 func TestRecorderDeletes(t *testing.T) {
