@@ -113,7 +113,8 @@ func TestMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got string
-	for ctx := within(t); ctx.Err() == nil && got == ""; time.Sleep(10 * time.Millisecond) {
+	again := time.Tick(10 * time.Millisecond)
+	for ctx := within(t); ctx.Err() == nil && got == ""; <-again {
 		rsp, err := http.Get("http://" + f.MetricsAddress + "/metrics")
 		if err != nil {
 			continue // not listening yet
