@@ -1,5 +1,5 @@
 // Package controller is the little that the stand-ins for other people's
-// controllers share: watch some kinds, and look at what changed, one object at a
+// controllers share: watch some kinds, and look at what changed, some objects at a
 // time, again after an error.
 package controller
 
@@ -9,6 +9,7 @@ import (
 	"log"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -91,10 +92,24 @@ func run(ctx context.Context, watches []Watch, look func(context.Context, *Contr
 	}
 	factory.Start(ctx.Done())
 	go func() { <-ctx.Done(); c.queue.ShutDown() }()
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { c.work(ctx, look) })
+	}
+	all.Wait()
+	return nil
+}
+
+// workers look at objects at the same time, each at another one. A cluster has a
+// kubelet on each of its nodes, and none of them waits for the others.
+const workers = 8
+
+// work looks at one object after the other until the queue ends.
+func (c *Controller) work(ctx context.Context, look func(context.Context, *Controller, Key) error) {
 	for {
 		k, down := c.queue.Get()
 		if down {
-			return nil
+			return
 		}
 		if err := look(ctx, c, k); err != nil {
 			log.Printf("%s %s/%s: %v", k.Resource.Resource, k.Namespace, k.Name, err)

@@ -80,7 +80,7 @@ func main() {
 		fmt.Fprintf(os.Stderr, "gcp: environment variable PROVIDER_NAME is %q, want provider-gcp-storage or provider-gcp-cloudplatform\n", name)
 		os.Exit(2)
 	}
-	p := &provider{cloud: cloud{file: filepath.Join(os.Getenv("HOME"), "cloud.json")}, secrets: map[string]string{}}
+	p := &provider{cloud: cloud{file: filepath.Join(os.Getenv("HOME"), "cloud.json")}}
 	if err := p.cloud.load(); err != nil {
 		fmt.Fprintln(os.Stderr, "gcp: cannot read the cloud:", err)
 		os.Exit(1)
@@ -146,7 +146,7 @@ type provider struct {
 	cloud cloud
 	// secrets are private keys by external name. The cloud hands each out once,
 	// and the provider keeps it in memory only: a restart loses it.
-	secrets map[string]string
+	secrets sync.Map
 }
 
 // look brings one resource and the cloud together.
@@ -215,7 +215,7 @@ func (p *provider) sync(ctx context.Context, c *controller.Controller, key contr
 			return err
 		}
 		if key.Resource.Resource == accountKey {
-			p.secrets[name] = `{"type":"service_account","private_key_id":"` + name + `","private_key":"` + token() + `"}`
+			p.secrets.Store(name, `{"type":"service_account","private_key_id":"`+name+`","private_key":"`+token()+`"}`)
 		}
 		annotate(mr, externalName, name)
 		annotate(mr, createSuccess, time.Now().UTC().Format(time.RFC3339))
@@ -305,8 +305,8 @@ func (p *provider) publish(ctx context.Context, c *controller.Controller, key co
 	}
 	at := controller.Key{Resource: gvr("", "v1", "secrets"), Namespace: controller.Text(mr, "spec", "writeConnectionSecretToRef", "namespace"), Name: secret}
 	data := map[string]any{}
-	if private, inMemory := p.secrets[name]; inMemory {
-		plain := base64.StdEncoding.EncodeToString([]byte(private))
+	if private, inMemory := p.secrets.Load(name); inMemory {
+		plain := base64.StdEncoding.EncodeToString(fmt.Append(nil, private))
 		data["private_key"] = plain
 		data["attribute.private_key"] = base64.StdEncoding.EncodeToString([]byte(plain))
 	}

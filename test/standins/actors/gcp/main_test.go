@@ -16,7 +16,7 @@ import (
 
 func playing(t *testing.T, file string) *provider {
 	t.Helper()
-	p := &provider{cloud: cloud{file: file}, secrets: map[string]string{}, kinds: map[schema.GroupVersionResource]kind{}}
+	p := &provider{cloud: cloud{file: file}, kinds: map[schema.GroupVersionResource]kind{}}
 	if err := p.cloud.load(); err != nil {
 		t.Fatal(err)
 	}
