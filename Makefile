@@ -8,6 +8,11 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 SCHEMAS ?=
 export SCHEMAS
 
+# All is compiled in one way, so that what programs, tests and tools share is
+# compiled once, not three times.
+export CGO_ENABLED := 0
+export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
+
 FUNCTIONS := $(notdir $(wildcard cmd/function-*))
 OUTPUT := $(CURDIR)/_output
 
@@ -21,7 +26,7 @@ help: ## list every task
 .PHONY: build
 build: ## build every binary into _output/bin
 	@mkdir -p $(OUTPUT)/bin
-	CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(OUTPUT)/bin ./cmd/...
+	go build -ldflags '-s -w' -o $(OUTPUT)/bin ./cmd/...
 
 .PHONY: test
 test: ## run the tests of the product's module

@@ -15,9 +15,9 @@ down: ## stop what make up started; nothing is left
 UP_INPUTS = cmd fn apis internal package hack go.mod go.sum
 up-build:
 	@mkdir -p $(UP_BUILD)/bin
-	@CGO_ENABLED=0 go build -trimpath -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign
-	@cd test/standins/actors && GOWORK=off CGO_ENABLED=0 go build -trimpath -o $(UP_BUILD)/bin/ ./gcp ./cluster
-	@cd test/controlplane && GOWORK=off CGO_ENABLED=0 go build -trimpath -o $(UP_BUILD)/bin/ ./cmd/controlplane
+	@go build -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign
+	@cd test/standins/actors && GOWORK=off go build -o $(UP_BUILD)/bin/ ./gcp ./cluster
+	@cd test/controlplane && GOWORK=off go build -o $(UP_BUILD)/bin/ ./cmd/controlplane
 	@inputs=$$({ go version; echo $(VERSION); find $(wildcard $(UP_INPUTS)) -type f -not -name '*_test.go' -not -path '*/testdata/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; } | sha256sum); \
 	  if [ "$$inputs" != "$$(cat $(UP_BUILD)/inputs 2>/dev/null)" ]; then \
 	    rm -f $(UP_BUILD)/inputs && \

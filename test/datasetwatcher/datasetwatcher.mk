@@ -18,4 +18,4 @@ bench-watcher: build-watcher ## what the dataset watcher costs with 1,000 object
 .PHONY: build-watcher
 build-watcher: $(ETCD) $(KUBE_APISERVER) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) $(FAKE_GCS_SERVER) $(GITEA)
 	@mkdir -p $(OUTPUT)/bin
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(WATCHER_BIN) ./cmd/dataset-watcher
+	@go build -ldflags '-s -w' -o $(WATCHER_BIN) ./cmd/dataset-watcher

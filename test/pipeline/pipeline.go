@@ -5,8 +5,8 @@ package pipeline
 
 import (
 	"maps"
+	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 
@@ -55,10 +55,17 @@ func (f Functions) With(name string, fn fnv1.FunctionRunnerServiceServer) Functi
 	return out
 }
 
-// Root is the folder of the repository.
+// Root is the folder of the repository that the program runs in: not the one it
+// was built in, which a binary built with -trimpath doesn't know.
 func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Dir(filepath.Dir(filepath.Dir(file)))
+	dir, err := os.Getwd()
+	for err == nil && dir != filepath.Dir(dir) {
+		if _, missing := os.Stat(filepath.Join(dir, "package", "compositions")); missing == nil {
+			return dir
+		}
+		dir = filepath.Dir(dir)
+	}
+	return "."
 }
 
 // A Composition is what of a Composition's YAML its pipeline needs.

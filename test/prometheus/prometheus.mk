@@ -4,6 +4,6 @@ PROMETHEUS_TEST_FLAGS ?=
 .PHONY: test-prometheus
 test-prometheus: $(PROMETHEUS) ## measure fake agents on a real Prometheus with the real binaries, and print how exact that was
 	@mkdir -p $(OUTPUT)/bin
-	@CGO_ENABLED=0 go build -trimpath -o $(OUTPUT)/bin ./cmd/function-budget-fetch-spend ./cmd/function-budget-decide
+	@go build -o $(OUTPUT)/bin ./cmd/function-budget-fetch-spend ./cmd/function-budget-decide
 	@cd test/prometheus && GOWORK=off go vet ./... && \
 	  GOWORK=off go test -count=1 -timeout 10m -parallel 16 $(PROMETHEUS_TEST_FLAGS) -args -prometheus=$(PROMETHEUS) -bin=$(OUTPUT)/bin

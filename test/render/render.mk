@@ -16,4 +16,4 @@ render-serve: render-build ## serve the functions for rendering by hand, until C
 .PHONY: render-build
 render-build:
 	@mkdir -p $(OUTPUT)/bin
-	@CGO_ENABLED=0 go build -o $(OUTPUT)/bin ./cmd/function-* ./test/standins/autoready ./test/render
+	@go build -o $(OUTPUT)/bin ./cmd/function-* ./test/standins/autoready ./test/render

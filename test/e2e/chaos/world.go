@@ -331,8 +331,14 @@ func (w *world) up(ctx context.Context, p *controlplane.Process) error {
 }
 
 // calm ends all that chaos began: processes run, datasets are there, orders name
-// one that they can have.
+// one that they can have. The provider is started again, as one does after a
+// restore: it sees that an Object has lost its status at its next poll only, an hour later.
 func (w *world) calm(ctx context.Context) error {
+	provider, err := w.process("provider-kubernetes")
+	if err != nil {
+		return err
+	}
+	provider.Kill()
 	var errs []error
 	for _, p := range w.AllProcesses() { // in the order of their first start
 		p.Signal(syscall.SIGCONT)
