@@ -104,9 +104,10 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 const (
 	settling = 15 * time.Second
 	resting  = 30 * time.Second
-	// longest keeps many orders at once from costing an API server that is slow
-	// with them more time than it has: what takes long is looked at less often.
-	longest = 2 * time.Minute
+	// longest is when the ready step has every order looked at anyway. Up to then
+	// what takes long is looked at less often: the looks of hundreds of orders at
+	// once would cost an API server more time than it has, and be why they take long.
+	longest = 10 * time.Minute
 )
 
 // nextLook says when an order is looked at again without an event; 0 is never.
