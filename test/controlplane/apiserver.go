@@ -229,7 +229,8 @@ func (s *APIServer) startAPIServer(ctx context.Context, etcd string, o Options) 
 	}
 	if o.Audit {
 		s.AuditLog = filepath.Join(s.Dir, "logs", "audit.jsonl")
-		args = append(args, "--audit-policy-file", s.pki("audit.yaml"), "--audit-log-path", s.AuditLog)
+		// One file: who reads on in it would miss what was in one that was put away.
+		args = append(args, "--audit-policy-file", s.pki("audit.yaml"), "--audit-log-path", s.AuditLog, "--audit-log-maxsize", "1000000")
 	}
 	_, err := s.Run(ctx, Command{
 		Name: "kube-apiserver", Path: s.Tools["KUBE_APISERVER"], Args: append(args, o.APIServerArgs...),

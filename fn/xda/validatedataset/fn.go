@@ -79,7 +79,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
 	now := f.now()
-	if d := nextLook(v, in.RetryAfter.Duration, unready(xr.Status.Conditions, now), responsive(xr.Status.Conditions, now)); d > 0 {
+	if d := nextLook(v, in.RetryAfter.Duration, tookSoFar(xr, now), responsive(xr.Status.Conditions, now)); d > 0 {
 		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
@@ -100,38 +100,46 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 
 // How soon an order is looked at again: while its parts are made, and when they
 // are but Crossplane drops its events. A look applies all 22 parts anew, so it is
-// most of what a new order costs an API server.
+// most of what a new order costs an API server. What takes long is therefore looked
+// at less often: the looks of hundreds of orders at once would cost an API server
+// more time than it has, and be why they take long.
 const (
 	settling = 15 * time.Second
-	resting  = 30 * time.Second
-	// longest is when the ready step has every order looked at anyway. Up to then
-	// what takes long is looked at less often: the looks of hundreds of orders at
-	// once would cost an API server more time than it has, and be why they take long.
-	longest = 10 * time.Minute
+	// The ready step has every order looked at so often anyway.
+	longestSettling = 10 * time.Minute
+
+	resting        = 30 * time.Second
+	longestResting = breakerOpen / 2
 )
 
 // nextLook says when an order is looked at again without an event; 0 is never.
 // 22 new parts make more events than Crossplane's circuit breaker lets through. It
 // then drops them for five minutes, all but one every half minute, so that only
 // the clock tells what became of the parts, and what a person changed shortly
-// after something else had changed. unready is how long the order has not been Ready.
-func nextLook(v Verdict, retry, unready time.Duration, responsive bool) time.Duration {
+// after something else had changed. took is what tookSoFar says.
+func nextLook(v Verdict, retry, took time.Duration, responsive bool) time.Duration {
 	switch {
 	case v.Phase == v1alpha1.PhaseProvisioning:
-		return min(max(unready/2, min(settling, retry)), longest)
+		return min(max(took/2, min(settling, retry)), longestSettling)
 	case !responsive:
-		return min(resting, retry)
+		return min(max(took/2, min(resting, retry)), longestResting)
 	case v.Waits:
 		return retry
 	}
 	return 0
 }
 
-// unready is how long Crossplane has called an XR not Ready; 0 if it doesn't.
-func unready(conditions []metav1.Condition, now time.Time) time.Duration {
-	for _, c := range conditions {
-		if c.Type == "Ready" && c.Status != metav1.ConditionTrue && !c.LastTransitionTime.IsZero() {
-			return max(0, now.Sub(c.LastTransitionTime.Time))
+// tookSoFar is how long Crossplane has called an order not Ready or, if it is
+// Ready, how long it took to become so: a measure of how busy the cluster is. It is 0 if
+// the order doesn't tell.
+func tookSoFar(xr *v1alpha1.XDatasetAgent, now time.Time) time.Duration {
+	for _, c := range xr.Status.Conditions {
+		switch at := c.LastTransitionTime.Time; {
+		case c.Type != "Ready" || at.IsZero():
+		case c.Status != metav1.ConditionTrue:
+			return max(0, now.Sub(at))
+		case !xr.CreationTimestamp.IsZero():
+			return max(0, at.Sub(xr.CreationTimestamp.Time))
 		}
 	}
 	return 0

@@ -126,7 +126,7 @@ func TestNextLook(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	openSince := func(d time.Duration) []metav1.Condition {
 		return []metav1.Condition{
-			{Type: "Ready", Status: metav1.ConditionTrue},
+			{Type: "Ready", Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-d))},
 			{Type: "Responsive", Status: metav1.ConditionFalse, Reason: "WatchCircuitOpen", LastTransitionTime: metav1.NewTime(now.Add(-d))},
 		}
 	}
@@ -140,12 +140,15 @@ func TestNextLook(t *testing.T) {
 		verdict    Verdict
 		conditions []metav1.Condition
 		retry      time.Duration
+		took       time.Duration // from the order to the time at which its conditions changed
 		want       time.Duration
 	}{
 		"Ready":                {reason: "Watches tell when something changes.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: closed, retry: time.Minute},
 		"NothingSaidYet":       {reason: "Before the first pass nothing has been dropped.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, retry: time.Minute},
 		"Provisioning":         {reason: "The events of 22 new parts are dropped sooner than Crossplane says so.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: closed, retry: time.Minute, want: 15 * time.Second},
 		"ReadyUnresponsive":    {reason: "A breaker that is open drops what a person changes, too, if something else changed within half a minute before.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 30 * time.Second},
+		"ReadyAfterLong":       {reason: "Where 500 orders at once took minutes, two looks at each are what the API server has time for.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 4 * time.Minute, want: 2 * time.Minute},
+		"ReadyAgainAfterHours": {reason: "How long ago the order was made says little then; in the breaker's five minutes it is looked at twice.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 9 * time.Hour, want: 165 * time.Second},
 		"AtRest":               {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
 		"Waits":                {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
 		"ProvisioningForLong":  {reason: "What takes long is looked at less often: the looks of 100 orders kept an API server so busy that none became Ready.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-3 * time.Minute)), retry: time.Minute, want: 90 * time.Second},
@@ -156,7 +159,11 @@ func TestNextLook(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := nextLook(tc.verdict, tc.retry, unready(tc.conditions, now), responsive(tc.conditions, now)); got != tc.want {
+			xr := &v1alpha1.XDatasetAgent{Status: v1alpha1.XDatasetAgentStatus{Conditions: tc.conditions}}
+			if len(tc.conditions) > 0 {
+				xr.CreationTimestamp = metav1.NewTime(tc.conditions[0].LastTransitionTime.Add(-tc.took))
+			}
+			if got := nextLook(tc.verdict, tc.retry, tookSoFar(xr, now), responsive(tc.conditions, now)); got != tc.want {
 				t.Errorf("%s\nwant %s, got %s", tc.reason, tc.want, got)
 			}
 		})
