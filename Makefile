@@ -52,11 +52,11 @@ REST_TOOLS  = $(GOLANGCI_LINT) $(FAKE_GCS_SERVER) $(GITEA)
 
 .PHONY: check
 check: ## everything CI runs
-	@set -e; for c in $(QUICK) tools up-build; do echo "=== make $$c"; $(MAKE) $$c; done
+	@set -e; for c in $(QUICK) tools up-build; do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done
 	@set -e; nice -n 19 $(MAKE) $(REST_TOOLS) & meanwhile=$$!; trap 'kill $$meanwhile 2>/dev/null || true' EXIT; \
-	  for c in $(LIVE); do echo "=== make $$c"; $(MAKE) $$c; done; wait $$meanwhile
-	@set -e; for c in $(REST); do echo "=== make $$c"; $(MAKE) $$c; done
-	@echo "=== all of: $(QUICK) $(LIVE) $(REST)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
+	  for c in $(LIVE); do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done; wait $$meanwhile
+	@set -e; for c in $(REST); do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done
+	@echo "=== $$(date +%T) all of: $(QUICK) $(LIVE) $(REST)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml, in every module

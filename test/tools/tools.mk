@@ -5,6 +5,10 @@
 #
 # The binaries lie outside the checkout, so that fresh clones reuse them, and
 # carry their version in the name, so that different clones get along.
+#
+# Crossplane's CLI and core, Prometheus and the storage emulator share the product's
+# versions of what they have in common (test/architecture checks it), which makes the
+# first build much shorter. The rest is built from what its authors released.
 TOOLS_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/whisperops/tools
 TOOLS_SRC := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 

@@ -155,6 +155,13 @@ func ReadAudit(file string, from int64, f func(Request)) (int64, error) {
 		return from, err
 	}
 	defer r.Close() //nolint:errcheck // a reader
+	end, err := r.Seek(0, io.SeekEnd)
+	if err != nil {
+		return from, err
+	}
+	if end < from {
+		return from, fmt.Errorf("%s is shorter than what was read of it: it was put away, and part of it was never read", file)
+	}
 	if _, err := r.Seek(from, io.SeekStart); err != nil {
 		return from, err
 	}
