@@ -43,9 +43,10 @@ test-modules: ## vet the modules beside the product's, and run those of their te
 	@set -e; for m in $(UNIT_MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go test -count=1 -short ./...); done
 
 # What CI runs: first what is quick, then what needs a control plane and mostly
-# waits for it; meanwhile the tools that only the rest needs are built, with what
-# time is left over.
-QUICK      := generate-check build test test-modules render validate test-dashboard xpkg-check test-load test-mutants
+# waits for it; meanwhile the packages are built for all machines, and the tools that
+# only the rest needs, with what time is left over.
+QUICK      := generate-check build test test-modules render validate test-dashboard test-load test-mutants
+MEANWHILE  := xpkg-check
 LIVE       := e2e-short chaos-short
 REST       := lint test-prometheus test-simulation test-watcher
 REST_TOOLS  = $(GOLANGCI_LINT) $(FAKE_GCS_SERVER) $(GITEA)
@@ -53,10 +54,10 @@ REST_TOOLS  = $(GOLANGCI_LINT) $(FAKE_GCS_SERVER) $(GITEA)
 .PHONY: check
 check: ## everything CI runs
 	@set -e; for c in $(QUICK) tools up-build; do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done
-	@set -e; nice -n 19 $(MAKE) $(REST_TOOLS) & meanwhile=$$!; trap 'kill $$meanwhile 2>/dev/null || true' EXIT; \
+	@set -e; nice -n 19 $(MAKE) $(REST_TOOLS) $(MEANWHILE) & meanwhile=$$!; trap 'kill $$meanwhile 2>/dev/null || true' EXIT; \
 	  for c in $(LIVE); do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done; wait $$meanwhile
 	@set -e; for c in $(REST); do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done
-	@echo "=== $$(date +%T) all of: $(QUICK) $(LIVE) $(REST)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
+	@echo "=== $$(date +%T) all of: $(QUICK) $(MEANWHILE) $(LIVE) $(REST)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml, in every module
