@@ -17,7 +17,7 @@ push: ## push the packages that make xpkg built: make push REGISTRY=registry.exa
 	@$(XPKG) push -from $(XPKG_DIR) -version $(VERSION) -registry $(REGISTRY)
 
 xpkg-check: ## build the packages twice, in two folders, and fail if their digests differ; test the builder
-	@cd hack/xpkg && GOWORK=off go vet ./... && GOWORK=off go test ./...
+	@cd hack/xpkg && GOWORK=off $(VET) ./... && GOWORK=off go test ./...
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir "$$tmp/copy"; \
 	  git ls-files -z --cached --others --exclude-standard | xargs -0 tar c --ignore-failed-read | tar x -C "$$tmp/copy" && \
 	  export SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) && \

@@ -4,7 +4,7 @@ WATCHER_ENV  = DATASET_WATCHER=$(WATCHER_BIN) FAKE_GCS_SERVER=$(FAKE_GCS_SERVER)
 
 .PHONY: test-watcher
 test-watcher: build-watcher ## the dataset watcher on a real API server, storage emulator and Gitea
-	@env=($(WATCHER_ENV)); cd test/datasetwatcher && GOWORK=off go vet ./... && \
+	@env=($(WATCHER_ENV)); cd test/datasetwatcher && GOWORK=off $(VET) ./... && \
 	  env "$${env[@]}" GOWORK=off go test -count=1 -timeout 20m -parallel 4 $(WATCHER_FLAGS) ./...
 
 .PHONY: demo-watcher

@@ -1,5 +1,5 @@
 .PHONY: e2e e2e-short
-E2E = cd test/e2e && GOWORK=off go vet . && GOWORK=off go test -count=1 -v
+E2E = cd test/e2e && GOWORK=off $(VET) . && GOWORK=off go test -count=1 -v
 
 e2e: tools up-build ## run the suite on a real Crossplane and break it on purpose; one scenario: RUN=TestSuite/KeyLost
 	$(E2E) -timeout 60m $(if $(RUN),-run '$(RUN)') .

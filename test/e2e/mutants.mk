@@ -4,8 +4,8 @@ PARALLEL ?= 1
 
 .PHONY: mutants test-mutants
 mutants: tools up-build ## break each of the eight rules on purpose and see a scenario of make e2e go red; one mutant: RUN=unpaid-bill
-	cd test/e2e && GOWORK=off go vet . ./mutants && MUTANTS=$(OUTPUT)/mutants GOWORK=off go test -count=1 -timeout 4h -parallel $(PARALLEL) \
+	cd test/e2e && GOWORK=off $(VET) . ./mutants && MUTANTS=$(OUTPUT)/mutants GOWORK=off go test -count=1 -timeout 4h -parallel $(PARALLEL) \
 	  -run '^TestMutants$$$(if $(RUN),/^$(RUN)$$)' -v ./mutants
 
 test-mutants: ## test that every mutant of make mutants still applies, compiles and has its scenario, without a server
-	cd test/e2e && GOWORK=off go vet ./mutants && GOWORK=off go test -count=1 ./mutants
+	cd test/e2e && GOWORK=off $(VET) ./mutants && GOWORK=off go test -count=1 ./mutants
