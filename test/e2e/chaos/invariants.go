@@ -35,6 +35,9 @@ type Life struct {
 	Born time.Time
 	// Doomed is when it was first seen to be deleted, or gone; zero while it lives.
 	Doomed time.Time
+	// Condemned is the Owner that it had then: the next order of that name may take
+	// over what is still being deleted.
+	Condemned string
 }
 
 // A Scale is a change of the replicas of an agent's planner or worker.
@@ -93,6 +96,9 @@ func PartsKept(h History) []Violation {
 	owner := map[string]string{}
 	for _, l := range h.Lives {
 		owner[l.UID] = l.Owner
+		if l.Condemned != "" {
+			owner[l.UID] = l.Condemned
+		}
 	}
 	var vs []Violation
 	for _, l := range h.Lives {

@@ -123,7 +123,11 @@ func (r *recorder) see(o *unstructured.Unstructured) {
 		r.history.Lives = append(r.history.Lives, Life{Kind: o.GetKind(), Namespace: o.GetNamespace(), Name: o.GetName(), UID: uid, Born: time.Now()})
 		r.lives[uid] = i
 	}
-	if l := &r.history.Lives[i]; owner != "" && l.Owner != owner {
+	l := &r.history.Lives[i]
+	if o.GetDeletionTimestamp() != nil && known {
+		r.doom(i) // with the owner it had until now
+	}
+	if owner != "" && l.Owner != owner {
 		l.Owner = owner
 		r.measured(*l)
 	}
@@ -160,7 +164,7 @@ func (r *recorder) gone(o *unstructured.Unstructured) {
 
 func (r *recorder) doom(i int) {
 	if l := &r.history.Lives[i]; l.Doomed.IsZero() {
-		l.Doomed = time.Now()
+		l.Doomed, l.Condemned = time.Now(), l.Owner
 	}
 }
 

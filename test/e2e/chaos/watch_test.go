@@ -40,6 +40,37 @@ func TestRecorderMissedDeletion(t *testing.T) {
 	}
 }
 
+// The next order of a name takes over what is left of the last one: what is deleted
+// before that went with the last one, what is deleted after it was the next one's.
+func TestRecorderTakenOverWhileDeleted(t *testing.T) {
+	now := metav1.Now()
+	dying := func(o *unstructured.Unstructured) *unstructured.Unstructured {
+		o.SetDeletionTimestamp(&now)
+		return o
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		seen   []*unstructured.Unstructured
+		want   int
+	}{
+		"Dying":    {"It was the last order's when its deletion began.", []*unstructured.Unstructured{thing("Object", "", "o", "1", "last"), dying(thing("Object", "", "o", "1", "last")), dying(thing("Object", "", "o", "1", "next"))}, 0},
+		"AtOnce":   {"Both were seen in one event: it was the last order's when last seen alive.", []*unstructured.Unstructured{thing("Object", "", "o", "1", "last"), dying(thing("Object", "", "o", "1", "next"))}, 0},
+		"Alive":    {"The next order had it, and lost it.", []*unstructured.Unstructured{thing("Object", "", "o", "1", "last"), thing("Object", "", "o", "1", "next"), dying(thing("Object", "", "o", "1", "next"))}, 1},
+		"NeverOld": {"Only the next order was ever its owner.", []*unstructured.Unstructured{dying(thing("Object", "", "o", "1", "next"))}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRecorder(suite.NewMeter())
+			r.byHand("last")
+			for _, o := range tc.seen {
+				r.see(o)
+			}
+			if vs := PartsKept(r.history); len(vs) != tc.want {
+				t.Errorf("%s\nwant %d violations, got %q", tc.reason, tc.want, vs)
+			}
+		})
+	}
+}
+
 func deployment(n int64, manager string) *unstructured.Unstructured {
 	o := thing("Deployment", "agent-bot", "planner", "d", "")
 	o.Object["spec"] = map[string]any{"replicas": n}
