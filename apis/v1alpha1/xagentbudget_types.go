@@ -69,9 +69,10 @@ type XAgentBudgetSpec struct {
 	// +listType=atomic
 	WarnAtPercent []int32 `json:"warnAtPercent,omitempty"`
 
-	// Opening is what had been spent before this budget existed. The order writes
-	// it once, when a budget that was deleted is made again: deleting a meter
-	// does not pay the bill.
+	// Opening is what had been spent before this budget existed, and since when it
+	// counts. The order writes it when it makes a budget: nothing, since there was a
+	// namespace, in an agent's first, and what was spent so far in one that is made
+	// again: deleting a meter does not pay the bill.
 	//
 	// +optional
 	Opening *Opening `json:"opening,omitempty"`

@@ -1,15 +1,19 @@
 package e2e
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"whisperops.io/functions/test/controlplane"
@@ -135,6 +139,54 @@ func budgetDeleted(t *testing.T, w *world) {
 	w.seeBudget(t, time.Minute, "the raise to start it", agent, spent(6.25), running)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
 	w.seeBudget(t, time.Minute, "spend to be counted on", agent, spent(7.5), running)
+}
+
+// A reconcile that read a budget before somebody deleted it makes it again as it was.
+// That one knows what was spent before it decides for the first time, though the
+// order can't tell it.
+func budgetMadeAgain(t *testing.T, w *world) {
+	const agent = "hasty-bot"
+	ns := w.agent(t, agent)
+	w.exhaustTo(t, agent, 5*million, 6.25)
+	w.seeOrder(t, time.Minute, "6.25 USD in the order", agent, field(6.25, "status", "budget", "spentUsd"))
+	kept, untouched := w.keeps(t, agent, agent), w.untouched(t, agent, 0)
+	old, err := w.Get(t.Context(), suite.API, "XAgentBudget", ns, agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	order := w.process(t, "function-xda-emit-budget-")
+	order.Signal(syscall.SIGSTOP)
+	defer order.Signal(syscall.SIGCONT)
+	w.delete(t, suite.API, "XAgentBudget", ns, agent)
+	if err := controlplane.Eventually(t.Context(), time.Minute, "the budget to be gone", func(ctx context.Context) error {
+		if _, err := w.Get(ctx, suite.API, "XAgentBudget", ns, agent); !apierrors.IsNotFound(err) {
+			return fmt.Errorf("it is there still (%v)", err)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	w.apply(t, asItWas(old))
+	w.seeBudget(t, time.Minute, "the budget to know by itself", agent, anew(old.GetUID()), spent(6.25), exhausted, field(0, "spec", "opening", "usd"))
+	untouched()
+	order.Signal(syscall.SIGCONT)
+	w.seeBudget(t, 3*time.Minute, "the order to tell it", agent, spent(6.25), exhausted, field(6.25, "spec", "opening", "usd"))
+	w.seeOrder(t, time.Minute, "the order to be Ready", agent, condition("Ready", "True", ""), field(6.25, "status", "budget", "spentUsd"))
+	untouched()
+	kept()
+}
+
+// asItWas is what a composing reconcile would apply, had it just read the object.
+func asItWas(o *unstructured.Unstructured) *unstructured.Unstructured {
+	o = o.DeepCopy()
+	for _, f := range []string{"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "finalizers"} {
+		unstructured.RemoveNestedField(o.Object, "metadata", f)
+	}
+	for _, f := range []string{"resourceRefs", "compositionRevisionRef"} {
+		unstructured.RemoveNestedField(o.Object, "spec", "crossplane", f)
+	}
+	unstructured.RemoveNestedField(o.Object, "status")
+	return o
 }
 
 // repair runs the command that the condition CredentialsPresent recommends.

@@ -243,6 +243,11 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "09:00:00=100 09:30:00=200 10:05:00=500"},
 			looks:  []glance{{now: "10:06:20", want: 400 + 1000, change: opened("2026-11-23T09:00:00Z", "lifetime", 1e-9)}},
 		},
+		"MadeAgainAsItWas": {
+			reason: "A reconcile that had not heard that a budget was deleted makes it again with the opening of its beginning: its first look sees what the first budget saw.",
+			series: map[string]string{out: "09:00:00=100 09:30:00=200"},
+			looks:  []glance{{now: "10:00:20", want: 200, change: opened("2026-11-23T08:59:00Z", "lifetime", 0)}},
+		},
 		"OpenedLaterThanTheLedger": {
 			reason: "A budget that counted before its order had opened it counts again from where the opening ends: the tokens in between are owed, and none is in both.",
 			series: map[string]string{out: "09:00:00=100 09:30:00=200 10:05:00=500 14:00:00=600"},

@@ -106,6 +106,16 @@ func NamespaceActive(req *fnv1.RunFunctionRequest) bool {
 		o.String(append(wrapped, "metadata", "deletionTimestamp")...) == ""
 }
 
+// NamespaceCreated returns when the agent's observed namespace was created; the zero
+// time when that isn't known.
+func NamespaceCreated(req *fnv1.RunFunctionRequest) time.Time {
+	at, err := time.Parse(time.RFC3339, Observed(req, v1alpha1.PartNamespace).String("status", "atProvider", "manifest", "metadata", "creationTimestamp"))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
 // OpenedBucket returns the bucket that an observed grant opens, or "" when there
 // is no grant, or none that can be read.
 func OpenedBucket(grant Part) string {

@@ -76,6 +76,26 @@ func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {
 	return manifest.Object{"usd": spent.SpentUSD, "asOf": spent.AsOf, "period": spent.Period}, nil
 }
 
+// Beginning opens an agent's first budget: nothing was spent before there were both
+// its order and its namespace. A budget that a reconcile makes again as it was, because it
+// had not heard yet that somebody deleted it, counts from then too, not from when it
+// was made, and so knows before its first decision what the order will tell it. A
+// time that isn't known is zero; Beginning is nil when neither is.
+func Beginning(p *v1alpha1.Period, ordered, namespace time.Time) manifest.Object {
+	at := ordered
+	if namespace.After(at) {
+		at = namespace
+	}
+	if at.IsZero() {
+		return nil
+	}
+	period := v1alpha1.PeriodLifetime
+	if p != nil {
+		period = *p
+	}
+	return manifest.Object{"usd": 0.0, "asOf": at.UTC().Format(time.RFC3339), "period": v1alpha1.PeriodKey(period, at)}
+}
+
 // MadeAgain says whether a budget was created after what the order knows to be
 // spent was counted, and is not opened with it. A reconcile that still saw a budget
 // which was just deleted by hand makes it again as it was: without an opening, or

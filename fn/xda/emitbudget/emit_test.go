@@ -3,6 +3,7 @@ package emitbudget
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -41,6 +42,37 @@ func TestOpening(t *testing.T) {
 				t.Fatalf("%s\nwant error %q, got %v", tc.reason, tc.err, err)
 			}
 			if diff := cmp.Diff(tc.want, got); diff != "" {
+				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
+func TestBeginning(t *testing.T) {
+	early, late := time.Date(2026, 10, 31, 23, 0, 0, 0, time.FixedZone("west", -2*3600)), time.Date(2026, 11, 20, 10, 0, 0, 0, time.UTC)
+	cases := map[string]struct {
+		reason             string
+		period             *v1alpha1.Period
+		ordered, namespace time.Time
+		want               manifest.Object
+	}{
+		"Usual": {
+			reason: "An order may wait for weeks for its dataset; it has nowhere to spend anything until there is a namespace.", ordered: early, namespace: late,
+			want: manifest.Object{"usd": 0.0, "asOf": "2026-11-20T10:00:00Z", "period": "lifetime"},
+		},
+		"OldNamespace": {
+			reason: "Nobody pays for an order of the same name before him.", ordered: late, namespace: early,
+			want: manifest.Object{"usd": 0.0, "asOf": "2026-11-20T10:00:00Z", "period": "lifetime"},
+		},
+		"OnlyTheOrder": {
+			reason: "A provider of another version may show less of the namespace.", ordered: early, period: new(v1alpha1.PeriodMonthly),
+			want: manifest.Object{"usd": 0.0, "asOf": "2026-11-01T01:00:00Z", "period": "2026-11"},
+		},
+		"Rendered": {reason: "An order in a file was never created."},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Beginning(tc.period, tc.ordered, tc.namespace)); diff != "" {
 				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})

@@ -87,6 +87,9 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			if err != nil {
 				return errors.Errorf("cannot open budget: %s; correct or remove it with `kubectl edit --subresource=status xda %s`", err, agent)
 			}
+			if o == nil && opened == nil {
+				o = Beginning(in.Period, xr.CreationTimestamp.Time, edge.NamespaceCreated(req))
+			}
 			if o != nil {
 				b.Opening = o
 			}

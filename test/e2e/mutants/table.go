@@ -163,7 +163,18 @@ var Mutants = []Mutant{
 			New:  `if spent == nil || spent.AsOf == "" || spent.Period == "" || spent.Period == string(v1alpha1.PeriodLifetime) { // which begins with the first token anyhow`,
 		}},
 		Scenario: "BudgetDeleted",
-		Says:     "spec.opening.usd is <nil>, want 1.25",
+		Says:     "spec.opening.usd is 0, want 1.25",
+	},
+	{
+		Name: "unknown-beginning", Rule: 7,
+		Why: "A budget that is deleted while its order looks at it starts an agent that has spent everything.",
+		Edits: []Edit{{
+			File: "fn/xda/emitbudget/fn.go",
+			Old:  "if o == nil && opened == nil {",
+			New:  "if o == nil && opened == nil && figures != nil { // a first budget has nothing to remember",
+		}},
+		Scenario: "BudgetMadeAgain",
+		Says:     "status.spentUsd is 0, want 6.25",
 	},
 	{
 		Name: "key-in-the-log", Rule: 8,
