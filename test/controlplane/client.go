@@ -24,6 +24,7 @@ import (
 	"k8s.io/client-go/discovery/cached/memory"
 	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
 )
@@ -34,6 +35,7 @@ const fieldManager = "controlplane"
 // A Client reads and writes objects of any kind.
 type Client struct {
 	Dynamic    dynamic.Interface
+	Metadata   metadata.Interface
 	Kubernetes kubernetes.Interface
 	REST       rest.Interface
 
@@ -51,6 +53,10 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
+	m, err := metadata.NewForConfig(cfg)
+	if err != nil {
+		return nil, err
+	}
 	k, err := kubernetes.NewForConfig(cfg)
 	if err != nil {
 		return nil, err
@@ -60,7 +66,7 @@ func NewClient(cfg *rest.Config) (*Client, error) {
 		return nil, err
 	}
 	return &Client{
-		Dynamic: d, Kubernetes: k, REST: disco.RESTClient(), config: cfg,
+		Dynamic: d, Metadata: m, Kubernetes: k, REST: disco.RESTClient(), config: cfg,
 		mapper: restmapper.NewDeferredDiscoveryRESTMapper(memory.NewMemCacheClient(disco)),
 	}, nil
 }

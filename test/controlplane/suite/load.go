@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	"whisperops.io/functions/test/controlplane"
 )
@@ -42,6 +43,19 @@ func NewOrder(name, dataset string, budget float64) *unstructured.Unstructured {
 			"description": "Answers questions", "baseDomain": "34.61.7.12.sslip.io", "projectId": "acme-data",
 		},
 	}}
+}
+
+// Lived are the kinds of an order and of everything that it and its budget compose.
+var Lived = []schema.GroupVersionResource{
+	{Group: "whisperops.io", Version: "v1alpha1", Resource: "xdatasetagents"},
+	{Group: "whisperops.io", Version: "v1alpha1", Resource: "xagentbudgets"},
+	{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"},
+	{Group: "kubernetes.m.crossplane.io", Version: "v1alpha1", Resource: "objects"},
+	{Group: "storage.gcp.upbound.io", Version: "v1beta2", Resource: "buckets"},
+	{Group: "storage.gcp.upbound.io", Version: "v1beta2", Resource: "bucketiammembers"},
+	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta1", Resource: "serviceaccounts"},
+	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta1", Resource: "serviceaccountkeys"},
+	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta2", Resource: "projectiammembers"},
 }
 
 // Load says how to boot a control plane that is put under load.

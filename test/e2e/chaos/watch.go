@@ -18,19 +18,6 @@ import (
 	"whisperops.io/functions/test/controlplane/suite"
 )
 
-// lived are the kinds of an order and of everything that it and its budget compose.
-var lived = []schema.GroupVersionResource{
-	{Group: "whisperops.io", Version: "v1alpha1", Resource: "xdatasetagents"},
-	{Group: "whisperops.io", Version: "v1alpha1", Resource: "xagentbudgets"},
-	{Group: "kubernetes.crossplane.io", Version: "v1alpha2", Resource: "objects"},
-	{Group: "kubernetes.m.crossplane.io", Version: "v1alpha1", Resource: "objects"},
-	{Group: "storage.gcp.upbound.io", Version: "v1beta2", Resource: "buckets"},
-	{Group: "storage.gcp.upbound.io", Version: "v1beta2", Resource: "bucketiammembers"},
-	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta1", Resource: "serviceaccounts"},
-	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta1", Resource: "serviceaccountkeys"},
-	{Group: "cloudplatform.gcp.upbound.io", Version: "v1beta2", Resource: "projectiammembers"},
-}
-
 var deployments = schema.GroupVersionResource{Group: "apps", Version: "v1", Resource: "deployments"}
 
 // A recorder writes the history down.
@@ -76,7 +63,7 @@ func (r *recorder) watch(ctx context.Context, client dynamic.Interface) error {
 		})
 		return err
 	}
-	for _, l := range lived {
+	for _, l := range suite.Lived {
 		if err := add(l, r.see, r.gone); err != nil {
 			return err
 		}

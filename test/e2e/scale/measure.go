@@ -24,6 +24,8 @@ import (
 type meter struct {
 	*suite.Suite
 
+	changes changes
+
 	// The audit log is long: it is read on from where the last count ended.
 	offset int64
 	writes map[string]int
@@ -31,7 +33,7 @@ type meter struct {
 
 // count reads everything once.
 func (m *meter) count(ctx context.Context) (Count, error) {
-	c := Count{At: time.Now(), Processes: map[string]Usage{}, Reconciles: map[string]float64{}, Calls: map[string]float64{}, Writes: map[string]int{}}
+	c := Count{At: time.Now(), Processes: map[string]Usage{}, Reconciles: map[string]float64{}, Calls: map[string]float64{}, Writes: map[string]int{}, Changes: m.changes.count()}
 	for _, p := range m.AllProcesses() {
 		u, err := usage(p.PID())
 		if err != nil {

@@ -64,7 +64,10 @@ func TestScale(t *testing.T) {
 	if err := s.ApplyWithStatus(t.Context(), suite.NewDataset(dataset, "acme-data-datasets")); err != nil {
 		t.Fatal(err)
 	}
-	m := &meter{Suite: s}
+	m := &meter{Suite: s, changes: changes{n: map[string]int{}}}
+	if err := m.changes.watch(t.Context(), s.Metadata); err != nil {
+		t.Fatal(err)
+	}
 	var done []Size
 	have := 0
 	for _, n := range sizes {
@@ -73,7 +76,8 @@ func TestScale(t *testing.T) {
 			t.Fatalf("with %d agents: %v", n, err)
 		}
 		done, have = append(done, size), n
-		t.Logf("measured with %d agents:\n%s\nrequests that could write while idle, %s:\n%s", n, Table(done), size.window().Round(time.Second), Writers(size))
+		t.Logf("measured with %d agents:\n%s\nin the idle %s, requests that could write:\n%sand what was changed:\n%s",
+			n, Table(done), size.window().Round(time.Second), Grown(size.Idle.Writes, size.End.Writes), Grown(size.Idle.Changes, size.End.Changes))
 	}
 	for _, f := range Faster(done) {
 		t.Logf("grows faster than the agents: %s", f)
@@ -109,7 +113,7 @@ func (m *meter) grow(t *testing.T, have, n int, window time.Duration) (Size, err
 	}
 	s.Ready = s.Grown.At.Sub(s.Before.At)
 	t.Logf("%d agents Ready after %s", n, s.Ready.Round(100*time.Millisecond))
-	if err := m.quiet(ctx); err != nil {
+	if err := m.quiet(ctx, n); err != nil {
 		return s, err
 	}
 	if s.Idle, err = m.count(ctx); err != nil {
@@ -185,21 +189,16 @@ func (m *meter) allReady(ctx context.Context, n int) error {
 	return nil
 }
 
-// quiet waits until nothing was written for a while: orders that Crossplane's
-// circuit breaker stopped are reconciled every 30 seconds for five minutes. What
-// never rests is measured as it is.
-func (m *meter) quiet(ctx context.Context) error {
+// quiet waits until next to nothing was changed for a while: orders that
+// Crossplane's circuit breaker stopped are reconciled every 30 seconds for five
+// minutes, and the ledgers of many budgets are never all silent. What never rests is
+// measured as it is.
+func (m *meter) quiet(ctx context.Context, agents int) error {
 	const still, limit = 40 * time.Second, 8 * time.Minute
-	end, last, since := time.Now().Add(limit), -1.0, time.Now()
-	for time.Now().Before(end) {
-		if err := m.read(); err != nil {
-			return err
-		}
-		if n := grown(nil, m.writes); n != last {
+	end, last, since := time.Now().Add(limit), grown(nil, m.changes.count()), time.Now()
+	for time.Now().Before(end) && time.Since(since) < still {
+		if n := grown(nil, m.changes.count()); n > last+float64(agents/20) {
 			last, since = n, time.Now()
-		}
-		if time.Since(since) >= still {
-			return nil
 		}
 		select {
 		case <-ctx.Done():

@@ -23,7 +23,8 @@ type Count struct {
 	Reconciles map[string]float64 // by controller
 	Calls      map[string]float64 // of functions, by function
 	CallTime   time.Duration      // core's wait for them, all together
-	Writes     map[string]int     // requests that write, by who and what
+	Writes     map[string]int     // requests that could write, by who and what
+	Changes    map[string]int     // that were really made, by resource
 }
 
 // A Size is what was measured with so many agents.
@@ -105,6 +106,7 @@ var figures = []figure{
 	}, "%.0f", true},
 	{"idle: function calls per second", func(s Size) float64 { return grown(s.Idle.Calls, s.End.Calls) / s.window().Seconds() }, "%.2f", false},
 	{"idle: requests that could write, per agent and hour", func(s Size) float64 { return s.perAgentHour(grown(s.Idle.Writes, s.End.Writes)) }, "%.2f", true},
+	{"idle: of an order and its parts changed, per agent and hour", func(s Size) float64 { return s.perAgentHour(grown(s.Idle.Changes, s.End.Changes)) }, "%.2f", true},
 	{"idle: CPU, thousandths of a core", func(s Size) float64 { return 1000 * cpu(s.Idle, s.End, anyone).Seconds() / s.window().Seconds() }, "%.0f", false},
 	{"idle: of these the functions", func(s Size) float64 { return 1000 * cpu(s.Idle, s.End, isFunction).Seconds() / s.window().Seconds() }, "%.1f", false},
 	{"memory of all processes, MiB", func(s Size) float64 { return mib(rss(s.End, anyone)) }, "%.0f", false},
@@ -179,11 +181,11 @@ func Faster(sizes []Size) []string {
 	return out
 }
 
-// Writers lists who wrote what in the idle window, the most first.
-func Writers(s Size) string {
+// Grown lists what grew between two counts, the most first.
+func Grown(from, to map[string]int) string {
 	n := map[string]int{}
-	for k, v := range s.End.Writes {
-		if d := v - s.Idle.Writes[k]; d > 0 {
+	for k, v := range to {
+		if d := v - from[k]; d > 0 {
 			n[k] = d
 		}
 	}

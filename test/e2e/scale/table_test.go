@@ -23,6 +23,7 @@ func made(agents, added int) Size {
 			Calls:      map[string]float64{"function-budget-decide": work},
 			CallTime:   time.Duration(work) * time.Millisecond,
 			Writes:     map[string]int{"crossplane patch xagentbudgets": int(work)},
+			Changes:    map[string]int{"xagentbudgets.whisperops.io": int(work) / 3},
 		}
 	}
 	a := float64(added)
@@ -45,6 +46,7 @@ func TestTable(t *testing.T) {
 		"| idle: XR reconciles per agent and hour | 12.0 | 12.0 |",
 		"| idle: provider reconciles per agent and hour | 120 | 120 |",
 		"| idle: requests that could write, per agent and hour | 12.00 | 12.00 |",
+		"| idle: of an order and its parts changed, per agent and hour | 4.00 | 4.00 |",
 		"| idle: CPU, thousandths of a core | 6 | 61 |",
 		"| memory of all processes, MiB | 20 | 110 |",
 		"| etcd | 3.00; 6; 10 | 3.00; 56; 100 |",
@@ -72,12 +74,8 @@ func TestFaster(t *testing.T) {
 	}
 }
 
-func TestWriters(t *testing.T) {
-	s := Size{
-		Idle: Count{Writes: map[string]int{"a": 5, "b": 1}},
-		End:  Count{Writes: map[string]int{"a": 5, "b": 2, "c": 7}},
-	}
-	if diff := cmp.Diff("     7  c\n     1  b\n", Writers(s)); diff != "" {
+func TestGrown(t *testing.T) {
+	if diff := cmp.Diff("     7  c\n     1  b\n", Grown(map[string]int{"a": 5, "b": 1}, map[string]int{"a": 5, "b": 2, "c": 7})); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)
 	}
 }
