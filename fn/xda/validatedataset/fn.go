@@ -79,7 +79,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
 	now := f.now()
-	if d := nextLook(v, in.RetryAfter.Duration, tookSoFar(xr, now), responsive(xr.Status.Conditions, now)); d > 0 {
+	if d := nextLook(v, in.RetryAfter.Duration, readiness(xr, now), responsive(xr.Status.Conditions, now)); d > 0 {
 		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
@@ -116,33 +116,37 @@ const (
 // 22 new parts make more events than Crossplane's circuit breaker lets through. It
 // then drops them for five minutes, all but one every half minute, so that only
 // the clock tells what became of the parts, and what a person changed shortly
-// after something else had changed. took is what tookSoFar says.
-func nextLook(v Verdict, retry, took time.Duration, responsive bool) time.Duration {
+// after something else had changed.
+func nextLook(v Verdict, retry time.Duration, r history, responsive bool) time.Duration {
 	switch {
 	case v.Phase == v1alpha1.PhaseProvisioning:
-		return min(max(took/2, min(settling, retry)), longestSettling)
+		return min(max(r.unready/2, min(settling, retry)), longestSettling)
 	case !responsive:
-		return min(max(took/2, min(resting, retry)), longestResting)
+		return min(max(r.took/2, min(resting, retry)), longestResting)
 	case v.Waits:
 		return retry
 	}
 	return 0
 }
 
-// tookSoFar is how long Crossplane has called an order not Ready or, if it is
-// Ready, how long it took to become so: a measure of how busy the cluster is. It is 0 if
-// the order doesn't tell.
-func tookSoFar(xr *v1alpha1.XDatasetAgent, now time.Time) time.Duration {
+// A history says how long things take on this cluster, as far as an order tells.
+type history struct {
+	unready time.Duration // Crossplane calls the order not Ready; 0 while it calls it Ready
+	took    time.Duration // for the order to become Ready; 0 until it is
+}
+
+// readiness reads the history of an order.
+func readiness(xr *v1alpha1.XDatasetAgent, now time.Time) history {
 	for _, c := range xr.Status.Conditions {
 		switch at := c.LastTransitionTime.Time; {
 		case c.Type != "Ready" || at.IsZero():
 		case c.Status != metav1.ConditionTrue:
-			return max(0, now.Sub(at))
+			return history{unready: max(0, now.Sub(at))}
 		case !xr.CreationTimestamp.IsZero():
-			return max(0, at.Sub(xr.CreationTimestamp.Time))
+			return history{took: max(0, at.Sub(xr.CreationTimestamp.Time))}
 		}
 	}
-	return 0
+	return history{}
 }
 
 // breakerOpen is how long Crossplane's circuit breaker is open by default, and a

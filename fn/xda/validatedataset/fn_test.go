@@ -153,6 +153,7 @@ func TestNextLook(t *testing.T) {
 		"Waits":                {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
 		"ProvisioningForLong":  {reason: "What takes long is looked at less often: the looks of 100 orders kept an API server so busy that none became Ready.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-3 * time.Minute)), retry: time.Minute, want: 90 * time.Second},
 		"ProvisioningForHours": {reason: "What is repaired by hand after hours is seen in minutes.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-9 * time.Hour)), retry: time.Minute, want: 10 * time.Minute},
+		"ProvisioningAgain":    {reason: "A part that is lost and made again is seen as soon as one of a new order, however long that took once.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: open, retry: time.Minute, took: 4 * time.Minute, want: 15 * time.Second},
 		"ProvisioningAtOnce":   {reason: "A clock that is behind looks no sooner than the first time.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(time.Hour)), retry: time.Minute, want: 15 * time.Second},
 		"ProvisioningNoTime":   {reason: "A condition without a time says nothing.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(time.Time{}), retry: time.Minute, want: 15 * time.Second},
 		"SoonerByInput":        {reason: "Who wants to look sooner may.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, retry: 5 * time.Second, want: 5 * time.Second},
@@ -163,7 +164,7 @@ func TestNextLook(t *testing.T) {
 			if len(tc.conditions) > 0 {
 				xr.CreationTimestamp = metav1.NewTime(tc.conditions[0].LastTransitionTime.Add(-tc.took))
 			}
-			if got := nextLook(tc.verdict, tc.retry, tookSoFar(xr, now), responsive(tc.conditions, now)); got != tc.want {
+			if got := nextLook(tc.verdict, tc.retry, readiness(xr, now), responsive(tc.conditions, now)); got != tc.want {
 				t.Errorf("%s\nwant %s, got %s", tc.reason, tc.want, got)
 			}
 		})
