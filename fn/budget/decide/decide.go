@@ -26,6 +26,10 @@ type Facts struct {
 
 	Status  Status
 	Objects []Replicas
+
+	// OpenedAnew: the budget was opened after Status was counted, so what that
+	// decided was about what another order spent.
+	OpenedAnew bool
 }
 
 // Spend is what fetch-spend measured.
@@ -117,7 +121,7 @@ func Decide(f Facts) Verdict {
 	}
 	if why == becauseOfGuardBand && last.paused {
 		// The raise, or the new period, still counts when the burn has calmed down.
-		v.DecidedBudget = last.budgetIn(now)
+		v.DecidedBudget = last.budgetIn(f, now)
 	}
 	v.Conditions = []metav1.Condition{spendMeasured(f), pricingComplete(f), withinBudget(f, v, why)}
 	v.Events = events(f, last, v, why)
@@ -135,6 +139,7 @@ const (
 	becauseNotRaised
 	becauseRaised
 	becauseNewPeriod
+	becauseOpenedAnew
 )
 
 // pause is the decision itself.
@@ -192,7 +197,7 @@ func knownSpend(f Facts, now string) *MicroUSD {
 		return new(MicroUSD(0)) // the measurement ends before the period began
 	case f.Spend != nil:
 		return &f.Spend.USD
-	case f.Status.of(now):
+	case f.Status.of(now) && !f.OpenedAnew:
 		return f.Status.Spent
 	}
 	return nil
@@ -230,13 +235,16 @@ func (d decision) release(f Facts, now string) reason {
 		return becauseNewPeriod
 	case d.budget != nil && f.Budget > *d.budget:
 		return becauseRaised
+	case f.OpenedAnew && f.Spend != nil:
+		return becauseOpenedAnew
 	}
 	return becauseNotRaised
 }
 
-// budgetIn is the budget that is used up in the period now: none in a new one.
-func (d decision) budgetIn(now string) MicroUSD {
-	if d.before(now) || d.budget == nil {
+// budgetIn is the budget that is used up in the period now: none in a new one, or
+// when the budget was opened anew.
+func (d decision) budgetIn(f Facts, now string) MicroUSD {
+	if d.before(now) || d.budget == nil || f.OpenedAnew {
 		return 0
 	}
 	return *d.budget

@@ -181,6 +181,31 @@ func TestDecide(t *testing.T) {
 			facts:  Facts{Budget: *usd(6), Problem: noMeter(), Status: blind(pausedAt(7, 5))},
 			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(7), Within: "BudgetExhausted", Meter: "PrometheusUnreachable"},
 		},
+		"OpenedAnew": {
+			reason: "Nobody is stopped for what an earlier order of his agent's name spent.",
+			facts:  Facts{Budget: *usd(5), Spend: measured(0.1), Status: pausedAt(5.1, 5), Objects: stoppedFor("lifetime", 5), OpenedAnew: true},
+			want:   outcome{Cause: "running", Spent: usd(0.1), Within: "WithinBudget", Meter: "Measured", Events: "Resumed"},
+		},
+		"OpenedAnewWithWhatWasSpent": {
+			reason: "A budget that was deleted and made again is opened with the bill.",
+			facts:  Facts{Budget: *usd(5), Spend: measured(5.2), Status: pausedAt(5.1, 5), OpenedAnew: true},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5.2), Within: "BudgetExhausted", Meter: "Measured"},
+		},
+		"OpenedAnewWhileBlind": {
+			reason: "What the new account holds is not known yet, and an outage pardons nobody.",
+			facts:  Facts{Budget: *usd(5), Problem: noMeter(), Status: blind(pausedAt(5.1, 5)), OpenedAnew: true},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Within: "PausedUntilRaised", Meter: "PrometheusUnreachable"},
+		},
+		"OpenedAnewWhileBlindAndRunning": {
+			reason: "Nor does an outage stop somebody for what another order spent.",
+			facts:  Facts{Budget: *usd(1), Problem: noMeter(), Status: blind(runningAt(1.9, 2)), OpenedAnew: true},
+			want:   outcome{Cause: "unknown", Within: "SpendUnknown", Meter: "PrometheusUnreachable"},
+		},
+		"OpenedAnewInTheGuardBand": {
+			reason: "That the budget was opened anew still counts when the burn has calmed down.",
+			facts:  Facts{Budget: *usd(5), GuardBand: time.Minute, Spend: &Spend{USD: *usd(4.4), Period: "lifetime", BurnPerHour: *usd(36)}, Status: pausedAt(5.1, 5), OpenedAnew: true},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(4.4), Within: "GuardBand", Meter: "Measured", Decided: usd(0)},
+		},
 		"FigureFell": {
 			reason: "Never back to running because a number went down: retention passed, or a price was corrected.",
 			facts:  Facts{Budget: *usd(5), Spend: measured(3), Status: pausedAt(5.1, 5)},

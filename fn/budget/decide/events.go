@@ -72,6 +72,8 @@ func sentence(f Facts, v Verdict, why reason) string {
 		return "the period " + v.Period + " has begun"
 	case becauseRaised:
 		return "the budget was raised, " + spent
+	case becauseOpenedAnew:
+		return "the budget was opened anew, " + spent
 	case becauseOfGuardBand:
 		return spent + ", and at its present rate the agent would be past its budget before it could be stopped"
 	case becauseExhausted, becauseNotRaised, becauseWithinBudget:

@@ -63,6 +63,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 
 	facts := factsOf(xr.Spec, in, f.now())
 	facts.Status = readStatus(req)
+	facts.OpenedAnew = openedAnew(req, xr.Spec.Opening, facts.Now)
 	facts.Objects = []Replicas{readReplicas(req, v1alpha1.PartPlannerReplicas), readReplicas(req, v1alpha1.PartWorkerReplicas)}
 	facts.Spend, facts.Problem = readSpend(req)
 	ledger, flaw := readLedger(req)
@@ -178,6 +179,20 @@ func readLedger(req *fnv1.RunFunctionRequest) (any, *v1alpha1.SpendProblem) {
 		return v, flaw
 	}
 	return nil, flaw
+}
+
+// openedAnew says whether a budget's opening is later than the beginning of the ledger
+// in its status: an order that takes over the budget of an earlier order of its name opens
+// it with its own beginning, and one that finds it made again without what was
+// spent, with that.
+func openedAnew(req *fnv1.RunFunctionRequest, o *v1alpha1.Opening, now time.Time) bool {
+	if o == nil {
+		return false
+	}
+	asOf, err := time.Parse(time.RFC3339, o.AsOf)
+	from, errFrom := time.Parse(time.RFC3339, observedStatus(req)["ledger"].GetStructValue().GetFields()["from"].GetStringValue())
+	// A ledger begins at a full second; an opening to come opens nothing yet.
+	return err == nil && errFrom == nil && asOf.Truncate(time.Second).After(from) && !asOf.After(now)
 }
 
 func observedStatus(req *fnv1.RunFunctionRequest) map[string]*structpb.Value {

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/test/golden"
 )
 
@@ -64,4 +65,32 @@ func FuzzRunFunction(f *testing.F) {
 			t.Fatalf("the response can't be sent: %v", err)
 		}
 	})
+}
+
+func TestOpenedAnew(t *testing.T) {
+	cases := map[string]struct {
+		reason  string
+		opening *v1alpha1.Opening
+		want    bool
+	}{
+		"Never":       {reason: "A budget that stands alone has no opening."},
+		"AsCounted":   {reason: "The usual budget counts from its opening on.", opening: &v1alpha1.Opening{AsOf: "2026-11-20T09:00:00Z"}},
+		"FullSeconds": {reason: "A ledger knows no less; else this budget would be opened anew for ever.", opening: &v1alpha1.Opening{AsOf: "2026-11-20T09:00:00.5Z"}},
+		"Later":       {reason: "What is in the status was counted for somebody else.", opening: &v1alpha1.Opening{AsOf: "2026-11-20T11:00:01+02:00"}, want: true},
+		"Earlier":     {reason: "A new period began after the opening.", opening: &v1alpha1.Opening{AsOf: "2026-11-01T00:00:00Z"}},
+		"InTheFuture": {reason: "It opens nothing before its time.", opening: &v1alpha1.Opening{AsOf: "2026-11-23T12:00:01Z"}},
+		"NoTime":      {reason: "What can't be read says nothing.", opening: &v1alpha1.Opening{AsOf: "yesterday"}},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			status, err := structpb.NewStruct(map[string]any{"status": map[string]any{"ledger": map[string]any{"from": "2026-11-20T09:00:00Z"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			req := &fnv1.RunFunctionRequest{Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: status}}}
+			if got := openedAnew(req, tc.opening, noon()); got != tc.want {
+				t.Errorf("%s\nwant %v, got %v", tc.reason, tc.want, got)
+			}
+		})
+	}
 }

@@ -125,8 +125,8 @@ func (r *recorder) see(o *unstructured.Unstructured) {
 
 // measured notes the budget that measures an order. One that is made anew enforces,
 // whatever the last one did. One that Kubernetes had not yet deleted with the last
-// order of that name is taken over by the next, with what was spent and whether it
-// enforces.
+// order of that name is taken over by the next, with whether it enforces; but the next
+// opens it anew, and owes nothing for the last.
 func (r *recorder) measured(l Life) {
 	p := r.purses[l.Name]
 	if l.Kind != "XAgentBudget" || p == nil || p.order == "" || l.Owner != p.order {
@@ -135,7 +135,7 @@ func (r *recorder) measured(l Life) {
 	p.budget = l.UID
 	enforced := true
 	if last := r.meters[l.UID]; last != nil {
-		p.base, enforced = last.base, last.Enforced
+		enforced = last.Enforced
 	}
 	r.meters[l.UID] = p
 	r.spent(p, func(m *Money) { m.Enforced = enforced })

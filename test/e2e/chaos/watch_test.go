@@ -196,7 +196,7 @@ func TestRecorderMoney(t *testing.T) {
 }
 
 // A budget that outlives its order, because the next one took it over before
-// Kubernetes deleted it, goes on counting: nothing is owed twice, nothing is forgiven.
+// Kubernetes deleted it, is opened anew: nobody pays for an earlier order of his name.
 func TestRecorderTakenOver(t *testing.T) {
 	for name, quick := range map[string]bool{"BeforeItIsKnownWhoOrdered": true, "AfterThat": false} {
 		t.Run(name, func(t *testing.T) {
@@ -217,8 +217,8 @@ func TestRecorderTakenOver(t *testing.T) {
 			if !r.work("bot", 400, 50) {
 				t.Error("want work for the next order")
 			}
-			if m := r.orders()["bot"]; m.Spent != inPicos(0.002) || m.Cap != inPicos(1) || m.Enforced {
-				t.Errorf("want 0.002 of 1 USD spent, and monitor-only as it was, got %+v", m)
+			if m := r.orders()["bot"]; m.Spent != inPicos(0.001) || m.Cap != inPicos(1) || m.Enforced {
+				t.Errorf("want 0.001 of 1 USD spent, and monitor-only as it was, got %+v", m)
 			}
 		})
 	}
