@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -159,10 +159,11 @@ func budgetMadeAgain(t *testing.T, w *world) {
 	defer order.Signal(syscall.SIGCONT)
 	w.delete(t, suite.API, "XAgentBudget", ns, agent)
 	if err := controlplane.Eventually(t.Context(), time.Minute, "the budget to be gone", func(ctx context.Context) error {
-		if _, err := w.Get(ctx, suite.API, "XAgentBudget", ns, agent); !apierrors.IsNotFound(err) {
-			return fmt.Errorf("it is there still (%v)", err)
+		_, err := w.Get(ctx, suite.API, "XAgentBudget", ns, agent)
+		if apierrors.IsNotFound(err) {
+			return nil
 		}
-		return nil
+		return errors.Join(err, errors.New("it is there still"))
 	}); err != nil {
 		t.Fatal(err)
 	}
