@@ -27,9 +27,18 @@ type Facts struct {
 	Status  Status
 	Objects []Replicas
 
+	// Opening is what had been spent before the budget was made; nil when nothing was.
+	Opening *Opening
+
 	// OpenedAnew: the budget was opened after Status was counted, so what that
 	// decided was about what another order spent.
 	OpenedAnew bool
+}
+
+// An Opening is what was spent in a period before the budget was made.
+type Opening struct {
+	USD    MicroUSD
+	Period string
 }
 
 // Spend is what fetch-spend measured.
@@ -189,16 +198,18 @@ func cause(f Facts, spent *MicroUSD, paused bool) v1alpha1.Cause {
 }
 
 // knownSpend is what is known to be spent in the current period: what was measured
-// now, else the figure that stands in status. Within a period money is never
-// unspent, so an old figure is still the least that it can be.
+// now, else the figure that stands in status, else what the budget was opened with.
+// Within a period money is never unspent, so an old figure is still the least that it can be.
 func knownSpend(f Facts, now string) *MicroUSD {
 	switch {
 	case f.Spend != nil && f.Spend.Period != "" && f.Spend.Period != now:
 		return new(MicroUSD(0)) // the measurement ends before the period began
 	case f.Spend != nil:
 		return &f.Spend.USD
-	case f.Status.of(now) && !f.OpenedAnew:
+	case f.Status.Spent != nil && f.Status.of(now) && !f.OpenedAnew:
 		return f.Status.Spent
+	case f.Opening != nil && f.Opening.Period == now:
+		return &f.Opening.USD
 	}
 	return nil
 }

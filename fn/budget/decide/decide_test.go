@@ -201,6 +201,21 @@ func TestDecide(t *testing.T) {
 			facts:  Facts{Budget: *usd(1), Problem: noMeter(), Status: blind(runningAt(1.9, 2)), OpenedAnew: true},
 			want:   outcome{Cause: "unknown", Within: "SpendUnknown", Meter: "PrometheusUnreachable"},
 		},
+		"MadeAgainWhileBlind": {
+			reason: "Who deletes a budget while the meter is down pardons nobody: the order opened the new one with the bill.",
+			facts:  Facts{Budget: *usd(5), Problem: noMeter(), Opening: &Opening{USD: *usd(6.25), Period: "lifetime"}},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(6.25), Within: "BudgetExhausted", Meter: "PrometheusUnreachable", Events: "BudgetWarning+Paused+PrometheusUnreachable"},
+		},
+		"MadeAgainInAnotherPeriodWhileBlind": {
+			reason: "Yesterday's bill is yesterday's.",
+			facts:  daily(Facts{Budget: *usd(5), Problem: noMeter(), Opening: &Opening{USD: *usd(6.25), Period: "2026-11-22"}}),
+			want:   outcome{Cause: "unknown", Within: "SpendUnknown", Meter: "PrometheusUnreachable", Events: "PrometheusUnreachable", Period: "2026-11-23"},
+		},
+		"OpenedWithMoreThanWasMeasured": {
+			reason: "What the opening holds is in what was measured already.",
+			facts:  Facts{Budget: *usd(5), Spend: measured(6.5), Status: runningAt(6.25, 7), Opening: &Opening{USD: *usd(6.25), Period: "lifetime"}},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(6.5), Within: "BudgetExhausted", Meter: "Measured", Events: "Paused"},
+		},
 		"OpenedAnewInTheGuardBand": {
 			reason: "That the budget was opened anew still counts when the burn has calmed down.",
 			facts:  Facts{Budget: *usd(5), GuardBand: time.Minute, Spend: &Spend{USD: *usd(4.4), Period: "lifetime", BurnPerHour: *usd(36)}, Status: pausedAt(5.1, 5), OpenedAnew: true},

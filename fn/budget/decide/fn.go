@@ -86,6 +86,12 @@ func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Tim
 		GuardBand:     time.Duration(in.GuardBandSeconds) * time.Second,
 		Now:           now.UTC(),
 	}
+	if o := spec.Opening; o != nil {
+		// That of a first budget holds nothing, and nothing known is not 0.
+		if usd, ok := spentUSD(o.USD); ok && usd > 0 {
+			f.Opening = &Opening{USD: usd, Period: o.Period}
+		}
+	}
 	if spec.WarnAtPercent == nil {
 		f.WarnAtPercent = []int32{80}
 	}

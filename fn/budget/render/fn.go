@@ -45,7 +45,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			Namespace string `json:"namespace"`
 		} `json:"metadata"`
 		Spec struct {
-			AgentName string `json:"agentName"`
+			AgentName   string `json:"agentName"`
+			Enforcement any    `json:"enforcement"`
 		} `json:"spec"`
 	}{}
 	if err := edge.CompositeInto(req, xr); err != nil {
@@ -61,6 +62,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		ProviderConfig:  in.ObjectProviderConfig,
 		RunningReplicas: in.RunningReplicas,
 		Pause:           readPause(req),
+		Unknown:         xr.Spec.Enforcement != string(v1alpha1.EnforcementMonitorOnly) && desiredStatus(req)["cause"].GetStringValue() == string(v1alpha1.CauseUnknown),
 		Why:             readWhy(req),
 		Planner:         readObject(req, v1alpha1.PartPlannerReplicas),
 		Worker:          readObject(req, v1alpha1.PartWorkerReplicas),
@@ -81,9 +83,14 @@ func readPause(req *fnv1.RunFunctionRequest) *bool {
 	return &b.BoolValue
 }
 
+// desiredStatus is what decide wrote; of a step in its place, it may be nothing.
+func desiredStatus(req *fnv1.RunFunctionRequest) map[string]*structpb.Value {
+	return req.GetDesired().GetComposite().GetResource().GetFields()["status"].GetStructValue().GetFields()
+}
+
 // readWhy reads what decide wrote into the desired status.
 func readWhy(req *fnv1.RunFunctionRequest) Why {
-	s := req.GetDesired().GetComposite().GetResource().GetFields()["status"].GetStructValue().GetFields()
+	s := desiredStatus(req)
 	w := Why{Period: s["period"].GetStringValue()}
 	if n, ok := s["decidedBudgetUsd"].GetKind().(*structpb.Value_NumberValue); ok {
 		w.Budget = strconv.FormatFloat(n.NumberValue, 'f', -1, 64)

@@ -15,6 +15,9 @@ type Facts struct {
 	// Pause is decide's verdict; nil when it left none.
 	Pause *bool
 
+	// Unknown: decide has no figure at all to decide by.
+	Unknown bool
+
 	// Why is written on an Object that stops its Deployment; empty when decide
 	// doesn't say it.
 	Why Why
@@ -55,10 +58,10 @@ const (
 // stanceOf says what an Object is to do next.
 //
 // A Deployment at 0 is started, also by a budget that was deleted while it was
-// paused and made again. Only if somebody else has scaled a running agent to 0,
-// an autoscaler or a person, then that is theirs to undo: two hands on one field
-// would never rest.
-func stanceOf(pause *bool, o Observed) stance {
+// paused and made again, as soon as that knows what was spent. Only if somebody else
+// has scaled a running agent to 0, an autoscaler or a person, then that is theirs to
+// undo: two hands on one field would never rest.
+func stanceOf(pause *bool, unknown bool, o Observed) stance {
 	switch {
 	case pause == nil && o.stops():
 		return stop
@@ -69,7 +72,7 @@ func stanceOf(pause *bool, o Observed) stance {
 		return stop
 	case o.Has != nil && *o.Has > 0:
 		return observe
-	case o.stops(), o.starts(), o.Has != nil && !o.SetByOther:
+	case o.stops(), o.starts(), !unknown && o.Has != nil && !o.SetByOther:
 		return start
 	}
 	return observe
@@ -94,7 +97,7 @@ func Render(f Facts) map[string]manifest.Object {
 // bring: the field is there in every stance, so a change of stance changes values
 // and not shapes, and a provider without management policies would do no harm.
 func replicas(f Facts, part, deployment string, o Observed) manifest.Object {
-	s := stanceOf(f.Pause, o)
+	s := stanceOf(f.Pause, f.Unknown, o)
 	wants, policies := int64(f.RunningReplicas), []string{"Observe"}
 	switch s {
 	case stop:

@@ -52,7 +52,30 @@ func TestStance(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if got := stanceOf(tc.pause, tc.o); got != tc.want {
+			if got := stanceOf(tc.pause, false, tc.o); got != tc.want {
+				t.Errorf("%s\nstance %d, want %d", tc.reason, got, tc.want)
+			}
+		})
+	}
+}
+
+// A budget that nothing is known of starts nobody, but what a person asks for goes on.
+func TestStanceUnknown(t *testing.T) {
+	run := new(false)
+	cases := map[string]struct {
+		reason string
+		o      Observed
+		want   stance
+	}{
+		"AtZero":   {"A budget that was deleted while paused, and made again while nothing can be measured, knows no better than who set the 0.", Observed{Wants: new(int64(1)), Has: new(int64(0))}, observe},
+		"New":      {"A new agent runs before anything was measured.", Observed{}, observe},
+		"Running":  {"Who runs goes on.", Observed{Wants: new(int64(1)), Has: new(int64(1))}, observe},
+		"Stopped":  {"Who is stopped by this budget is started by its verdict: a raise, or a new period.", Observed{Updates: true, Wants: new(int64(0)), Has: new(int64(0))}, start},
+		"Starting": {"A start goes on.", Observed{Updates: true, Wants: new(int64(1)), Has: new(int64(0))}, start},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if got := stanceOf(run, true, tc.o); got != tc.want {
 				t.Errorf("%s\nstance %d, want %d", tc.reason, got, tc.want)
 			}
 		})
