@@ -159,6 +159,7 @@ func prometheusKilled(t *testing.T, w *world) {
 	w.setBudget(t, runs, 1000)
 	w.agent(t, stopped)
 	w.exhaust(t, stopped)
+	w.seeOrder(t, 2*time.Minute, "6.25 USD in the order", stopped, field(6.25, "status", "budget", "spentUsd"))
 	before := w.measured(t, runs)
 	r, s := w.untouched(t, runs, 1), w.untouched(t, stopped, 0)
 
@@ -170,6 +171,12 @@ func prometheusKilled(t *testing.T, w *world) {
 	}
 	w.seeBudget(t, time.Second, "the running agent's figures to stand", runs, spent(before), running)
 	w.seeBudget(t, time.Second, "the stopped agent's figures to stand", stopped, spent(6.25), exhausted)
+	old, err := w.Get(t.Context(), suite.API, "XAgentBudget", "agent-"+stopped, stopped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.delete(t, suite.API, "XAgentBudget", "agent-"+stopped, stopped)
+	w.seeBudget(t, 2*time.Minute, "a new budget to hold to what it was opened with", stopped, anew(old.GetUID()), spent(6.25), exhausted, condition("SpendMeasured", "False", "PrometheusUnreachable"))
 	w.start(t, prometheus)
 	w.seeBudget(t, 2*time.Minute, "what was spent meanwhile", runs, condition("SpendMeasured", "True", ""), spent(before+1.25), running)
 	w.seeBudget(t, 2*time.Minute, "the stopped agent to be measured again", stopped, condition("SpendMeasured", "True", ""), spent(6.25), exhausted)

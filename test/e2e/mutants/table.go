@@ -177,6 +177,17 @@ var Mutants = []Mutant{
 		Says:     "status.spentUsd is 0, want 6.25",
 	},
 	{
+		Name: "unmeasured-bill", Rule: 7,
+		Why: "Who deletes the budget of an agent that has spent everything starts it, if the meter is down.",
+		Edits: []Edit{{
+			File: "fn/budget/decide/decide.go",
+			Old:  "case f.Opening != nil && f.Opening.Period == now:",
+			New:  "case f.Spend != nil && f.Opening != nil && f.Opening.Period == now: // fetch-spend adds the opening",
+		}},
+		Scenario: "PrometheusKilled",
+		Says:     "status.spentUsd is <nil>, want 6.25",
+	},
+	{
 		Name: "key-in-the-log", Rule: 8,
 		Why: "Whoever may read logs reads every agent's private key.",
 		Edits: []Edit{{

@@ -189,14 +189,17 @@ func (m *meter) allReady(ctx context.Context, n int) error {
 	return nil
 }
 
-// quiet waits until next to nothing was changed for a while: orders that
-// Crossplane's circuit breaker stopped are reconciled every 30 seconds for five
-// minutes, and the ledgers of many budgets are never all silent. What never rests is
-// measured as it is.
+// breakerOpen is how long Crossplane's circuit breaker drops the events of a new
+// order, and a little more. Until then orders are looked at by the clock.
+const breakerOpen = 6 * time.Minute
+
+// quiet waits until the circuit breakers are closed, and then until next to nothing
+// was changed for a while: the ledgers of many budgets are never all silent. What never
+// rests is measured as it is.
 func (m *meter) quiet(ctx context.Context, agents int) error {
-	const still, limit = 40 * time.Second, 8 * time.Minute
-	end, last, since := time.Now().Add(limit), grown(nil, m.changes.count()), time.Now()
-	for time.Now().Before(end) && time.Since(since) < still {
+	const still, limit = 40 * time.Second, breakerOpen + 4*time.Minute
+	began, last, since := time.Now(), grown(nil, m.changes.count()), time.Now()
+	for time.Since(began) < limit && (time.Since(began) < breakerOpen || time.Since(since) < still) {
 		if n := grown(nil, m.changes.count()); n > last+float64(agents/20) {
 			last, since = n, time.Now()
 		}
