@@ -227,7 +227,7 @@ func begin(observed ledger, lost bool, f Facts, at int64) ledger {
 		from = f.Created.UnixMilli()
 	}
 	if o := f.Budget.Opening; o != nil {
-		if asOf, err := time.Parse(time.RFC3339, o.AsOf); err == nil && !asOf.After(when) {
+		if asOf, err := time.Parse(time.RFC3339, o.AsOf); err == nil && !asOf.After(f.Now) {
 			from, opened = asOf.UnixMilli(), true
 			if !f.Created.IsZero() {
 				from = max(from, f.Created.Add(-furthest).UnixMilli())

@@ -264,6 +264,14 @@ func TestMeasure(t *testing.T) {
 				{now: "10:41:20", want: 50 + 1000, change: opened("2026-11-23T10:20:00Z", "lifetime", 1e-9)},
 			},
 		},
+		"OpenedJustNow": {
+			reason: "What is measured lags behind, but an order that took this budget over owes nothing for the last one from the first look on.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700"},
+			looks: []glance{
+				{now: "10:06:20", want: 700},
+				{now: "10:08:20", want: 0, change: opened("2026-11-23T10:08:19Z", "lifetime", 0)},
+			},
+		},
 		"OpenedInAnotherPeriod": {
 			reason: "Yesterday's debts are yesterday's.",
 			series: map[string]string{out: "10:05:00=500"},
