@@ -237,7 +237,7 @@ func quiet(t *testing.T, w *world) {
 	const agent = "quiet-bot"
 	ns := w.agent(t, agent)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeOrder(t, time.Minute, "1.25 USD in the order", agent, field(1.25, "status", "budget", "spentUsd"))
+	w.seeOrder(t, heard, "1.25 USD in the order", agent, field(1.25, "status", "budget", "spentUsd"))
 	w.settled(t, agent)
 	d := span(t)
 	before, budgets, orders := w.versions(t, agent), w.reconciles(t, "xagentbudgets", agent), w.reconciles(t, "xdatasetagents", agent)

@@ -20,15 +20,15 @@ func budget(t *testing.T, w *world) {
 	ns := w.agent(t, agent)
 	kept, untouched := w.keeps(t, agent), w.untouched(t, agent, 1)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "1.25 USD on the meter", agent, spent(1.25), running)
+	w.seeBudget(t, heard, "1.25 USD on the meter", agent, spent(1.25), running)
 	w.platform(t, "render", map[string]any{"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "RenderReplicasInput", "runningReplicas": 2})
 	defer w.platform(t, "render", nil)
 	untouched()
 
 	w.Meter.Spend(agent, suite.Model, suite.Input, 4*million) // 6.25 USD of 5
-	w.seeBudget(t, time.Minute, "the budget to be exhausted", agent, spent(6.25), exhausted, condition("WithinBudget", "False", "BudgetExhausted"))
+	w.seeBudget(t, heard, "the budget to be exhausted", agent, spent(6.25), exhausted, condition("WithinBudget", "False", "BudgetExhausted"))
 	w.replicas(t, 30*time.Second, agent, 0)
-	w.seeOrder(t, time.Minute, "the order to show the pause and stay Ready", agent,
+	w.seeOrder(t, heard, "the order to show the pause and stay Ready", agent,
 		field(true, "status", "budget", "paused"), field(6.25, "status", "budget", "spentUsd"), condition("Ready", "True", ""))
 	if out := w.kubectl(t, "get", "xab", agent, "-n", ns); !strings.Contains(out, "125.00%") || !strings.Contains(out, "budget-exhausted") {
 		t.Errorf("want ratio and cause in the columns, got:\n%s", out)
@@ -41,7 +41,7 @@ func budget(t *testing.T, w *world) {
 	w.replicas(t, 5*time.Second, agent, 0) // undone at once, by the provider's watch
 
 	w.setBudget(t, agent, 50)
-	w.seeBudget(t, time.Minute, "the budget to run again", agent, spent(6.25), running)
+	w.seeBudget(t, heard, "the budget to run again", agent, spent(6.25), running)
 	w.replicas(t, 30*time.Second, agent, 2)
 	kept()
 }
@@ -84,7 +84,7 @@ func monitorOnly(t *testing.T, w *world) {
 	w.replicas(t, 30*time.Second, agent, 1)
 	untouched := w.untouched(t, agent, 1)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "monitor-only to measure on", agent, spent(7.5), field(false, "status", "paused"))
+	w.seeBudget(t, heard, "monitor-only to measure on", agent, spent(7.5), field(false, "status", "paused"))
 	untouched()
 	w.patch(t, "XAgentBudget", ns, agent, `{"spec":{"enforcement":"enabled"}}`)
 	w.seeBudget(t, 30*time.Second, "the budget to cut again", agent, spent(7.5), exhausted)
@@ -121,33 +121,33 @@ func prices(t *testing.T, w *world) {
 		t.Helper()
 		untouched := w.untouched(t, agent, held)
 		set("models: [")
-		w.seeBudget(t, time.Minute, "the budget to say that the table is broken", agent, append(checks, condition("SpendMeasured", "False", "PricingInvalid"))...)
+		w.seeBudget(t, heard, "the budget to say that the table is broken", agent, append(checks, condition("SpendMeasured", "False", "PricingInvalid"))...)
 		w.delete(t, "v1", "ConfigMap", controlplane.Namespace, "whisperops-pricing")
-		w.seeBudget(t, time.Minute, "the budget to say that the table is gone", agent, append(checks, condition("SpendMeasured", "False", "PricingNotFound"))...)
+		w.seeBudget(t, heard, "the budget to say that the table is gone", agent, append(checks, condition("SpendMeasured", "False", "PricingNotFound"))...)
 		restore()
-		w.seeBudget(t, time.Minute, "the budget to measure again", agent, condition("SpendMeasured", "True", ""))
+		w.seeBudget(t, heard, "the budget to measure again", agent, condition("SpendMeasured", "True", ""))
 		untouched()
 	}
 
 	w.Meter.Spend(agent, other, suite.Input, 10*million)
-	w.seeBudget(t, time.Minute, "3 USD on the meter", agent, spent(3), running, condition("PricingComplete", "True", ""))
+	w.seeBudget(t, heard, "3 USD on the meter", agent, spent(3), running, condition("PricingComplete", "True", ""))
 	set(costs("0.40"))
-	w.seeBudget(t, time.Minute, "the new price", agent, spent(4), running)
+	w.seeBudget(t, heard, "the new price", agent, spent(4), running)
 	restore()
-	w.seeBudget(t, time.Minute, "the old price", agent, spent(3), running)
+	w.seeBudget(t, heard, "the old price", agent, spent(3), running)
 	broken(1, spent(3), running)
 	set(costs("0.60"))
-	w.seeBudget(t, time.Minute, "a price that exhausts the budget", agent, spent(6), exhausted)
+	w.seeBudget(t, heard, "a price that exhausts the budget", agent, spent(6), exhausted)
 	w.replicas(t, 30*time.Second, agent, 0)
 	untouched := w.untouched(t, agent, 0)
 	restore()
-	w.seeBudget(t, time.Minute, "a lower price to start nobody", agent, spent(3), exhausted, condition("WithinBudget", "False", "PausedUntilRaised"))
+	w.seeBudget(t, heard, "a lower price to start nobody", agent, spent(3), exhausted, condition("WithinBudget", "False", "PausedUntilRaised"))
 	broken(0, spent(3), exhausted)
 	untouched()
 	w.Meter.Spend(agent, "a-model-without-a-price", suite.Input, 100_000) // at the dearest row, 1.25 USD a million
-	w.seeBudget(t, time.Minute, "a model without a price to cost the dearest", agent, spent(3.125), condition("PricingComplete", "False", "ModelsWithoutPrice"))
+	w.seeBudget(t, heard, "a model without a price to cost the dearest", agent, spent(3.125), condition("PricingComplete", "False", "ModelsWithoutPrice"))
 	w.setBudget(t, agent, 6)
-	w.seeBudget(t, time.Minute, "the raise to start it", agent, spent(3.125), running)
+	w.seeBudget(t, heard, "the raise to start it", agent, spent(3.125), running)
 	w.replicas(t, 30*time.Second, agent, 1)
 }
 
@@ -188,7 +188,7 @@ func prometheusKilled(t *testing.T, w *world) {
 		defer w.start(t, prometheus)
 		w.seeBudget(t, 2*time.Minute, "the budget to be blind", stopped, condition("SpendMeasured", "False", ""))
 		w.setBudget(t, stopped, 10)
-		w.seeBudget(t, time.Minute, "what a person changes to act at once", stopped, spent(6.25), running)
+		w.seeBudget(t, heard, "what a person changes to act at once", stopped, spent(6.25), running)
 		w.replicas(t, 30*time.Second, stopped, 1)
 	})
 }
@@ -203,14 +203,14 @@ func prometheusForgets(t *testing.T, w *world) {
 	w.exhaust(t, stopped)
 	before := w.measured(t, runs) + 1.25
 	w.Meter.Spend(runs, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "the running agent's spend", runs, spent(before))
+	w.seeBudget(t, heard, "the running agent's spend", runs, spent(before))
 	r, s := w.untouched(t, runs, 1), w.untouched(t, stopped, 0)
 	w.forget(t)
 	w.Meter.Spend(runs, suite.Model, suite.Input, 2*million)
 	w.seeBudget(t, 2*time.Minute, "what was spent since, once", runs, spent(before+2.5), running)
 	w.seeBudget(t, 2*time.Minute, "the stopped agent to stay stopped", stopped, spent(6.25), exhausted)
 	w.Meter.Spend(runs, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "spend to be counted on", runs, spent(before+3.75), running)
+	w.seeBudget(t, heard, "spend to be counted on", runs, spent(before+3.75), running)
 	r()
 	s()
 }

@@ -16,7 +16,7 @@ import (
 // An order for a dataset that does not exist says so, and heals when it appears.
 func datasetAppears(t *testing.T, w *world) {
 	w.apply(t, suite.NewOrder("early-bot", "late-data", 5))
-	w.seeOrder(t, time.Minute, "the order to say that its dataset is missing", "early-bot",
+	w.seeOrder(t, heard, "the order to say that its dataset is missing", "early-bot",
 		condition("DatasetValid", "False", "DatasetNotFound"), condition("Ready", "False", ""), condition("Synced", "True", ""), field("Failed", "status", "phase"))
 	if n := len(w.refs(t, "early-bot")); n != 0 {
 		t.Errorf("want no part of an order that can't be filled, got %d", n)
@@ -37,11 +37,11 @@ func datasetDeleted(t *testing.T, w *world) {
 	kept, untouched := w.keeps(t, agent), w.untouched(t, agent, 1)
 	defer kept() // whatever else is wrong, what was lost is told
 	w.delete(t, suite.API, "XDataset", "", data)
-	w.seeOrder(t, time.Minute, "the order to say that its dataset is gone", agent,
+	w.seeOrder(t, heard, "the order to say that its dataset is gone", agent,
 		condition("DatasetValid", "False", "DatasetNotFound"), condition("Synced", "True", ""), condition("Ready", "True", ""), field("Dataset passing-data", "status", "dataset", "displayName"))
 	kept()
 	w.apply(t, suite.NewDataset(data, datasets))
-	w.seeOrder(t, time.Minute, "the order to see its dataset again", agent, condition("DatasetValid", "True", ""))
+	w.seeOrder(t, heard, "the order to see its dataset again", agent, condition("DatasetValid", "True", ""))
 	untouched()
 }
 
@@ -84,13 +84,13 @@ func datasetSwapped(t *testing.T, w *world) {
 		}
 	}
 	order("titanic")
-	w.seeOrder(t, time.Minute, "the agent to move to another dataset", agent, condition("DatasetValid", "True", ""), runsOn("titanic"))
-	w.see(t, time.Minute, "its sandbox to read it", "Deployment", ns, "sandbox", reads("gs://"+datasets+"/titanic.csv"))
+	w.seeOrder(t, heard, "the agent to move to another dataset", agent, condition("DatasetValid", "True", ""), runsOn("titanic"))
+	w.see(t, heard, "its sandbox to read it", "Deployment", ns, "sandbox", reads("gs://"+datasets+"/titanic.csv"))
 	for _, tc := range []struct{ name, reason string }{
 		{"missing", "DatasetNotFound"}, {"unready", "DatasetNotReady"}, {"nonsense", "DatasetInvalid"}, {"elsewhere", "BucketChanged"},
 	} {
 		order(tc.name)
-		w.seeOrder(t, time.Minute, "the order to refuse "+tc.name, agent, condition("DatasetValid", "False", tc.reason), runsOn("titanic"), condition("Synced", "True", ""))
+		w.seeOrder(t, heard, "the order to refuse "+tc.name, agent, condition("DatasetValid", "False", tc.reason), runsOn("titanic"), condition("Synced", "True", ""))
 		w.see(t, 10*time.Second, "its sandbox to stay", "Deployment", ns, "sandbox", reads("gs://"+datasets+"/titanic.csv"))
 		kept()
 		if now := grant(); now != opens {
@@ -98,7 +98,7 @@ func datasetSwapped(t *testing.T, w *world) {
 		}
 	}
 	order(housing)
-	w.seeOrder(t, time.Minute, "the agent to move back", agent, condition("DatasetValid", "True", ""), runsOn(housing))
+	w.seeOrder(t, heard, "the agent to move back", agent, condition("DatasetValid", "True", ""), runsOn(housing))
 	w.ready(t, agent)
 	kept()
 }

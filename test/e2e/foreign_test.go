@@ -125,7 +125,7 @@ func foreignStations(t *testing.T, w *world) {
 		{
 			step: "compute-tuning", agent: "f-tuning", parts: 22, leaves: map[string]any{"tuning": map[string]any{"sandboxMemMi": 3072}},
 			see: func(t *testing.T, agent string) {
-				w.see(t, time.Minute, "a sandbox of their size", "Deployment", "agent-"+agent, "sandbox", func(o *unstructured.Unstructured) error {
+				w.see(t, heard, "a sandbox of their size", "Deployment", "agent-"+agent, "sandbox", func(o *unstructured.Unstructured) error {
 					if !strings.Contains(fmt.Sprint(o.Object["spec"]), "memory:3Gi") && !strings.Contains(fmt.Sprint(o.Object["spec"]), "memory:3072Mi") {
 						return errors.New("it has no limit of 3072Mi")
 					}
@@ -172,7 +172,7 @@ func foreignStations(t *testing.T, w *world) {
 		kept := w.keeps(t, agent)
 		defer kept()
 		w.swapped(t, "xdatasetagent-default", "validate-dataset", agent, map[string]any{"dataset": nil}, nil)
-		w.seeOrder(t, time.Minute, "the order to stop before it loses its parts", agent, func(o *unstructured.Unstructured) error {
+		w.seeOrder(t, heard, "the order to stop before it loses its parts", agent, func(o *unstructured.Unstructured) error {
 			if _, _, says := controlplane.Condition(o, "Synced"); !strings.Contains(says, "cannot go on without deleting what lives") {
 				return fmt.Errorf("want the run to be fatal, got %q", says)
 			}

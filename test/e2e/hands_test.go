@@ -32,30 +32,30 @@ func statusWiped(t *testing.T, w *world) {
 	}
 	kept, untouched := w.keeps(t, agent), w.untouched(t, agent, 1)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "1.25 USD on the meter", agent, spent(1.25), running)
+	w.seeBudget(t, heard, "1.25 USD on the meter", agent, spent(1.25), running)
 	wipe("XAgentBudget", "agent-"+agent)
-	w.seeBudget(t, time.Minute, "the budget to count again", agent, spent(1.25), running)
+	w.seeBudget(t, heard, "the budget to count again", agent, spent(1.25), running)
 	untouched()
 
 	// The worst: the dataset is gone as well, so that nothing but the parts
 	// themselves tells what the agent works on.
 	w.delete(t, suite.API, "XDataset", "", "wiped-data")
-	w.seeOrder(t, time.Minute, "the dataset to be gone", agent, condition("DatasetValid", "False", "DatasetNotFound"))
+	w.seeOrder(t, heard, "the dataset to be gone", agent, condition("DatasetValid", "False", "DatasetNotFound"))
 	wipe("XDatasetAgent", "")
-	w.seeOrder(t, time.Minute, "the order to remember its dataset", agent, condition("DatasetValid", "False", "DatasetNotFound"),
+	w.seeOrder(t, heard, "the order to remember its dataset", agent, condition("DatasetValid", "False", "DatasetNotFound"),
 		field("wiped-data", "status", "dataset", "name"), field(1.25, "status", "budget", "spentUsd"), condition("Ready", "True", ""))
 	kept()
 	w.apply(t, suite.NewDataset("wiped-data", datasets))
 
 	untouched = w.untouched(t, agent, 1)
-	w.seeOrder(t, time.Minute, "the dataset to be back", agent, condition("DatasetValid", "True", ""))
+	w.seeOrder(t, heard, "the dataset to be back", agent, condition("DatasetValid", "True", ""))
 	untouched()
 	w.exhaustTo(t, agent, 4*million, 6.25)
 	stopped := w.untouched(t, agent, 0)
 	wipe("XAgentBudget", "agent-"+agent)
 	wipe("XDatasetAgent", "")
-	w.seeBudget(t, time.Minute, "the stopped agent to stay stopped", agent, spent(6.25), exhausted)
-	w.seeOrder(t, time.Minute, "the order to show it again", agent, field(6.25, "status", "budget", "spentUsd"), field(true, "status", "budget", "paused"), condition("Ready", "True", ""))
+	w.seeBudget(t, heard, "the stopped agent to stay stopped", agent, spent(6.25), exhausted)
+	w.seeOrder(t, heard, "the order to show it again", agent, field(6.25, "status", "budget", "spentUsd"), field(true, "status", "budget", "paused"), condition("Ready", "True", ""))
 	stopped()
 	kept()
 }
@@ -64,7 +64,7 @@ func statusWiped(t *testing.T, w *world) {
 func (w *world) exhaustTo(t *testing.T, agent string, tokens, usd float64) {
 	t.Helper()
 	w.Meter.Spend(agent, suite.Model, suite.Input, tokens)
-	w.seeBudget(t, time.Minute, "the budget to be exhausted", agent, spent(usd), exhausted)
+	w.seeBudget(t, heard, "the budget to be exhausted", agent, spent(usd), exhausted)
 	w.replicas(t, 30*time.Second, agent, 0)
 }
 
@@ -125,20 +125,20 @@ func budgetDeleted(t *testing.T, w *world) {
 		}
 		w.delete(t, suite.API, "XAgentBudget", ns, agent)
 		w.seeBudget(t, 2*time.Minute, "a new budget that remembers", agent, anew(old.GetUID()), spent(total), is, field(total, "spec", "opening", "usd"))
-		w.seeOrder(t, time.Minute, "the order to be Ready", agent, condition("Ready", "True", ""), field(total, "status", "budget", "spentUsd"))
+		w.seeOrder(t, heard, "the order to be Ready", agent, condition("Ready", "True", ""), field(total, "status", "budget", "spentUsd"))
 		untouched()
 		kept()
 	}
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeOrder(t, time.Minute, "1.25 USD in the order", agent, field(1.25, "status", "budget", "spentUsd"))
+	w.seeOrder(t, heard, "1.25 USD in the order", agent, field(1.25, "status", "budget", "spentUsd"))
 	again(1.25, 1, running)
 	w.exhaustTo(t, agent, 4*million, 6.25)
-	w.seeOrder(t, time.Minute, "6.25 USD in the order", agent, field(6.25, "status", "budget", "spentUsd"))
+	w.seeOrder(t, heard, "6.25 USD in the order", agent, field(6.25, "status", "budget", "spentUsd"))
 	again(6.25, 0, exhausted)
 	w.setBudget(t, agent, 50)
-	w.seeBudget(t, time.Minute, "the raise to start it", agent, spent(6.25), running)
+	w.seeBudget(t, heard, "the raise to start it", agent, spent(6.25), running)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "spend to be counted on", agent, spent(7.5), running)
+	w.seeBudget(t, heard, "spend to be counted on", agent, spent(7.5), running)
 }
 
 // A reconcile that read a budget before somebody deleted it makes it again as it was.
@@ -148,7 +148,7 @@ func budgetMadeAgain(t *testing.T, w *world) {
 	const agent = "hasty-bot"
 	ns := w.agent(t, agent)
 	w.exhaustTo(t, agent, 5*million, 6.25)
-	w.seeOrder(t, time.Minute, "6.25 USD in the order", agent, field(6.25, "status", "budget", "spentUsd"))
+	w.seeOrder(t, heard, "6.25 USD in the order", agent, field(6.25, "status", "budget", "spentUsd"))
 	kept, untouched := w.keeps(t, agent, agent), w.untouched(t, agent, 0)
 	old, err := w.Get(t.Context(), suite.API, "XAgentBudget", ns, agent)
 	if err != nil {
@@ -168,11 +168,11 @@ func budgetMadeAgain(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	w.apply(t, asItWas(old))
-	w.seeBudget(t, time.Minute, "the budget to know by itself", agent, anew(old.GetUID()), spent(6.25), exhausted, field(0, "spec", "opening", "usd"))
+	w.seeBudget(t, heard, "the budget to know by itself", agent, anew(old.GetUID()), spent(6.25), exhausted, field(0, "spec", "opening", "usd"))
 	untouched()
 	order.Signal(syscall.SIGCONT)
 	w.seeBudget(t, 3*time.Minute, "the order to tell it", agent, spent(6.25), exhausted, field(6.25, "spec", "opening", "usd"))
-	w.seeOrder(t, time.Minute, "the order to be Ready", agent, condition("Ready", "True", ""), field(6.25, "status", "budget", "spentUsd"))
+	w.seeOrder(t, heard, "the order to be Ready", agent, condition("Ready", "True", ""), field(6.25, "status", "budget", "spentUsd"))
 	untouched()
 	kept()
 }
@@ -218,7 +218,7 @@ func (w *world) repair(t *testing.T, agent string) {
 func (w *world) keyed(t *testing.T, agent string) {
 	t.Helper()
 	lost := false
-	w.seeOrder(t, time.Minute, "the agent's key, or a way to it", agent, func(o *unstructured.Unstructured) error {
+	w.seeOrder(t, heard, "the agent's key, or a way to it", agent, func(o *unstructured.Unstructured) error {
 		lost = condition("CredentialsPresent", "False", "KeyLost")(o) == nil
 		if lost {
 			return nil
@@ -235,7 +235,7 @@ func (w *world) keyed(t *testing.T, agent string) {
 func keyLost(t *testing.T, w *world) {
 	const agent = "keyless-bot"
 	ns := w.agent(t, agent)
-	w.seeOrder(t, time.Minute, "the agent's key", agent, condition("CredentialsPresent", "True", ""))
+	w.seeOrder(t, heard, "the agent's key", agent, condition("CredentialsPresent", "True", ""))
 	kept := w.keeps(t, agent, "sa-key")
 	w.process(t, "provider-gcp-cloudplatform").Kill() // with it goes the only other copy
 	w.delete(t, "v1", "Secret", ns, "gcp-credentials")
@@ -245,7 +245,7 @@ func keyLost(t *testing.T, w *world) {
 		}
 	}
 	w.wake(t, agent) // nobody watches Secrets: it is seen at the next look, within ten minutes
-	w.seeOrder(t, time.Minute, "the order to say that its key is lost", agent, condition("CredentialsPresent", "False", "KeyLost"))
+	w.seeOrder(t, heard, "the order to say that its key is lost", agent, condition("CredentialsPresent", "False", "KeyLost"))
 	w.repair(t, agent)
 	kept()
 }
@@ -255,7 +255,7 @@ func keyLost(t *testing.T, w *world) {
 func noKeyMaterial(t *testing.T, w *world) {
 	const agent = "housing-bot"
 	ns := w.agent(t, agent)
-	w.seeOrder(t, time.Minute, "the agent's key", agent, condition("CredentialsPresent", "True", ""))
+	w.seeOrder(t, heard, "the agent's key", agent, condition("CredentialsPresent", "True", ""))
 	s, err := w.Get(t.Context(), "v1", "Secret", ns, "gcp-credentials")
 	if err != nil {
 		t.Fatal(err)
@@ -302,7 +302,7 @@ func namespaceDeleted(t *testing.T, w *world) {
 	const agent = "homeless-bot"
 	ns := w.agent(t, agent)
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeOrder(t, time.Minute, "1.25 USD in the order", agent, field(1.25, "status", "budget", "spentUsd"))
+	w.seeOrder(t, heard, "1.25 USD in the order", agent, field(1.25, "status", "budget", "spentUsd"))
 	old, err := w.Get(t.Context(), "v1", "Namespace", "", ns)
 	if err != nil {
 		t.Fatal(err)
@@ -319,7 +319,7 @@ func namespaceDeleted(t *testing.T, w *world) {
 	t.Logf("whole again after %s", time.Since(began).Round(100*time.Millisecond))
 	kept()
 	w.Meter.Spend(agent, suite.Model, suite.Input, million)
-	w.seeBudget(t, time.Minute, "spend to be counted on", agent, spent(2.5), running)
+	w.seeBudget(t, heard, "spend to be counted on", agent, spent(2.5), running)
 }
 
 // forget makes Prometheus lose all it has.

@@ -83,7 +83,7 @@ func processesKilled(t *testing.T, w *world) {
 			w.works(t, 3*time.Minute, runs, usd)
 			w.ready(t, runs)
 			w.ready(t, stopped)
-			w.seeBudget(t, time.Minute, "the stopped agent to stay stopped", stopped, spent(6.25), exhausted)
+			w.seeBudget(t, heard, "the stopped agent to stay stopped", stopped, spent(6.25), exhausted)
 			t.Logf("%s was killed; the next change worked after %s", p.Name, time.Since(began).Round(100*time.Millisecond))
 			kr()
 			ks()
@@ -137,7 +137,7 @@ func upgrade(t *testing.T, w *world) {
 	}
 	w.ready(t, runs)
 	w.ready(t, stopped)
-	w.seeBudget(t, time.Minute, "the stopped agent to stay stopped", stopped, spent(6.25), exhausted)
+	w.seeBudget(t, heard, "the stopped agent to stay stopped", stopped, spent(6.25), exhausted)
 	kr()
 	ks()
 	r()

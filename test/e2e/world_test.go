@@ -160,6 +160,11 @@ func (w *world) see(t *testing.T, within time.Duration, what, kind, namespace, n
 	t.Logf("%s after %s", what, time.Since(began).Round(100*time.Millisecond))
 }
 
+// heard is how long an order may take to hear of a change, and its budget of what
+// the order passes on. While Crossplane drops the events of a new order, it is looked at
+// by the clock: every half minute or, where becoming Ready took long, every 165 seconds.
+const heard = 3 * time.Minute
+
 // seeOrder and seeBudget are see for the two XRs of an agent.
 func (w *world) seeOrder(t *testing.T, within time.Duration, what, agent string, is ...check) {
 	t.Helper()
@@ -333,7 +338,7 @@ func (w *world) setBudget(t *testing.T, agent string, usd float64) {
 func (w *world) exhaust(t *testing.T, agent string) {
 	t.Helper()
 	w.Meter.Spend(agent, suite.Model, suite.Input, 5*million)
-	w.seeBudget(t, time.Minute, "the budget to be exhausted", agent, spent(6.25), exhausted)
+	w.seeBudget(t, heard, "the budget to be exhausted", agent, spent(6.25), exhausted)
 	w.replicas(t, 30*time.Second, agent, 0)
 }
 
