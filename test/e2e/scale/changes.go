@@ -35,26 +35,31 @@ func (c *changes) watch(ctx context.Context, client metadata.Interface) error {
 		}); err != nil {
 			return err
 		}
-		one := func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.n[r.Resource+"."+r.Group]++
-		}
-		if _, err := i.AddEventHandler(cache.ResourceEventHandlerFuncs{
-			AddFunc: func(any) { one() },
-			UpdateFunc: func(before, after any) {
-				if version(before) != version(after) { // a list read anew says all there is
-					one()
-				}
-			},
-			DeleteFunc: func(any) { one() },
-		}); err != nil {
+		if _, err := i.AddEventHandler(c.of(r.Resource + "." + r.Group)); err != nil {
 			return err
 		}
 	}
 	factory.Start(ctx.Done())
 	factory.WaitForCacheSync(ctx.Done())
 	return ctx.Err()
+}
+
+// of counts the changes of one resource.
+func (c *changes) of(resource string) cache.ResourceEventHandlerFuncs {
+	one := func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.n[resource]++
+	}
+	return cache.ResourceEventHandlerFuncs{
+		AddFunc: func(any) { one() },
+		UpdateFunc: func(before, after any) {
+			if version(before) != version(after) { // a list read anew says all there is
+				one()
+			}
+		},
+		DeleteFunc: func(any) { one() },
+	}
 }
 
 func version(o any) string {
