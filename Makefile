@@ -51,7 +51,7 @@ test-modules: ## vet the modules beside the product's, and run those of their te
 QUICK      := generate-check build test test-modules render validate test-dashboard test-load test-mutants
 MEANWHILE  := xpkg-check
 LIVE       := e2e-short chaos-short
-REST       := lint test-prometheus test-simulation test-watcher
+REST       := lint test-controlplane test-prometheus test-simulation test-watcher
 REST_TOOLS  = $(GOLANGCI_LINT) $(FAKE_GCS_SERVER) $(GITEA)
 
 # lint vets every module, tests included, and its facts about dependencies can't be

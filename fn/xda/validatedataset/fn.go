@@ -135,18 +135,32 @@ type history struct {
 	took    time.Duration // for the order to become Ready; 0 until it is
 }
 
-// readiness reads the history of an order.
+// readiness reads the history of an order. Ready's time is that of its last change:
+// of an order that lost a part after an hour, or whose provider was restarted, it
+// says nothing about how long it took. That nothing is held back any more comes
+// shortly before it is Ready for the first time, and only a lost part takes it back.
 func readiness(xr *v1alpha1.XDatasetAgent, now time.Time) history {
-	for _, c := range xr.Status.Conditions {
-		switch at := c.LastTransitionTime.Time; {
-		case c.Type != "Ready" || at.IsZero():
-		case c.Status != metav1.ConditionTrue:
-			return history{unready: max(0, now.Sub(at))}
-		case !xr.CreationTimestamp.IsZero():
-			return history{took: max(0, at.Sub(xr.CreationTimestamp.Time))}
+	since := func(conditionType string, status metav1.ConditionStatus) (time.Time, bool) {
+		for _, c := range xr.Status.Conditions {
+			if c.Type == conditionType && !c.LastTransitionTime.IsZero() {
+				return c.LastTransitionTime.Time, c.Status == status
+			}
 		}
+		return time.Time{}, false
 	}
-	return history{}
+	ready, isReady := since("Ready", metav1.ConditionTrue)
+	switch {
+	case ready.IsZero():
+		return history{}
+	case !isReady:
+		return history{unready: max(0, now.Sub(ready))}
+	case xr.CreationTimestamp.IsZero():
+		return history{}
+	}
+	if whole, isWhole := since("PartsHeldBack", metav1.ConditionFalse); isWhole && whole.Before(ready) {
+		ready = whole
+	}
+	return history{took: max(0, ready.Sub(xr.CreationTimestamp.Time))}
 }
 
 // breakerOpen is how long Crossplane's circuit breaker is open by default, and a

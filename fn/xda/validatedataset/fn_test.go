@@ -132,6 +132,14 @@ func TestNextLook(t *testing.T) {
 	}
 	open := openSince(5 * time.Minute)
 	closed := []metav1.Condition{{Type: "Responsive", Status: metav1.ConditionTrue, Reason: "WatchCircuitClosed"}}
+	// The order was Ready once, and is again since half an hour later.
+	readyAgain := func(heldBack metav1.ConditionStatus) []metav1.Condition {
+		return []metav1.Condition{
+			{Type: "PartsHeldBack", Status: heldBack, LastTransitionTime: metav1.NewTime(now.Add(-31 * time.Minute))},
+			{Type: "Ready", Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-time.Minute))},
+			{Type: "Responsive", Status: metav1.ConditionFalse, Reason: "WatchCircuitOpen", LastTransitionTime: metav1.NewTime(now.Add(-time.Minute))},
+		}
+	}
 	unreadySince := func(at time.Time) []metav1.Condition {
 		return []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "Creating", LastTransitionTime: metav1.NewTime(at)}}
 	}
@@ -149,6 +157,9 @@ func TestNextLook(t *testing.T) {
 		"ReadyUnresponsive":    {reason: "A breaker that is open drops what a person changes, too, if something else changed within half a minute before.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 30 * time.Second},
 		"ReadyAfterLong":       {reason: "Where 500 orders at once took minutes, two looks at each are what the API server has time for.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 4 * time.Minute, want: 2 * time.Minute},
 		"ReadyAgainAfterHours": {reason: "How long ago the order was made says little then; in the breaker's five minutes it is looked at twice.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 9 * time.Hour, want: 165 * time.Second},
+		"ReadyAgain":           {reason: "A provider that was restarted doesn't make a cluster slow: what counts is the first time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: readyAgain(metav1.ConditionFalse), retry: time.Minute, took: 40 * time.Second, want: 30 * time.Second},
+		"ReadyFirstAndSlow":    {reason: "The first time counts also where it was long.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: readyAgain(metav1.ConditionFalse), retry: time.Minute, took: 4 * time.Minute, want: 2 * time.Minute},
+		"ReadyWithHeldBack":    {reason: "While parts are held back, or after a fatal result, the condition tells no time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: readyAgain(metav1.ConditionUnknown), retry: time.Minute, took: 40 * time.Second, want: 165 * time.Second},
 		"AtRest":               {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
 		"Waits":                {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
 		"ProvisioningForLong":  {reason: "What takes long is looked at less often: the looks of 100 orders kept an API server so busy that none became Ready.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-3 * time.Minute)), retry: time.Minute, want: 90 * time.Second},
