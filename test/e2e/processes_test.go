@@ -57,7 +57,7 @@ func functionKilled(t *testing.T, w *world) {
 	began := time.Now()
 	victim.Kill()
 	w.start(t, victim)
-	w.seeBudget(t, 3*time.Minute, "the change to arrive all the same", agent, field(2000, "spec", "budgetUsd"))
+	w.seeBudget(t, heardAfterKill, "the change to arrive all the same", agent, field(2000, "spec", "budgetUsd"))
 	w.ready(t, agent)
 	t.Logf("as if nothing had happened after %s", time.Since(began).Round(100*time.Millisecond))
 	kept()
@@ -80,7 +80,7 @@ func processesKilled(t *testing.T, w *world) {
 			p.Kill()
 			w.start(t, p)
 			usd++
-			w.works(t, 3*time.Minute, runs, usd)
+			w.works(t, heardAfterKill, runs, usd)
 			w.ready(t, runs)
 			w.ready(t, stopped)
 			w.seeBudget(t, heard, "the stopped agent to stay stopped", stopped, spent(6.25), exhausted)
@@ -133,7 +133,7 @@ func upgrade(t *testing.T, w *world) {
 			t.Fatal(err)
 		}
 		usd++
-		w.works(t, 3*time.Minute, runs, usd)
+		w.works(t, heardAfterKill, runs, usd)
 	}
 	w.ready(t, runs)
 	w.ready(t, stopped)

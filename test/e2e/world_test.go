@@ -165,6 +165,10 @@ func (w *world) see(t *testing.T, within time.Duration, what, kind, namespace, n
 // by the clock: every half minute or, where becoming Ready took long, every 165 seconds.
 const heard = 3 * time.Minute
 
+// heardAfterKill is the same when a process was killed meanwhile: clients of an API
+// server that was away come back after a minute at most.
+const heardAfterKill = heard + time.Minute
+
 // seeOrder and seeBudget are see for the two XRs of an agent.
 func (w *world) seeOrder(t *testing.T, within time.Duration, what, agent string, is ...check) {
 	t.Helper()
