@@ -138,7 +138,7 @@ type history struct {
 // readiness reads the history of an order. Ready's time is that of its last change:
 // of an order that lost a part after an hour, or whose provider was restarted, it
 // says nothing about how long it took. That nothing is held back any more comes
-// shortly before it is Ready for the first time, and only a lost part takes it back.
+// shortly before it is Ready for the first time; a lost part or a fatal result takes it back.
 func readiness(xr *v1alpha1.XDatasetAgent, now time.Time) history {
 	since := func(conditionType string, status metav1.ConditionStatus) (time.Time, bool) {
 		for _, c := range xr.Status.Conditions {
@@ -157,7 +157,7 @@ func readiness(xr *v1alpha1.XDatasetAgent, now time.Time) history {
 	case xr.CreationTimestamp.IsZero():
 		return history{}
 	}
-	if whole, isWhole := since("PartsHeldBack", metav1.ConditionFalse); isWhole && whole.Before(ready) {
+	if whole, isWhole := since(edge.PartsHeldBack, metav1.ConditionFalse); isWhole && whole.Before(ready) {
 		ready = whole
 	}
 	return history{took: max(0, ready.Sub(xr.CreationTimestamp.Time))}
