@@ -272,8 +272,8 @@ func Condition(rsp *fnv1.RunFunctionResponse, c metav1.Condition) {
 	o.WithMessage(c.Message)
 }
 
-// PartsHeldBack is the type of the condition that HoldBack keeps.
-const PartsHeldBack = "PartsHeldBack"
+// partsHeldBack is the type of the condition that HoldBack keeps.
+const partsHeldBack = "PartsHeldBack"
 
 // HoldBack adds parts to those that earlier steps hold back, and says so in the
 // condition. A step with gates calls it on every pass, with
@@ -285,14 +285,14 @@ func HoldBack(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, parts
 	}
 	all = append(all, parts...)
 	if len(all) == 0 {
-		response.ConditionFalse(rsp, PartsHeldBack, "NothingHeldBack").WithMessage("No part waits for another")
+		response.ConditionFalse(rsp, partsHeldBack, "NothingHeldBack").WithMessage("No part waits for another")
 		return nil
 	}
 	says := make([]string, 0, len(all))
 	for _, p := range all {
 		says = append(says, p.Part+" waits for "+p.WaitsFor)
 	}
-	response.ConditionTrue(rsp, PartsHeldBack, "WaitingForOthers").WithMessage(strings.Join(says, "; "))
+	response.ConditionTrue(rsp, partsHeldBack, "WaitingForOthers").WithMessage(strings.Join(says, "; "))
 	if err := SetContext(rsp, v1alpha1.ContextHeldBack, all); err != nil {
 		return err
 	}

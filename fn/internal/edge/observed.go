@@ -58,6 +58,14 @@ func (p Part) Into(into any, path ...string) error {
 // String returns the string at a path of map keys, or "".
 func (p Part) String(path ...string) string { return p.Value(path...).GetStringValue() }
 
+func (p Part) time(path ...string) time.Time {
+	at, err := time.Parse(time.RFC3339, p.String(path...))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
 // Kind of the resource, as observed.
 func (p Part) Kind() string { return p.String("kind") }
 
@@ -66,6 +74,9 @@ func (p Part) Group() string { return groupOf(p.String("apiVersion")) }
 
 // Deleting says whether the resource is being deleted.
 func (p Part) Deleting() bool { return p.String("metadata", "deletionTimestamp") != "" }
+
+// Created returns when the resource was created; the zero time when that isn't known.
+func (p Part) Created() time.Time { return p.time("metadata", "creationTimestamp") }
 
 // Condition returns the status of a condition of the resource ("True", "False",
 // "Unknown", or "" when it has none) and since when it has been so (zero when
@@ -109,11 +120,7 @@ func NamespaceActive(req *fnv1.RunFunctionRequest) bool {
 // NamespaceCreated returns when the agent's observed namespace was created; the zero
 // time when that isn't known.
 func NamespaceCreated(req *fnv1.RunFunctionRequest) time.Time {
-	at, err := time.Parse(time.RFC3339, Observed(req, v1alpha1.PartNamespace).String("status", "atProvider", "manifest", "metadata", "creationTimestamp"))
-	if err != nil {
-		return time.Time{}
-	}
-	return at
+	return Observed(req, v1alpha1.PartNamespace).time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
 }
 
 // OpenedBucket returns the bucket that an observed grant opens, or "" when there

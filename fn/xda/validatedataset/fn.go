@@ -79,7 +79,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
 	now := f.now()
-	if d := nextLook(v, in.RetryAfter.Duration, readiness(xr, now), responsive(xr.Status.Conditions, now)); d > 0 {
+	if d := nextLook(v, in.RetryAfter.Duration, readiness(xr, edge.Observed(req, v1alpha1.PartAgentPlanner).Created(), now), responsive(xr.Status.Conditions, now)); d > 0 {
 		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
@@ -136,29 +136,22 @@ type history struct {
 }
 
 // readiness reads the history of an order. Ready's time is that of its last change:
-// of an order that lost a part after an hour, or whose provider was restarted, it
-// says nothing about how long it took. That nothing is held back any more comes
-// shortly before it is Ready for the first time; a lost part or a fatal result takes it back.
-func readiness(xr *v1alpha1.XDatasetAgent, now time.Time) history {
-	since := func(conditionType string, status metav1.ConditionStatus) (time.Time, bool) {
-		for _, c := range xr.Status.Conditions {
-			if c.Type == conditionType && !c.LastTransitionTime.IsZero() {
-				return c.LastTransitionTime.Time, c.Status == status
-			}
-		}
-		return time.Time{}, false
-	}
-	ready, isReady := since("Ready", metav1.ConditionTrue)
-	switch {
-	case ready.IsZero():
+// of an order that lost a part after an hour, or of which one function was upgraded,
+// it says nothing about how long it took. The planner is the last part to be made,
+// shortly before the order is Ready for the first time, and says when as long as it lives.
+func readiness(xr *v1alpha1.XDatasetAgent, planner, now time.Time) history {
+	i := slices.IndexFunc(xr.Status.Conditions, func(c metav1.Condition) bool { return c.Type == "Ready" })
+	if i < 0 || xr.Status.Conditions[i].LastTransitionTime.IsZero() {
 		return history{}
-	case !isReady:
+	}
+	ready := xr.Status.Conditions[i].LastTransitionTime.Time
+	switch {
+	case xr.Status.Conditions[i].Status != metav1.ConditionTrue:
 		return history{unready: max(0, now.Sub(ready))}
 	case xr.CreationTimestamp.IsZero():
 		return history{}
-	}
-	if whole, isWhole := since(edge.PartsHeldBack, metav1.ConditionFalse); isWhole && whole.Before(ready) {
-		ready = whole
+	case !planner.IsZero() && planner.Before(ready):
+		ready = planner
 	}
 	return history{took: max(0, ready.Sub(xr.CreationTimestamp.Time))}
 }

@@ -9,6 +9,7 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
@@ -122,6 +123,46 @@ func TestAnswer(t *testing.T) {
 	}
 }
 
+// What a person changes while Crossplane drops events is seen after half a minute,
+// also of an order that was made hours ago and has been Ready again for a minute.
+func TestLooksAgainAsOnceMade(t *testing.T) {
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	set := func(r *fnv1.Resource, field string, value map[string]any) {
+		v, err := structpb.NewValue(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range v.GetStructValue().GetFields() {
+			r.GetResource().GetFields()[field].GetStructValue().GetFields()[k] = v
+		}
+	}
+	at := func(d time.Duration) string { return now.Add(-d).Format(time.RFC3339) }
+	req, _ := golden.Request(t, "testdata/everything-ready")
+	set(req.GetObserved().GetComposite(), "metadata", map[string]any{"creationTimestamp": at(9 * time.Hour)})
+	set(req.GetObserved().GetComposite(), "status", map[string]any{"conditions": []any{
+		map[string]any{"type": "Ready", "status": "True", "reason": "Available", "lastTransitionTime": at(time.Minute)},
+		map[string]any{"type": "Responsive", "status": "False", "reason": "WatchCircuitOpen", "lastTransitionTime": at(time.Minute)},
+	}})
+	for _, tc := range []struct {
+		planner string
+		want    time.Duration
+	}{
+		{planner: at(9*time.Hour - 40*time.Second), want: 30 * time.Second},
+		{planner: "yesterday", want: longestResting},
+	} {
+		set(req.GetObserved().GetResources()[v1alpha1.PartAgentPlanner], "metadata", map[string]any{"creationTimestamp": tc.planner})
+		f := New(logging.NewNopLogger())
+		f.now = func() time.Time { return now }
+		rsp, err := f.RunFunction(context.Background(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := rsp.GetMeta().GetTtl().AsDuration(); got != tc.want {
+			t.Errorf("planner made at %s: want a look after %s, got %s: %v", tc.planner, tc.want, got, rsp.GetResults())
+		}
+	}
+}
+
 func TestNextLook(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 	openSince := func(d time.Duration) []metav1.Condition {
@@ -132,14 +173,6 @@ func TestNextLook(t *testing.T) {
 	}
 	open := openSince(5 * time.Minute)
 	closed := []metav1.Condition{{Type: "Responsive", Status: metav1.ConditionTrue, Reason: "WatchCircuitClosed"}}
-	// The order was Ready once, and is again since half an hour later.
-	readyAgain := func(heldBack metav1.ConditionStatus) []metav1.Condition {
-		return []metav1.Condition{
-			{Type: "PartsHeldBack", Status: heldBack, LastTransitionTime: metav1.NewTime(now.Add(-31 * time.Minute))},
-			{Type: "Ready", Status: metav1.ConditionTrue, LastTransitionTime: metav1.NewTime(now.Add(-time.Minute))},
-			{Type: "Responsive", Status: metav1.ConditionFalse, Reason: "WatchCircuitOpen", LastTransitionTime: metav1.NewTime(now.Add(-time.Minute))},
-		}
-	}
 	unreadySince := func(at time.Time) []metav1.Condition {
 		return []metav1.Condition{{Type: "Ready", Status: metav1.ConditionFalse, Reason: "Creating", LastTransitionTime: metav1.NewTime(at)}}
 	}
@@ -149,6 +182,7 @@ func TestNextLook(t *testing.T) {
 		conditions []metav1.Condition
 		retry      time.Duration
 		took       time.Duration // from the order to the time at which its conditions changed
+		planner    time.Duration // from the order to its planner; 0: not observed
 		want       time.Duration
 	}{
 		"Ready":                {reason: "Watches tell when something changes.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: closed, retry: time.Minute},
@@ -157,9 +191,10 @@ func TestNextLook(t *testing.T) {
 		"ReadyUnresponsive":    {reason: "A breaker that is open drops what a person changes, too, if something else changed within half a minute before.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, want: 30 * time.Second},
 		"ReadyAfterLong":       {reason: "Where 500 orders at once took minutes, two looks at each are what the API server has time for.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 4 * time.Minute, want: 2 * time.Minute},
 		"ReadyAgainAfterHours": {reason: "How long ago the order was made says little then; in the breaker's five minutes it is looked at twice.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 9 * time.Hour, want: 165 * time.Second},
-		"ReadyAgain":           {reason: "A provider that was restarted doesn't make a cluster slow: what counts is the first time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: readyAgain(metav1.ConditionFalse), retry: time.Minute, took: 40 * time.Second, want: 30 * time.Second},
-		"ReadyFirstAndSlow":    {reason: "The first time counts also where it was long.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: readyAgain(metav1.ConditionFalse), retry: time.Minute, took: 4 * time.Minute, want: 2 * time.Minute},
-		"ReadyWithHeldBack":    {reason: "While parts are held back, or after a fatal result, the condition tells no time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: readyAgain(metav1.ConditionUnknown), retry: time.Minute, took: 40 * time.Second, want: 165 * time.Second},
+		"ReadyAgain":           {reason: "A function that was upgraded doesn't make a cluster slow: what counts is the first time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 9 * time.Hour, planner: 40 * time.Second, want: 30 * time.Second},
+		"ReadyFirstAndSlow":    {reason: "The first time counts also where it was long.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 9 * time.Hour, planner: 4 * time.Minute, want: 2 * time.Minute},
+		"ReadyBeforePlanner":   {reason: "A planner that was made anew says nothing about the first time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 40 * time.Second, planner: 9 * time.Hour, want: 30 * time.Second},
+		"RestoredPlanner":      {reason: "A planner older than its order, as a restore can leave it, is no reason to look all the time.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: open, retry: time.Minute, took: 9 * time.Hour, planner: -time.Hour, want: 30 * time.Second},
 		"AtRest":               {reason: "Without an event Crossplane never says that the breaker's time is over; an order at rest is not looked at for ever.", verdict: Verdict{Phase: v1alpha1.PhaseReady}, conditions: openSince(6 * time.Minute), retry: time.Minute},
 		"Waits":                {reason: "A watch tells when the dataset comes; the look is a safety net.", verdict: Verdict{Waits: true, Phase: v1alpha1.PhaseFailed}, conditions: closed, retry: time.Minute, want: time.Minute},
 		"ProvisioningForLong":  {reason: "What takes long is looked at less often: the looks of 100 orders kept an API server so busy that none became Ready.", verdict: Verdict{Phase: v1alpha1.PhaseProvisioning}, conditions: unreadySince(now.Add(-3 * time.Minute)), retry: time.Minute, want: 90 * time.Second},
@@ -175,7 +210,11 @@ func TestNextLook(t *testing.T) {
 			if len(tc.conditions) > 0 {
 				xr.CreationTimestamp = metav1.NewTime(tc.conditions[0].LastTransitionTime.Add(-tc.took))
 			}
-			if got := nextLook(tc.verdict, tc.retry, readiness(xr, now), responsive(tc.conditions, now)); got != tc.want {
+			planner := time.Time{}
+			if tc.planner != 0 {
+				planner = xr.CreationTimestamp.Add(tc.planner)
+			}
+			if got := nextLook(tc.verdict, tc.retry, readiness(xr, planner, now), responsive(tc.conditions, now)); got != tc.want {
 				t.Errorf("%s\nwant %s, got %s", tc.reason, tc.want, got)
 			}
 		})
