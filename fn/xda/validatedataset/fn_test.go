@@ -2,6 +2,7 @@ package validatedataset
 
 import (
 	"context"
+	"maps"
 	"testing"
 	"time"
 
@@ -132,9 +133,7 @@ func TestLooksAgainAsOnceMade(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for k, v := range v.GetStructValue().GetFields() {
-			r.GetResource().GetFields()[field].GetStructValue().GetFields()[k] = v
-		}
+		maps.Copy(r.GetResource().GetFields()[field].GetStructValue().GetFields(), v.GetStructValue().GetFields())
 	}
 	at := func(d time.Duration) string { return now.Add(-d).Format(time.RFC3339) }
 	req, _ := golden.Request(t, "testdata/everything-ready")
