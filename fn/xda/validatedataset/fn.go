@@ -78,8 +78,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
 	tell(rsp, xr.Status.Conditions, v.Condition)
-	now := f.now()
-	if d := nextLook(v, in.RetryAfter.Duration, readiness(xr, edge.Observed(req, v1alpha1.PartAgentPlanner).Created(), now), responsive(xr.Status.Conditions, now)); d > 0 {
+	now, planner := f.now(), edge.Observed(req, v1alpha1.PartAgentPlanner)
+	if d := nextLook(v, in.RetryAfter.Duration, readiness(xr, planner.Created(), now), responsive(xr.Status.Conditions, now)); d > 0 {
 		rsp.Meta.Ttl = durationpb.New(d)
 	}
 	if v.Dataset == nil {
