@@ -1,15 +1,15 @@
 # Packages: the functions and the Configuration, as registries hold them, and the
-# image of the dataset watcher, which is none.
+# images of programs that are none.
 XPKG_DIR    := $(OUTPUT)/xpkg
 XPKG        := GOWORK=off go run -C hack/xpkg ./cmd/xpkg
 XPKG_SRC    := $(CURDIR)
-XPKG_IMAGES := -images dataset-watcher
+XPKG_IMAGES := -images dataset-watcher,chat-frontend
 
 # The version that the install manifests ask for; one place says it.
 VERSION ?= $(shell sed -n 's|^ *package: .*/whisperops:\(v.*\)|\1|p' package/install/configuration.yaml)
 
 .PHONY: xpkg push xpkg-check
-xpkg: ## build all packages and the watcher's image into _output/xpkg, with SBOMs and digests
+xpkg: ## build all packages and the images of the other programs into _output/xpkg, with SBOMs and digests
 	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION) $(XPKG_IMAGES)
 
 push: ## push the packages that make xpkg built: make push REGISTRY=registry.example.org/whisperops
