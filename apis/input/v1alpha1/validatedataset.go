@@ -7,34 +7,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// ComputeTuningInput configures the step "compute-tuning".
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:resource:path=computetuninginputs,categories=crossplane
-// +kubebuilder:storageversion
-type ComputeTuningInput struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-
-	// MaxSandboxGi caps the sandbox's memory, in GiB.
-	//
-	// +kubebuilder:default=8
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=1024
-	MaxSandboxGi int32 `json:"maxSandboxGi,omitempty"`
-}
-
-// Default fills in what an absent field means.
-func (in *ComputeTuningInput) Default() { in.MaxSandboxGi = 8 }
-
-// Validate says what of the input can't be used, or nil.
-func (in *ComputeTuningInput) Validate() error {
-	if in.MaxSandboxGi < 1 || in.MaxSandboxGi > 1024 {
-		return fmt.Errorf("maxSandboxGi %d must be from 1 to 1024", in.MaxSandboxGi)
-	}
-	return nil
-}
-
 // ValidateDatasetInput configures the step "validate-dataset".
 //
 // +kubebuilder:object:root=true

@@ -1,7 +1,7 @@
 package v1alpha1
 
 import (
-	"fmt"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -79,6 +79,24 @@ type FetchSpendInput struct {
 	MaxResetsPerHour int32 `json:"maxResetsPerHour,omitempty"`
 }
 
+// Default fills in what an absent field means.
+func (in *FetchSpendInput) Default() {
+	contained := true
+	after := func(d time.Duration) *metav1.Duration { return &metav1.Duration{Duration: d} }
+	in.Prometheus.URL = "http://prometheus-operated.monitoring.svc:9090"
+	in.Prometheus.Timeout = after(10 * time.Second)
+	in.Metrics.Default()
+	in.InputContainsCached = &contained
+	in.ReplicaLabels = []string{"prometheus_replica", "__replica__"}
+	in.Grid = after(30 * time.Second)
+	in.IngestDelay = after(15 * time.Second)
+	in.SettleAfter = after(time.Hour)
+	in.Heartbeat = after(time.Hour)
+	in.MinLook = after(10 * time.Second)
+	in.MaxLook = after(5 * time.Minute)
+	in.MaxResetsPerHour = 20
+}
+
 // Prometheus is a server that speaks Prometheus' query API.
 type Prometheus struct {
 	// URL of the server, with its path prefix if it has one. For Mimir:
@@ -111,67 +129,52 @@ type Prometheus struct {
 	CABundle string `json:"caBundle,omitempty"`
 }
 
-// DecideInput configures the step "decide".
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:resource:path=decideinputs,categories=crossplane
-// +kubebuilder:storageversion
-type DecideInput struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-
-	// GuardBandSeconds pauses an agent so many seconds of its present burn before
-	// its budget is gone. 0, the default, is off.
+// TokenMetrics names the token counters and their labels.
+type TokenMetrics struct {
+	// Input counts input tokens.
 	//
-	// +optional
-	// +kubebuilder:validation:Minimum=0
-	// +kubebuilder:validation:Maximum=3600
-	GuardBandSeconds int32 `json:"guardBandSeconds,omitempty"`
-}
+	// +kubebuilder:default=whisperops_tokens_input_total
+	Input string `json:"input,omitempty"`
 
-// Validate says what of the input can't be used, or nil.
-func (in *DecideInput) Validate() error {
-	if in.GuardBandSeconds < 0 || in.GuardBandSeconds > 3600 {
-		return fmt.Errorf("guardBandSeconds %d must be from 0 (off) to 3600", in.GuardBandSeconds)
-	}
-	return nil
-}
-
-// RenderReplicasInput configures the step "render" of the budget's pipeline.
-//
-// +kubebuilder:object:root=true
-// +kubebuilder:resource:path=renderreplicasinputs,categories=crossplane
-// +kubebuilder:storageversion
-type RenderReplicasInput struct {
-	metav1.TypeMeta   `json:",inline"`
-	metav1.ObjectMeta `json:"metadata,omitempty"`
-
-	// RunningReplicas of planner and worker when they are started from 0.
+	// Output counts output tokens, thinking included.
 	//
-	// +kubebuilder:default=1
-	// +kubebuilder:validation:Minimum=1
-	// +kubebuilder:validation:Maximum=100
-	RunningReplicas int32 `json:"runningReplicas,omitempty"`
+	// +kubebuilder:default=whisperops_tokens_output_total
+	Output string `json:"output,omitempty"`
 
-	// ObjectProviderConfig names the ClusterProviderConfig of provider-kubernetes.
+	// CachedInput counts input tokens served from a cache.
 	//
-	// +kubebuilder:default=in-cluster
-	ObjectProviderConfig string `json:"objectProviderConfig,omitempty"`
+	// +kubebuilder:default=whisperops_tokens_cached_input_total
+	CachedInput string `json:"cachedInput,omitempty"`
+
+	// AgentLabel holds the agent's name.
+	//
+	// +kubebuilder:default=agent_name
+	AgentLabel string `json:"agentLabel,omitempty"`
+
+	// ModelLabel holds the model's name.
+	//
+	// +kubebuilder:default=model
+	ModelLabel string `json:"modelLabel,omitempty"`
 }
 
 // Default fills in what an absent field means.
-func (in *RenderReplicasInput) Default() {
-	in.RunningReplicas = 1
-	in.ObjectProviderConfig = "in-cluster"
+func (m *TokenMetrics) Default() {
+	*m = TokenMetrics{
+		Input:       "whisperops_tokens_input_total",
+		Output:      "whisperops_tokens_output_total",
+		CachedInput: "whisperops_tokens_cached_input_total",
+		AgentLabel:  "agent_name",
+		ModelLabel:  "model",
+	}
 }
 
-// Validate says what of the input can't be used, or nil.
-func (in *RenderReplicasInput) Validate() error {
-	if in.RunningReplicas < 1 || in.RunningReplicas > 100 {
-		return fmt.Errorf("runningReplicas %d must be from 1 to 100", in.RunningReplicas)
-	}
-	if in.ObjectProviderConfig == "" {
-		return fmt.Errorf("objectProviderConfig is empty: it names a ClusterProviderConfig of provider-kubernetes")
-	}
-	return nil
+// Validate says which name can't be used, or nil.
+func (m TokenMetrics) Validate() error {
+	return validateNames(
+		promName{"input", m.Input, metricName},
+		promName{"output", m.Output, metricName},
+		promName{"cachedInput", m.CachedInput, metricName},
+		promName{"agentLabel", m.AgentLabel, labelName},
+		promName{"modelLabel", m.ModelLabel, labelName},
+	)
 }

@@ -1,6 +1,10 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
 
 // RenderDashboardInput configures the step "render-dashboard".
 //
@@ -57,6 +61,56 @@ type RenderDashboardInput struct {
 	ObjectNamespace string `json:"objectNamespace,omitempty"`
 }
 
+// Default fills in what an absent field means.
+func (in *RenderDashboardInput) Default() {
+	contained := true
+	in.DashboardsNamespace = "monitoring"
+	in.Folder = "Whisperops agents"
+	in.DatasourceUID = "prometheus"
+	in.Metrics.Default()
+	in.InputContainsCached = &contained
+	in.Platform = PlatformMetrics{
+		Spent:              "kube_customresource_xagentbudget_spent_usd",
+		Requests:           "nginx_ingress_controller_requests",
+		RequestHostLabel:   "host",
+		RequestStatusLabel: "status",
+		ContainerMemory:    "container_memory_working_set_bytes",
+		ContainerLimit:     "kube_pod_container_resource_limits",
+		ContainerRestarts:  "kube_pod_container_status_restarts_total",
+		DeploymentReplicas: "kube_deployment_status_replicas_available",
+	}
+	in.ObjectProviderConfig = "in-cluster"
+	in.ObjectNamespace = "crossplane-system"
+}
+
+// Validate says what of the input can't be used, or nil.
+func (in *RenderDashboardInput) Validate() error {
+	if err := validateNamespace("dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"); err != nil {
+		return err
+	}
+	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
+		return err
+	}
+	for _, f := range []struct{ field, value, is string }{
+		{"datasourceUid", in.DatasourceUID, "it is the uid of Grafana's Prometheus data source"},
+		{"objectProviderConfig", in.ObjectProviderConfig, "it names a ClusterProviderConfig of provider-kubernetes"},
+	} {
+		if f.value == "" {
+			return fmt.Errorf("%s is empty: %s", f.field, f.is)
+		}
+	}
+	if in.InputContainsCached == nil {
+		return fmt.Errorf("inputContainsCached must be true or false")
+	}
+	if err := in.Metrics.Validate(); err != nil {
+		return fmt.Errorf("metrics.%w", err)
+	}
+	if err := in.Platform.Validate(); err != nil {
+		return fmt.Errorf("platform.%w", err)
+	}
+	return nil
+}
+
 // PlatformMetrics names what the platform measures. The defaults are those of
 // ingress-nginx, cAdvisor and kube-state-metrics. A panel whose series nobody
 // exports is empty; the others work.
@@ -109,30 +163,16 @@ type PlatformMetrics struct {
 	DeploymentReplicas string `json:"deploymentReplicas,omitempty"`
 }
 
-// TokenMetrics names the token counters and their labels.
-type TokenMetrics struct {
-	// Input counts input tokens.
-	//
-	// +kubebuilder:default=whisperops_tokens_input_total
-	Input string `json:"input,omitempty"`
-
-	// Output counts output tokens, thinking included.
-	//
-	// +kubebuilder:default=whisperops_tokens_output_total
-	Output string `json:"output,omitempty"`
-
-	// CachedInput counts input tokens served from a cache.
-	//
-	// +kubebuilder:default=whisperops_tokens_cached_input_total
-	CachedInput string `json:"cachedInput,omitempty"`
-
-	// AgentLabel holds the agent's name.
-	//
-	// +kubebuilder:default=agent_name
-	AgentLabel string `json:"agentLabel,omitempty"`
-
-	// ModelLabel holds the model's name.
-	//
-	// +kubebuilder:default=model
-	ModelLabel string `json:"modelLabel,omitempty"`
+// Validate says which name can't be used, or nil.
+func (m PlatformMetrics) Validate() error {
+	return validateNames(
+		promName{"spent", m.Spent, metricName},
+		promName{"requests", m.Requests, metricName},
+		promName{"requestHostLabel", m.RequestHostLabel, labelName},
+		promName{"requestStatusLabel", m.RequestStatusLabel, labelName},
+		promName{"containerMemory", m.ContainerMemory, metricName},
+		promName{"containerLimit", m.ContainerLimit, metricName},
+		promName{"containerRestarts", m.ContainerRestarts, metricName},
+		promName{"deploymentReplicas", m.DeploymentReplicas, metricName},
+	)
 }

@@ -1,0 +1,49 @@
+package v1alpha1
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+)
+
+type promName struct {
+	field, value string
+	is           func(string) bool
+}
+
+func validateNames(names ...promName) error {
+	for _, n := range names {
+		if !n.is(n.value) {
+			return fmt.Errorf("%s %q must be a name that Prometheus knows without quotes: letters, digits and underscores, not starting with a digit", n.field, n.value)
+		}
+	}
+	return nil
+}
+
+// metricName says whether a query can hold s as a metric's name as it is.
+// Prometheus 3 allows any characters in quotes; what is written into a query here
+// is written without.
+func metricName(s string) bool { return labelName(strings.ReplaceAll(s, ":", "_")) }
+
+// labelName is metricName for labels, which have no colons.
+func labelName(s string) bool {
+	for i, c := range s {
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// validateNamespace says what of a namespace's name can't be used, or nil.
+func validateNamespace(field, name, is string) error {
+	switch {
+	case name == "":
+		return fmt.Errorf("%s is empty: %s", field, is)
+	case len(validation.IsDNS1123Label(name)) > 0:
+		return fmt.Errorf("%s %q can't be a namespace's name: at most 63 lower-case letters, digits and dashes, no dash at either end", field, name)
+	}
+	return nil
+}
