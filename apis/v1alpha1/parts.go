@@ -33,10 +33,6 @@ const (
 	PartWorkerReplicas  = "worker-replicas"
 )
 
-// AnnotationDataset on the Object of the part "prompts" repeats status.dataset, a
-// Dataset as JSON: a backup that is restored brings no status along.
-const AnnotationDataset = "whisperops.io/dataset"
-
 // AgentParts returns the composed resource names of an XDatasetAgent's 22 parts
 // in the order in which the pipeline renders them.
 func AgentParts() []string {

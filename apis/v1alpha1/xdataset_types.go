@@ -2,21 +2,6 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// Condition types of an XDataset.
-const (
-	// ConditionDatasetReady repeats status.ready and says why: reason Available, or
-	// what is wrong with the object.
-	ConditionDatasetReady = "Ready"
-
-	// ConditionDatasetVerified says whether the last complete listing of the bucket
-	// held the object.
-	ConditionDatasetVerified = "Verified"
-
-	// ConditionDatasetNameUnique says whether another object of the bucket would
-	// have got the same name.
-	ConditionDatasetNameUnique = "NameUnique"
-)
-
 // An XDataset records one CSV of the datasets bucket. The dataset watcher makes
 // it and alone owns its status; people order agents for it by its name.
 //

@@ -246,7 +246,7 @@ func (w *watcher) note(p registry.Plan) {
 	case missing > 0 && missing != w.told.missing:
 		w.told.fall = w.fallMessage(*p.Fall)
 		w.log.Info("Registry fell: nothing is removed", "missing", p.Fall.Missing, "of", p.Fall.Of)
-		w.event(corev1.EventTypeWarning, registry.ReasonRegistryFell, "List", w.told.fall)
+		w.event(corev1.EventTypeWarning, v1alpha1.ReasonRegistryFell, "List", w.told.fall)
 	case missing == 0 && w.told.missing > 0:
 		w.told.fall = ""
 		w.log.Info("Listing is believed again")
@@ -296,9 +296,9 @@ func (w *watcher) write(ctx context.Context, p registry.Plan, keep []v1alpha1.XD
 func stateOf(d v1alpha1.XDataset) string {
 	c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDatasetVerified)
 	switch {
-	case c != nil && c.Reason == registry.ReasonRegistryFell:
+	case c != nil && c.Reason == v1alpha1.ReasonRegistryFell:
 		return stateUnverified
-	case c != nil && c.Reason == registry.ReasonObjectMissing:
+	case c != nil && c.Reason == v1alpha1.ReasonObjectMissing:
 		return stateMissing
 	case d.Status.Ready:
 		return stateReady
@@ -377,7 +377,7 @@ func (w *watcher) offer(s catalog.Snapshot) {
 // own returns the XDatasets that are in the catalog: those this watcher made.
 func (w *watcher) own(datasets []v1alpha1.XDataset) []v1alpha1.XDataset {
 	return slices.DeleteFunc(slices.Clone(datasets), func(d v1alpha1.XDataset) bool {
-		return d.Labels[registry.ManagedByLabel] != w.settings.Name
+		return d.Labels[v1alpha1.LabelManagedBy] != w.settings.Name
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // ComputeTuningInput configures the step "compute-tuning".
@@ -24,12 +26,12 @@ type ComputeTuningInput struct {
 }
 
 // Default fills in what an absent field means.
-func (in *ComputeTuningInput) Default() { in.MaxSandboxGi = 8 }
+func (in *ComputeTuningInput) Default() { in.MaxSandboxGi = v1alpha1.DefaultMaxSandboxGi }
 
 // Validate says what of the input can't be used, or nil.
 func (in *ComputeTuningInput) Validate() error {
-	if in.MaxSandboxGi < 1 || in.MaxSandboxGi > 1024 {
-		return fmt.Errorf("maxSandboxGi %d must be from 1 to 1024", in.MaxSandboxGi)
+	if in.MaxSandboxGi < 1 || in.MaxSandboxGi > v1alpha1.MaxSandboxGi {
+		return fmt.Errorf("maxSandboxGi %d must be from 1 to %d", in.MaxSandboxGi, v1alpha1.MaxSandboxGi)
 	}
 	return nil
 }

@@ -54,8 +54,8 @@ type EmitBudgetInput struct {
 
 // Default fills in what an absent field means.
 func (in *EmitBudgetInput) Default() {
-	in.CompositionName = "xagentbudget-default"
-	in.PricingRef = v1alpha1.PricingReference{Name: "whisperops-pricing", Namespace: "crossplane-system"}
+	in.CompositionName = v1alpha1.DefaultBudgetComposition
+	in.PricingRef = v1alpha1.DefaultPricing()
 }
 
 // Validate says what of the input can't be used, or nil.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // RenderReplicasInput configures the step "render" of the budget's pipeline.
@@ -31,7 +33,7 @@ type RenderReplicasInput struct {
 // Default fills in what an absent field means.
 func (in *RenderReplicasInput) Default() {
 	in.RunningReplicas = 1
-	in.ObjectProviderConfig = "in-cluster"
+	in.ObjectProviderConfig = v1alpha1.DefaultProviderConfig
 }
 
 // Validate says what of the input can't be used, or nil.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // RenderDashboardInput configures the step "render-dashboard".
@@ -79,8 +81,8 @@ func (in *RenderDashboardInput) Default() {
 		ContainerRestarts:  "kube_pod_container_status_restarts_total",
 		DeploymentReplicas: "kube_deployment_status_replicas_available",
 	}
-	in.ObjectProviderConfig = "in-cluster"
-	in.ObjectNamespace = "crossplane-system"
+	in.ObjectProviderConfig = v1alpha1.DefaultProviderConfig
+	in.ObjectNamespace = v1alpha1.ControlPlaneNamespace
 }
 
 // Validate says what of the input can't be used, or nil.

@@ -7,6 +7,8 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // RenderWorkloadsInput configures the step "render-workloads".
@@ -73,8 +75,8 @@ func (in *RenderWorkloadsInput) Default() {
 		APIServerPort:      6443,
 	}
 	in.PodSecurity = PodSecurityRestricted
-	in.ObjectProviderConfig = "in-cluster"
-	in.ObjectNamespace = "crossplane-system"
+	in.ObjectProviderConfig = v1alpha1.DefaultProviderConfig
+	in.ObjectNamespace = v1alpha1.ControlPlaneNamespace
 }
 
 // Validate says what of the input can't be used, or nil.
@@ -97,7 +99,7 @@ func (in *RenderWorkloadsInput) Validate() error {
 	if s := in.Model.CredentialSecret; s != nil && (s.Name == "" || s.Key == "") {
 		return fmt.Errorf("model.credentialSecret needs the name of a Secret and a key in it; leave it out for Workload Identity")
 	}
-	if s := in.Model.CredentialSecret; s != nil && s.Name == "gcp-credentials" {
+	if s := in.Model.CredentialSecret; s != nil && s.Name == v1alpha1.SecretGCPCredentials {
 		return fmt.Errorf("model.credentialSecret must not be gcp-credentials: that is the sandbox's key, which opens two buckets and nothing else")
 	}
 	switch in.PodSecurity {

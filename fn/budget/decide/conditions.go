@@ -10,46 +10,23 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 )
 
-// The condition types; all positive when healthy.
-const (
-	typeSpendMeasured   = "SpendMeasured"
-	typePricingComplete = "PricingComplete"
-	typeWithinBudget    = "WithinBudget"
-)
-
-// Reasons that this step gives by itself; fetch-spend adds its own.
-const (
-	reasonMeasured         = "Measured"
-	reasonNeverSeen        = "NeverSeen"
-	reasonSeriesDistrusted = "SeriesDistrusted"
-	reasonAllPriced        = "AllModelsPriced"
-	reasonUnpriced         = "ModelsWithoutPrice"
-	reasonNotMeasured      = "NotMeasured"
-	reasonWithinBudget     = "WithinBudget"
-	reasonNearlySpent      = "NearlySpent"
-	reasonExhausted        = "BudgetExhausted"
-	reasonGuardBand        = "GuardBand"
-	reasonNotRaised        = "PausedUntilRaised"
-	reasonSpendUnknown     = "SpendUnknown"
-)
-
 // No message holds an amount or a time: it would move with every request of the
 // agent, and every write of a status wakes whoever watches it.
 
 func spendMeasured(f Facts) metav1.Condition {
 	switch {
 	case f.Spend == nil && f.Problem == nil:
-		return no(typeSpendMeasured, reasonNotMeasured, "Nobody says why")
+		return no(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonNotMeasured, "Nobody says why")
 	case f.Spend == nil:
-		return no(typeSpendMeasured, f.Problem.Reason, f.Problem.Message)
+		return no(v1alpha1.ConditionSpendMeasured, f.Problem.Reason, f.Problem.Message)
 	case f.Flaw != nil:
-		return no(typeSpendMeasured, f.Flaw.Reason, f.Flaw.Message)
+		return no(v1alpha1.ConditionSpendMeasured, f.Flaw.Reason, f.Flaw.Message)
 	case len(f.Spend.Distrusted) > 0:
-		return no(typeSpendMeasured, reasonSeriesDistrusted, "Some series can't be trusted, all others are counted in full: "+list(f.Spend.Distrusted))
+		return no(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonSeriesDistrusted, "Some series can't be trusted, all others are counted in full: "+list(f.Spend.Distrusted))
 	case f.Spend.NeverSeen:
-		return unknown(typeSpendMeasured, reasonNeverSeen, "No sample of this agent was ever seen. That is right until its first request; after it, check that the agent exports its token counters under the names and labels that the input of the step fetch-spend gives")
+		return unknown(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonNeverSeen, "No sample of this agent was ever seen. That is right until its first request; after it, check that the agent exports its token counters under the names and labels that the input of the step fetch-spend gives")
 	}
-	return yes(typeSpendMeasured, reasonMeasured, "Every sample of the agent's token counters is counted")
+	return yes(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonMeasured, "Every sample of the agent's token counters is counted")
 }
 
 func pricingComplete(f Facts) metav1.Condition {
@@ -57,40 +34,40 @@ func pricingComplete(f Facts) metav1.Condition {
 	case f.Spend == nil:
 		// Not measured says nothing about prices: what was known stands.
 		for _, c := range f.Status.Conditions {
-			if c.Type == typePricingComplete && c.Reason != "" {
+			if c.Type == v1alpha1.ConditionPricingComplete && c.Reason != "" {
 				return metav1.Condition{Type: c.Type, Status: c.Status, Reason: c.Reason, Message: c.Message}
 			}
 		}
-		return unknown(typePricingComplete, reasonNotMeasured, "It is not known which models the agent uses")
+		return unknown(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonNotMeasured, "It is not known which models the agent uses")
 	case len(f.Spend.Unpriced) > 0:
-		return no(typePricingComplete, reasonUnpriced, "Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable)
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, "Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable)
 	}
-	return yes(typePricingComplete, reasonAllPriced, "Every model that the agent uses has a price")
+	return yes(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonAllModelsPriced, "Every model that the agent uses has a price")
 }
 
 func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
 	switch {
 	case v.Paused && f.Budget == 0:
-		return no(typeWithinBudget, reasonExhausted, "The budget is 0, which is no money at all: planner and worker are held at 0. "+wayOut(f))
+		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is 0, which is no money at all: planner and worker are held at 0. "+wayOut(f))
 	case v.Paused && why == becauseExhausted:
-		return no(typeWithinBudget, reasonExhausted, "The budget is spent: planner and worker are held at 0. "+wayOut(f))
+		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is spent: planner and worker are held at 0. "+wayOut(f))
 	case v.Paused && why == becauseOfGuardBand:
-		return no(typeWithinBudget, reasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
+		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
 	case v.Paused:
 		was := "was spent"
 		if f.GuardBand > 0 {
 			was = "was spent, or about to be,"
 		}
-		return no(typeWithinBudget, reasonNotRaised, "The budget "+was+" earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. To start them, raise budgetUsd by however little"+otherWaysOut(f))
+		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonPausedUntilRaised, "The budget "+was+" earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. To start them, raise budgetUsd by however little"+otherWaysOut(f))
 	case exhausted(f, v.Spent):
-		return no(typeWithinBudget, reasonExhausted, "The budget is spent. Enforcement is monitor-only: the agent keeps running")
+		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is spent. Enforcement is monitor-only: the agent keeps running")
 	case v.Spent == nil:
-		return unknown(typeWithinBudget, reasonSpendUnknown, "Nothing is known yet of what was spent in this period; the agent keeps running")
+		return unknown(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonSpendUnknown, "Nothing is known yet of what was spent in this period; the agent keeps running")
 	}
 	if p := crossed(f.WarnAtPercent, ratio(*v.Spent, f.Budget)); len(p) > 0 {
-		return yes(typeWithinBudget, reasonNearlySpent, fmt.Sprintf("At least %d percent of the budget are spent", p[len(p)-1]))
+		return yes(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonNearlySpent, fmt.Sprintf("At least %d percent of the budget are spent", p[len(p)-1]))
 	}
-	return yes(typeWithinBudget, reasonWithinBudget, "Less than the budget is spent")
+	return yes(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonWithinBudget, "Less than the budget is spent")
 }
 
 // wayOut says what starts a paused agent.

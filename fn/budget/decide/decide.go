@@ -325,7 +325,7 @@ func currentPeriod(f Facts) (string, Facts) {
 	if f.Spend != nil && !slices.Contains([]string{"", previous, now}, f.Spend.Period) {
 		f.Spend = nil
 		f.Problem = &v1alpha1.SpendProblem{
-			Reason:  "OtherPeriod",
+			Reason:  v1alpha1.ReasonOtherPeriod,
 			Message: "The step fetch-spend measured another period than the current one: compare the clocks of the functions",
 		}
 	}

@@ -48,7 +48,7 @@ func statusAt(period string, spent, budget float64, paused bool) Status {
 	s := Status{
 		Spent: usd(spent), Ratio: new(ratio(*usd(spent), *usd(budget))), Paused: &paused, Period: period, DecidedBudget: usd(budget),
 		Cause:      v1alpha1.CauseRunning,
-		Conditions: []metav1.Condition{{Type: typeSpendMeasured, Status: metav1.ConditionTrue}, {Type: typePricingComplete, Status: metav1.ConditionTrue, Reason: reasonAllPriced, Message: "Every model that the agent uses has a price"}},
+		Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSpendMeasured, Status: metav1.ConditionTrue}, {Type: v1alpha1.ConditionPricingComplete, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonAllModelsPriced, Message: "Every model that the agent uses has a price"}},
 	}
 	if paused || spent >= budget {
 		s.Cause = v1alpha1.CauseBudgetExhausted
@@ -58,7 +58,7 @@ func statusAt(period string, spent, budget float64, paused bool) Status {
 
 // blind is a status that says that spend is not measured.
 func blind(s Status) Status {
-	s.Conditions = []metav1.Condition{{Type: typeSpendMeasured, Status: metav1.ConditionFalse}, s.Conditions[1]}
+	s.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionSpendMeasured, Status: metav1.ConditionFalse}, s.Conditions[1]}
 	return s
 }
 
@@ -634,9 +634,9 @@ func TestDecide(t *testing.T) {
 			got := outcome{Paused: v.Paused, Cause: v.Cause, Spent: v.Spent, Period: v.Period, Decided: &v.DecidedBudget}
 			for _, c := range v.Conditions {
 				switch c.Type {
-				case typeWithinBudget:
+				case v1alpha1.ConditionWithinBudget:
 					got.Within = c.Reason
-				case typeSpendMeasured:
+				case v1alpha1.ConditionSpendMeasured:
 					got.Meter = c.Reason
 				}
 			}

@@ -46,7 +46,7 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 	}
 
 	for _, c := range v.Conditions {
-		if c.Type == typeWithinBudget {
+		if c.Type == v1alpha1.ConditionWithinBudget {
 			continue // the events above tell it better
 		}
 		switch was := statusOf(f.Status.Conditions, c.Type); {

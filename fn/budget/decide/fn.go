@@ -77,12 +77,13 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 // factsOf fills in what an absent field means: a budget rendered by hand has
 // passed no schema.
 func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Time) Facts {
+	pricing := spec.PricingRef.OrDefault()
 	f := Facts{
 		Budget:        budgetUSD(spec.BudgetUSD),
 		MonitorOnly:   spec.Enforcement == v1alpha1.EnforcementMonitorOnly,
 		Period:        cmp.Or(spec.Period, v1alpha1.PeriodLifetime),
 		WarnAtPercent: spec.WarnAtPercent,
-		PricingTable:  "ConfigMap " + cmp.Or(spec.PricingRef.Namespace, "crossplane-system") + "/" + cmp.Or(spec.PricingRef.Name, "whisperops-pricing"),
+		PricingTable:  "ConfigMap " + pricing.Namespace + "/" + pricing.Name,
 		GuardBand:     time.Duration(in.GuardBandSeconds) * time.Second,
 		Now:           now.UTC(),
 	}
@@ -93,7 +94,7 @@ func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Tim
 		}
 	}
 	if spec.WarnAtPercent == nil {
-		f.WarnAtPercent = []int32{80}
+		f.WarnAtPercent = []int32{v1alpha1.DefaultWarnAtPercent}
 	}
 	return f
 }
@@ -106,15 +107,15 @@ func readSpend(req *fnv1.RunFunctionRequest) (*Spend, *v1alpha1.SpendProblem) {
 	}
 	v, ok := ctx[v1alpha1.ContextSpendUSD]
 	if !ok || absent(v) {
-		return nil, &v1alpha1.SpendProblem{Reason: "NoFigure", Message: "The step fetch-spend left neither spend_usd nor spend_problem in the context: it was left out of the pipeline, comes later, or a step in between dropped the context"}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNoFigure, Message: "The step fetch-spend left neither spend_usd nor spend_problem in the context: it was left out of the pipeline, comes later, or a step in between dropped the context"}
 	}
 	n, number := v.GetKind().(*structpb.Value_NumberValue)
 	if !number {
-		return nil, &v1alpha1.SpendProblem{Reason: "InvalidFigure", Message: "The step fetch-spend left a spend_usd that is no number"}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonInvalidFigure, Message: "The step fetch-spend left a spend_usd that is no number"}
 	}
 	usd, ok := spentUSD(n.NumberValue)
 	if !ok {
-		return nil, &v1alpha1.SpendProblem{Reason: "InvalidFigure", Message: "The step fetch-spend left a spend_usd that is no amount of money: not a number, infinite, or less than 0"}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonInvalidFigure, Message: "The step fetch-spend left a spend_usd that is no amount of money: not a number, infinite, or less than 0"}
 	}
 
 	s := &Spend{USD: usd}
@@ -136,7 +137,7 @@ const maxMessage = 1024
 var reasonPattern = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]{0,126}[A-Za-z0-9_])?$`)
 
 func readProblem(v *structpb.Value) *v1alpha1.SpendProblem {
-	p := &v1alpha1.SpendProblem{Reason: "NotMeasured", Message: "The step fetch-spend could not measure, and does not say why"}
+	p := &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNotMeasured, Message: "The step fetch-spend could not measure, and does not say why"}
 	fields := v.GetStructValue().GetFields()
 	if r := fields["reason"].GetStringValue(); reasonPattern.MatchString(r) {
 		p.Reason = r
@@ -179,7 +180,7 @@ func readLedger(req *fnv1.RunFunctionRequest) (any, *v1alpha1.SpendProblem) {
 	}
 	var flaw *v1alpha1.SpendProblem
 	if err != nil {
-		flaw = &v1alpha1.SpendProblem{Reason: "InvalidLedger", Message: clip("The ledger that the step fetch-spend left can't be written, and the old one is kept: " + err.Error())}
+		flaw = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonInvalidLedger, Message: clip("The ledger that the step fetch-spend left can't be written, and the old one is kept: " + err.Error())}
 	}
 	if v := observedStatus(req)["ledger"]; v.GetStructValue() != nil {
 		return v, flaw
@@ -259,7 +260,7 @@ func readReplicas(req *fnv1.RunFunctionRequest, name string) Replicas {
 	if usd, err := strconv.ParseFloat(p.String("metadata", "annotations", v1alpha1.AnnotationPausedBudget), 64); err == nil {
 		r.Budget = readMoney(structpb.NewNumberValue(usd))
 	}
-	if status, since := p.Condition("Synced"); status == "False" {
+	if status, since := p.Condition(v1alpha1.ConditionSynced); status == "False" {
 		r.OutOfSyncSince = since
 	}
 	return r

@@ -66,7 +66,7 @@ func anyFacts(t *rapid.T) Facts {
 		Cause: v1alpha1.Cause(rapid.SampledFrom([]string{"", "running", "budget-exhausted", "agent-unreachable", "odd"}).Draw(t, "cause")), Period: anyPeriodKey(t, "status period"),
 		DecidedBudget: maybe(t, anyMoney(), "decidedBudgetUsd"),
 		Conditions: rapid.SliceOfN(rapid.Custom(func(t *rapid.T) metav1.Condition {
-			return metav1.Condition{Type: rapid.SampledFrom([]string{typeSpendMeasured, typePricingComplete, "Other"}).Draw(t, "type"), Status: metav1.ConditionStatus(rapid.SampledFrom([]string{"True", "False", "Unknown", ""}).Draw(t, "status")), Reason: "R"}
+			return metav1.Condition{Type: rapid.SampledFrom([]string{v1alpha1.ConditionSpendMeasured, v1alpha1.ConditionPricingComplete, "Other"}).Draw(t, "type"), Status: metav1.ConditionStatus(rapid.SampledFrom([]string{"True", "False", "Unknown", ""}).Draw(t, "status")), Reason: "R"}
 		}), 0, 3).Draw(t, "conditions"),
 	}
 	for range rapid.IntRange(0, 2).Draw(t, "objects") {

@@ -85,8 +85,8 @@ func (o Observed) starts() bool { return o.Updates && o.Wants != nil && *o.Wants
 // the model, so a pause with one of them up would be none.
 func Render(f Facts) map[string]manifest.Object {
 	return map[string]manifest.Object{
-		v1alpha1.PartPlannerReplicas: replicas(f, v1alpha1.PartPlannerReplicas, "planner", f.Planner),
-		v1alpha1.PartWorkerReplicas:  replicas(f, v1alpha1.PartWorkerReplicas, "worker", f.Worker),
+		v1alpha1.PartPlannerReplicas: replicas(f, v1alpha1.PartPlannerReplicas, v1alpha1.Planner, f.Planner),
+		v1alpha1.PartWorkerReplicas:  replicas(f, v1alpha1.PartWorkerReplicas, v1alpha1.Worker, f.Worker),
 	}
 }
 

@@ -272,9 +272,6 @@ func Condition(rsp *fnv1.RunFunctionResponse, c metav1.Condition) {
 	o.WithMessage(c.Message)
 }
 
-// partsHeldBack is the type of the condition that HoldBack keeps.
-const partsHeldBack = "PartsHeldBack"
-
 // HoldBack adds parts to those that earlier steps hold back, and says so in the
 // condition. A step with gates calls it on every pass, with
 // nothing when its gates are open, so that the condition never stands stale.
@@ -285,14 +282,14 @@ func HoldBack(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, parts
 	}
 	all = append(all, parts...)
 	if len(all) == 0 {
-		response.ConditionFalse(rsp, partsHeldBack, "NothingHeldBack").WithMessage("No part waits for another")
+		response.ConditionFalse(rsp, v1alpha1.ConditionPartsHeldBack, v1alpha1.ReasonNothingHeldBack).WithMessage("No part waits for another")
 		return nil
 	}
 	says := make([]string, 0, len(all))
 	for _, p := range all {
 		says = append(says, p.Part+" waits for "+p.WaitsFor)
 	}
-	response.ConditionTrue(rsp, partsHeldBack, "WaitingForOthers").WithMessage(strings.Join(says, "; "))
+	response.ConditionTrue(rsp, v1alpha1.ConditionPartsHeldBack, v1alpha1.ReasonWaitingForOthers).WithMessage(strings.Join(says, "; "))
 	if err := SetContext(rsp, v1alpha1.ContextHeldBack, all); err != nil {
 		return err
 	}

@@ -99,7 +99,7 @@ func (p Part) Condition(typ string) (status string, since time.Time) {
 
 // Ready says whether the resource's condition Ready is True.
 func (p Part) Ready() bool {
-	s, _ := p.Condition("Ready")
+	s, _ := p.Condition(v1alpha1.ConditionReady)
 	return s == "True"
 }
 

@@ -9,10 +9,6 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 )
 
-// ConditionDatasetFitsSandbox says whether the sandbox gets the memory that the
-// dataset asks for.
-const ConditionDatasetFitsSandbox = "DatasetFitsSandbox"
-
 // A Verdict is how much memory the sandbox gets, and how much it should have.
 type Verdict struct {
 	v1alpha1.Tuning
@@ -43,12 +39,12 @@ func Tune(sizeBytes int64, maxGi int32) Verdict {
 func (v Verdict) Condition() metav1.Condition {
 	if v.NeededGi > v.MaxGi {
 		return metav1.Condition{
-			Type: ConditionDatasetFitsSandbox, Status: metav1.ConditionFalse, Reason: "SandboxCapped",
+			Type: v1alpha1.ConditionDatasetFitsSandbox, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonSandboxCapped,
 			Message: fmt.Sprintf("The dataset asks for %d GiB of sandbox memory (3.5 times its size), and the cap is %d GiB: loading it whole may fail. Order a smaller dataset, or let the platform raise maxSandboxGi, the input of step compute-tuning", v.NeededGi, v.MaxGi),
 		}
 	}
 	return metav1.Condition{
-		Type: ConditionDatasetFitsSandbox, Status: metav1.ConditionTrue, Reason: "DatasetFits",
+		Type: v1alpha1.ConditionDatasetFitsSandbox, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonDatasetFits,
 		Message: fmt.Sprintf("The sandbox has the %d GiB of memory that the dataset asks for", v.NeededGi),
 	}
 }
@@ -56,7 +52,7 @@ func (v Verdict) Condition() metav1.Condition {
 // NoDataset is the condition while there is no dataset to judge.
 func NoDataset() metav1.Condition {
 	return metav1.Condition{
-		Type: ConditionDatasetFitsSandbox, Status: metav1.ConditionUnknown, Reason: "NoDataset",
+		Type: v1alpha1.ConditionDatasetFitsSandbox, Status: metav1.ConditionUnknown, Reason: v1alpha1.ReasonNoDataset,
 		Message: "There is no valid dataset yet; condition DatasetValid says why",
 	}
 }

@@ -36,8 +36,8 @@ func configMap(a Agent) manifest.Object {
 		"name":      v1alpha1.PartName(a.Name, v1alpha1.PartDashboard),
 		"namespace": a.Input.DashboardsNamespace,
 		"labels": manifest.Object{
-			"grafana_dashboard":   "1",
-			"whisperops.io/agent": a.Name,
+			"grafana_dashboard": "1",
+			v1alpha1.LabelAgent: a.Name,
 		},
 	}
 	if a.Input.Folder != "" {

@@ -48,7 +48,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	edge.Condition(rsp, Credentials(name, Key{
 		Ordered: key.Exists(),
 		Ready:   key.Ready() && !key.Deleting(),
-		Held:    key.HasConnectionDetail("private_key"),
+		Held:    key.HasConnectionDetail(v1alpha1.SecretKeyPrivateKey),
 	}))
 
 	dataset, err := edge.Dataset(req)

@@ -13,10 +13,6 @@ import (
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
-// CredentialsSecret in the agent's namespace holds the agent's key, under the key
-// private_key.
-const CredentialsSecret = "gcp-credentials"
-
 // An Agent is what its identity and its data in Google Cloud are made from.
 type Agent struct {
 	Name        string // as v1alpha1 validates it: 3 to 24 characters
@@ -131,7 +127,7 @@ func serviceAccountKey(a Agent) manifest.Object {
 			},
 			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
 			"writeConnectionSecretToRef": manifest.Object{
-				"name":      CredentialsSecret,
+				"name":      v1alpha1.SecretGCPCredentials,
 				"namespace": v1alpha1.AgentNamespace(a.Name),
 			},
 		},
@@ -184,10 +180,6 @@ func cut(text string, n int) string {
 	return strings.TrimRight(text[:n], " ")
 }
 
-// ConditionCredentialsPresent says whether the agent's key is where its sandbox
-// looks for it.
-const ConditionCredentialsPresent = "CredentialsPresent"
-
 // Key is what is observed of the account's key.
 type Key struct {
 	Ordered bool // there is a ServiceAccountKey
@@ -199,22 +191,22 @@ type Key struct {
 // one again if it is lost: Google hands it out once, and a provider that was
 // restarted at the wrong moment forgets it and calls the key ready.
 func Credentials(agent string, k Key) metav1.Condition {
-	c := metav1.Condition{Type: ConditionCredentialsPresent}
+	c := metav1.Condition{Type: v1alpha1.ConditionCredentialsPresent}
 	resource := "serviceaccountkeys.cloudplatform.gcp.upbound.io " + v1alpha1.PartName(agent, v1alpha1.PartServiceAccountKey)
 	switch {
 	case k.Held:
-		c.Status, c.Reason = metav1.ConditionTrue, "KeyPresent"
-		c.Message = fmt.Sprintf("Secret %s in namespace %s holds the agent's key", CredentialsSecret, v1alpha1.AgentNamespace(agent))
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonKeyPresent
+		c.Message = fmt.Sprintf("Secret %s in namespace %s holds the agent's key", v1alpha1.SecretGCPCredentials, v1alpha1.AgentNamespace(agent))
 	case k.Ready:
-		c.Status, c.Reason = metav1.ConditionFalse, "KeyLost"
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonKeyLost
 		c.Message = fmt.Sprintf("The agent's key exists, but its private half is lost: Secret %s in namespace %s has no private_key. Run `kubectl delete %s`; Crossplane makes a new one",
-			CredentialsSecret, v1alpha1.AgentNamespace(agent), resource)
+			v1alpha1.SecretGCPCredentials, v1alpha1.AgentNamespace(agent), resource)
 	case k.Ordered:
 		// Many organizations refuse keys, and only the provider hears of it.
-		c.Status, c.Reason = metav1.ConditionUnknown, "NoKeyYet"
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoKeyYet
 		c.Message = fmt.Sprintf("The agent's key has not been made yet. If it stays so, `kubectl describe %s` says why", resource)
 	default:
-		c.Status, c.Reason = metav1.ConditionUnknown, "NoKeyYet"
+		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoKeyYet
 		c.Message = "The agent's key has not been made yet"
 	}
 	return c

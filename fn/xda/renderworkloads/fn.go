@@ -82,10 +82,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 }
 
 // maxSandboxMemMi is what compute-tuning's input allows at most, 1 TiB.
-const maxSandboxMemMi = 1024 * 1024
-
-// defaultMaxGi caps the sandbox as compute-tuning does without an input.
-const defaultMaxGi = 8
+const maxSandboxMemMi = v1alpha1.MaxSandboxGi * 1024
 
 // sandboxMemory returns the memory limit of the sandbox in MiB: compute-tuning's,
 // or the same formula where that step is left out.
@@ -96,7 +93,7 @@ func sandboxMemory(req *fnv1.RunFunctionRequest, d v1alpha1.Dataset) (int64, err
 		return 0, err
 	}
 	if !known {
-		return computetuning.Tune(d.SizeBytes, defaultMaxGi).SandboxMemMi, nil
+		return computetuning.Tune(d.SizeBytes, v1alpha1.DefaultMaxSandboxGi).SandboxMemMi, nil
 	}
 	if t.SandboxMemMi < 1 || t.SandboxMemMi > maxSandboxMemMi {
 		return 0, errors.Errorf("cannot use context key %q: sandboxMemMi %d must be from 1 to %d", v1alpha1.ContextTuning, t.SandboxMemMi, maxSandboxMemMi)

@@ -30,11 +30,11 @@ const (
 	promptsName   = "agent-prompts"
 	policyName    = "agent"
 	modelName     = "model"
-	plannerName   = "planner"
-	workerName    = "worker"
+	plannerName   = v1alpha1.Planner
+	workerName    = v1alpha1.Worker
 	sandboxName   = "sandbox"
 	chatName      = "chat-frontend"
-	gcpSecretName = "gcp-credentials" // written by the part sa-key
+	gcpSecretName = v1alpha1.SecretGCPCredentials
 
 	// chatClusterRole is in the install manifests: get xagentbudgets.
 	chatClusterRole = "whisperops-chat-frontend"
@@ -155,10 +155,10 @@ func namespace(a Agent) manifest.Object {
 	}
 }
 
-const agentLabel = "whisperops.io/agent"
-
-// workerLabel on the planner is the uid of the worker it was last told about.
-const workerLabel = "whisperops.io/worker-uid"
+const (
+	agentLabel  = v1alpha1.LabelAgent
+	workerLabel = v1alpha1.LabelWorkerUID
+)
 
 func (a Agent) namespace() string { return v1alpha1.AgentNamespace(a.Name) }
 
@@ -241,5 +241,5 @@ func service(a Agent, name string, port int) manifest.Object {
 
 // selectorOf avoids kagent's own labels app and kagent.
 func selectorOf(name string) manifest.Object {
-	return manifest.Object{"app.kubernetes.io/name": name}
+	return manifest.Object{v1alpha1.LabelName: name}
 }

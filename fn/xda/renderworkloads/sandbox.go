@@ -67,7 +67,7 @@ var (
 		"secret": manifest.Object{
 			"secretName":  gcpSecretName,
 			"defaultMode": 0o440, // for the group, which is fsGroup
-			"items":       []manifest.Object{{"key": "private_key", "path": "credentials.json"}},
+			"items":       []manifest.Object{{"key": v1alpha1.SecretKeyPrivateKey, "path": "credentials.json"}},
 		},
 	})
 )
@@ -105,7 +105,7 @@ func deployment(a Agent, name string, pod manifest.Object) manifest.Object {
 			"selector": manifest.Object{"matchLabels": selectorOf(name)},
 			"template": manifest.Object{
 				"metadata": manifest.Object{
-					"labels": manifest.Object{"app.kubernetes.io/name": name, agentLabel: a.Name},
+					"labels": manifest.Object{v1alpha1.LabelName: name, agentLabel: a.Name},
 				},
 				"spec": pod,
 			},

@@ -140,7 +140,7 @@ type history struct {
 // it says nothing about how long it took. The planner is the last part to be made,
 // shortly before the order is Ready for the first time, and says when as long as it lives.
 func readiness(xr *v1alpha1.XDatasetAgent, planner, now time.Time) history {
-	i := slices.IndexFunc(xr.Status.Conditions, func(c metav1.Condition) bool { return c.Type == "Ready" })
+	i := slices.IndexFunc(xr.Status.Conditions, func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionReady })
 	if i < 0 || xr.Status.Conditions[i].LastTransitionTime.IsZero() {
 		return history{}
 	}
@@ -166,7 +166,7 @@ const breakerOpen = 5*time.Minute + 30*time.Second
 // False for ever, and to look at it till then would never end.
 func responsive(conditions []metav1.Condition, now time.Time) bool {
 	return !slices.ContainsFunc(conditions, func(c metav1.Condition) bool {
-		return c.Type == "Responsive" && c.Status == metav1.ConditionFalse && now.Sub(c.LastTransitionTime.Time) < breakerOpen
+		return c.Type == v1alpha1.ConditionResponsive && c.Status == metav1.ConditionFalse && now.Sub(c.LastTransitionTime.Time) < breakerOpen
 	})
 }
 

@@ -8,20 +8,6 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 )
 
-// ConditionDatasetValid says whether the ordered dataset is the one that the
-// agent works on.
-const ConditionDatasetValid = "DatasetValid"
-
-// Reasons of DatasetValid.
-const (
-	ReasonDatasetFound    = "DatasetFound"
-	ReasonDatasetNotFound = "DatasetNotFound"
-	ReasonDatasetNotReady = "DatasetNotReady"
-	ReasonDatasetInvalid  = "DatasetInvalid"
-	ReasonBucketChanged   = "BucketChanged"
-	ReasonUnresolved      = "Unresolved"
-)
-
 // An Answer is what the look-up of the ordered XDataset came to.
 type Answer int
 
@@ -81,24 +67,24 @@ func Validate(f Facts) Verdict {
 	switch answer := f.Answer; {
 	case answer == Unresolved:
 		v.Waits = true
-		v.say(metav1.ConditionUnknown, ReasonUnresolved, fmt.Sprintf("XDataset %q has been asked for", f.Ordered))
+		v.say(metav1.ConditionUnknown, v1alpha1.ReasonUnresolved, fmt.Sprintf("XDataset %q has been asked for", f.Ordered))
 	case answer == NotFound:
 		v.Waits = true
-		v.say(metav1.ConditionFalse, ReasonDatasetNotFound, fmt.Sprintf("XDataset %q does not exist: upload its CSV to the datasets bucket, or set spec.datasetRef.name to one that `kubectl get xds` lists", f.Ordered))
+		v.say(metav1.ConditionFalse, v1alpha1.ReasonDatasetNotFound, fmt.Sprintf("XDataset %q does not exist: upload its CSV to the datasets bucket, or set spec.datasetRef.name to one that `kubectl get xds` lists", f.Ordered))
 	case answer == NotReady:
 		v.Waits = true
-		v.say(metav1.ConditionFalse, ReasonDatasetNotReady, fmt.Sprintf("XDataset %q is not ready: `kubectl describe xds %s` says why", f.Ordered, f.Ordered))
+		v.say(metav1.ConditionFalse, v1alpha1.ReasonDatasetNotReady, fmt.Sprintf("XDataset %q is not ready: `kubectl describe xds %s` says why", f.Ordered, f.Ordered))
 	case answer == Invalid:
 		v.Waits = true
-		v.say(metav1.ConditionFalse, ReasonDatasetInvalid, fmt.Sprintf("XDataset %q can't be used: %s. Correct it, or set spec.datasetRef.name to one that `kubectl get xds` lists", f.Ordered, f.Problem))
+		v.say(metav1.ConditionFalse, v1alpha1.ReasonDatasetInvalid, fmt.Sprintf("XDataset %q can't be used: %s. Correct it, or set spec.datasetRef.name to one that `kubectl get xds` lists", f.Ordered, f.Problem))
 	case granted != "" && f.Dataset.Bucket() != granted:
 		// Every field of a grant is force-new: an edited one is refused by the
 		// provider for ever, and the old one stays open.
 		v.Stop = last == nil
-		v.say(metav1.ConditionFalse, ReasonBucketChanged, fmt.Sprintf("XDataset %q lies in bucket %q, but the grants of the living agent open bucket %q and can't be edited: set spec.datasetRef.name back to a dataset in bucket %q, or order another agent", f.Ordered, f.Dataset.Bucket(), granted, granted))
+		v.say(metav1.ConditionFalse, v1alpha1.ReasonBucketChanged, fmt.Sprintf("XDataset %q lies in bucket %q, but the grants of the living agent open bucket %q and can't be edited: set spec.datasetRef.name back to a dataset in bucket %q, or order another agent", f.Ordered, f.Dataset.Bucket(), granted, granted))
 	default:
 		v.Dataset, v.LastValid = &f.Dataset, &f.Dataset
-		v.say(metav1.ConditionTrue, ReasonDatasetFound, fmt.Sprintf("XDataset %q is ready", f.Ordered))
+		v.say(metav1.ConditionTrue, v1alpha1.ReasonDatasetFound, fmt.Sprintf("XDataset %q is ready", f.Ordered))
 	}
 	if v.Dataset != nil && v.Condition.Status == metav1.ConditionFalse {
 		v.Condition.Message += fmt.Sprintf(". The agent keeps running on dataset %q", v.Dataset.Name)
@@ -108,7 +94,7 @@ func Validate(f Facts) Verdict {
 }
 
 func (v *Verdict) say(s metav1.ConditionStatus, reason, message string) {
-	v.Condition = metav1.Condition{Type: ConditionDatasetValid, Status: s, Reason: reason, Message: message}
+	v.Condition = metav1.Condition{Type: v1alpha1.ConditionDatasetValid, Status: s, Reason: reason, Message: message}
 }
 
 // lastValid returns the first known dataset that can be used. One that lies

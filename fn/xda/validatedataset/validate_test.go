@@ -131,7 +131,7 @@ func TestValidate(t *testing.T) {
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
 			}
-			if v.Condition.Type != ConditionDatasetValid || v.Condition.Message == "" {
+			if v.Condition.Type != v1alpha1.ConditionDatasetValid || v.Condition.Message == "" {
 				t.Errorf("every verdict says something: %+v", v.Condition)
 			}
 		})

@@ -104,7 +104,7 @@ func (h *history) look(t *rapid.T) {
 			reads[o.Name] = Read{Problem: "unavailable"}
 			h.changes++
 		case 1:
-			reads[o.Name] = Read{Verdict: Verdict{ReasonMarkup, "web page"}}
+			reads[o.Name] = Read{Verdict: Verdict{v1alpha1.ReasonMarkup, "web page"}}
 		default:
 			reads[o.Name] = Read{Verdict: goodVerdict}
 		}

@@ -18,26 +18,11 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 )
 
-// ManagedByLabel marks the XDatasets that the watcher made; its value is the
-// watcher's name. Only those are ever removed.
-const ManagedByLabel = "app.kubernetes.io/managed-by"
-
-// Reasons of conditions, beside the verdicts on content.
-const (
-	ReasonNotReadYet    = "NotReadYet"    // Ready=False: no first bytes could be read so far
-	ReasonObjectMissing = "ObjectMissing" // Ready=False and Verified=False: complete listings lack the object
-	ReasonDuplicate     = "Duplicate"     // Ready=False: another XDataset records the same object
-	ReasonListed        = "Listed"        // Verified=True
-	ReasonRegistryFell  = "RegistryFell"  // Verified=Unknown: too much was missing at once to be believed
-	ReasonUnique        = "Unique"        // NameUnique=True
-	ReasonNameTaken     = "NameTaken"     // NameUnique=False
-)
-
 // Settings are what a person has chosen.
 type Settings struct {
 	Bucket string // name of the datasets bucket
 	Prefix string // only objects below it are looked at; empty: all
-	Name   string // of the watcher, the value of ManagedByLabel
+	Name   string // of the watcher, the value of v1alpha1.LabelManagedBy
 
 	// RemoveAfter is how many complete listings in a row must lack an object
 	// before its dataset is removed; at least 1.
@@ -244,7 +229,7 @@ func newRegister(s Settings, objects []Object, datasets []v1alpha1.XDataset) *re
 	slices.Sort(r.ignored)
 	for _, d := range datasets {
 		r.byName[d.Name] = d
-		r.marked = r.marked || verified(d) == ReasonRegistryFell
+		r.marked = r.marked || verified(d) == v1alpha1.ReasonRegistryFell
 	}
 	r.assign()
 	r.name()
@@ -345,7 +330,7 @@ func (r *register) objectOf(d v1alpha1.XDataset) (string, bool) {
 }
 
 // made says whether the watcher made a dataset, and may remove it.
-func (r *register) made(d v1alpha1.XDataset) bool { return d.Labels[ManagedByLabel] == r.Name }
+func (r *register) made(d v1alpha1.XDataset) bool { return d.Labels[v1alpha1.LabelManagedBy] == r.Name }
 
 // fall says whether the listing lacks too much of the registry at once, or nil.
 //
@@ -358,11 +343,11 @@ func (r *register) fall(m Memory, accepted int) *Fall {
 	suspects := []string{}
 	count := func(d v1alpha1.XDataset, missing bool) {
 		reason := verified(d)
-		if reason == ReasonRegistryFell {
+		if reason == v1alpha1.ReasonRegistryFell {
 			marked.add(missing)
 		}
 		// Known to be missing, and not only since the last listings: no news.
-		if n := m.Absences[d.UID]; missing && reason == ReasonObjectMissing && (n == 0 || n >= r.RemoveAfter) {
+		if n := m.Absences[d.UID]; missing && reason == v1alpha1.ReasonObjectMissing && (n == 0 || n >= r.RemoveAfter) {
 			return
 		}
 		fresh.add(missing)
@@ -408,7 +393,7 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 	if d.Labels == nil {
 		d.Labels = map[string]string{}
 	}
-	d.Labels[ManagedByLabel] = r.Name
+	d.Labels[v1alpha1.LabelManagedBy] = r.Name
 	d.Spec = v1alpha1.XDatasetSpec{
 		GCSPath:     "gs://" + r.Bucket + "/" + o.Name,
 		SizeBytes:   o.Size,
@@ -433,24 +418,24 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 		verdict = Verdict{before.Reason, before.Message}
 	case answered && read.Problem == "":
 		verdict = read.Verdict
-	case before != nil && isVerdict(before.Reason) && before.Reason != ReasonEmpty:
+	case before != nil && isVerdict(before.Reason) && before.Reason != v1alpha1.ReasonEmpty:
 		// A new upload that can't be read now: what was found out about the last
 		// one stands until it can.
 		verdict = Verdict{before.Reason, before.Message}
 		d.Status.Generation, d.Status.CRC32C = old.Generation, old.CRC32C
 	default:
-		verdict = Verdict{ReasonNotReadYet, notReadYet(read)}
+		verdict = Verdict{v1alpha1.ReasonNotReadYet, notReadYet(read)}
 	}
 	d.Status.Ready = verdict.Ready()
 
 	conditions := []metav1.Condition{
 		condition(v1alpha1.ConditionDatasetReady, d.Status.Ready, verdict.Reason, verdict.Message),
-		condition(v1alpha1.ConditionDatasetVerified, true, ReasonListed, "the last complete listing of the bucket holds the object"),
+		condition(v1alpha1.ConditionDatasetVerified, true, v1alpha1.ReasonListed, "the last complete listing of the bucket holds the object"),
 		r.nameUnique(d.Name, o.Name),
 	}
 	// Everything known when the registry fell is marked. What came later is not,
 	// so that it does not make the fall look small.
-	if fall != nil && (!r.marked || verified(d) == ReasonRegistryFell) {
+	if fall != nil && (!r.marked || verified(d) == v1alpha1.ReasonRegistryFell) {
 		conditions[1] = r.fell()
 	}
 	d.Status.Conditions = settle(old.Conditions, conditions, now)
@@ -463,7 +448,7 @@ func (r *register) lacking(d v1alpha1.XDataset, usage Usage, fall *Fall, now tim
 		return d
 	}
 	object, here := r.objectOf(d)
-	unique := condition(v1alpha1.ConditionDatasetNameUnique, true, ReasonUnique, uniqueMessage)
+	unique := condition(v1alpha1.ConditionDatasetNameUnique, true, v1alpha1.ReasonUnique, uniqueMessage)
 	if here {
 		unique = r.nameUnique(d.Name, object)
 	}
@@ -471,8 +456,8 @@ func (r *register) lacking(d v1alpha1.XDataset, usage Usage, fall *Fall, now tim
 		d.Status.Ready = false
 		message := fmt.Sprintf("XDataset %q records the same object: use that one; this one is removed once no agent uses it", r.recorded[object].Name)
 		d.Status.Conditions = settle(d.Status.Conditions, []metav1.Condition{
-			condition(v1alpha1.ConditionDatasetReady, false, ReasonDuplicate, message),
-			condition(v1alpha1.ConditionDatasetVerified, true, ReasonListed, "the last complete listing of the bucket holds the object"),
+			condition(v1alpha1.ConditionDatasetReady, false, v1alpha1.ReasonDuplicate, message),
+			condition(v1alpha1.ConditionDatasetVerified, true, v1alpha1.ReasonListed, "the last complete listing of the bucket holds the object"),
 			unique,
 		}, now)
 		return d
@@ -489,8 +474,8 @@ func (r *register) lacking(d v1alpha1.XDataset, usage Usage, fall *Fall, now tim
 	d.Status.Ready = false
 	message := r.missingMessage(d, usage)
 	d.Status.Conditions = settle(d.Status.Conditions, []metav1.Condition{
-		condition(v1alpha1.ConditionDatasetReady, false, ReasonObjectMissing, message),
-		condition(v1alpha1.ConditionDatasetVerified, false, ReasonObjectMissing, "the last complete listing of the bucket does not hold the object"),
+		condition(v1alpha1.ConditionDatasetReady, false, v1alpha1.ReasonObjectMissing, message),
+		condition(v1alpha1.ConditionDatasetVerified, false, v1alpha1.ReasonObjectMissing, "the last complete listing of the bucket does not hold the object"),
 		unique,
 	}, now)
 	return d
@@ -504,7 +489,7 @@ func (r *register) missingMessage(d v1alpha1.XDataset, usage Usage) string {
 	switch agents := usage.Agents[d.Name]; {
 	case !usage.Known:
 		// Nothing new is known about the agents: what was said before stands.
-		if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDatasetReady); c != nil && c.Reason == ReasonObjectMissing {
+		if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionDatasetReady); c != nil && c.Reason == v1alpha1.ReasonObjectMissing {
 			return c.Message
 		}
 	case len(agents) > 0:
@@ -537,21 +522,21 @@ func (r *register) nameUnique(name, object string) metav1.Condition {
 		for i := range others {
 			others[i] = strconv.Quote(others[i])
 		}
-		return condition(v1alpha1.ConditionDatasetNameUnique, false, ReasonNameTaken,
+		return condition(v1alpha1.ConditionDatasetNameUnique, false, v1alpha1.ReasonNameTaken,
 			fmt.Sprintf("object %q and %s%s would all be called %q; this one is called %q: rename objects so that their names differ in letters and digits", object, strings.Join(others, ", "), more, plain, name))
 	}
 	if plain != "" && plain != name && strings.HasPrefix(name, plain+"-") {
-		return condition(v1alpha1.ConditionDatasetNameUnique, true, ReasonUnique,
+		return condition(v1alpha1.ConditionDatasetNameUnique, true, v1alpha1.ReasonUnique,
 			"the name was given when another dataset had the shorter one; names, once given, stay")
 	}
-	return condition(v1alpha1.ConditionDatasetNameUnique, true, ReasonUnique, uniqueMessage)
+	return condition(v1alpha1.ConditionDatasetNameUnique, true, v1alpha1.ReasonUnique, uniqueMessage)
 }
 
 func (r *register) fell() metav1.Condition {
 	return metav1.Condition{
 		Type:   v1alpha1.ConditionDatasetVerified,
 		Status: metav1.ConditionUnknown,
-		Reason: ReasonRegistryFell,
+		Reason: v1alpha1.ReasonRegistryFell,
 		Message: fmt.Sprintf("a complete listing lacked more of the registry than is believed at once (%g %%): nothing is removed; `kubectl get %s -o yaml` says how much is missing and what to do",
 			r.MaxFall*100, r.StatusObject),
 	}
@@ -571,12 +556,12 @@ func judged(s v1alpha1.XDatasetStatus, o Object) bool {
 	return c != nil && isVerdict(c.Reason) &&
 		s.Generation == strconv.FormatInt(o.Generation, 10) && s.CRC32C == crc32c(o.CRC32C) &&
 		// A status that contradicts itself proves nothing.
-		s.Ready == (c.Reason == ReasonAvailable) && (o.Size == 0) == (c.Reason == ReasonEmpty)
+		s.Ready == (c.Reason == v1alpha1.ReasonAvailable) && (o.Size == 0) == (c.Reason == v1alpha1.ReasonEmpty)
 }
 
 func isVerdict(reason string) bool {
 	switch reason {
-	case ReasonAvailable, ReasonEmpty, ReasonBlank, ReasonBinary, ReasonMarkup, ReasonNotCSV:
+	case v1alpha1.ReasonAvailable, v1alpha1.ReasonEmpty, v1alpha1.ReasonBlank, v1alpha1.ReasonBinary, v1alpha1.ReasonMarkup, v1alpha1.ReasonNotCSV:
 		return true
 	default:
 		return false

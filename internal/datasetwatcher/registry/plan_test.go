@@ -152,7 +152,7 @@ func TestFirstPass(t *testing.T) {
 	c.pass(m, objects("Athlete_Recovery.csv"), Usage{}, 0)
 	at := metav1.NewTime(noon)
 	want := v1alpha1.XDataset{
-		ObjectMeta: metav1.ObjectMeta{Name: "athlete-recovery", UID: "uid-1", Labels: map[string]string{ManagedByLabel: "dataset-watcher"}},
+		ObjectMeta: metav1.ObjectMeta{Name: "athlete-recovery", UID: "uid-1", Labels: map[string]string{v1alpha1.LabelManagedBy: "dataset-watcher"}},
 		Spec:       v1alpha1.XDatasetSpec{GCSPath: "gs://data/Athlete_Recovery.csv", SizeBytes: 2_000_000, DisplayName: "Athlete Recovery"},
 		Status: v1alpha1.XDatasetStatus{
 			Ready: true, SizeHuman: "1.9 MiB", LastSeen: &at, Generation: "1000", CRC32C: "3q2+7w==",
@@ -352,7 +352,7 @@ func TestNameCollisions(t *testing.T) {
 }
 
 func TestContent(t *testing.T) {
-	bad := Read{Verdict: Verdict{ReasonMarkup, "the file is a web page"}}
+	bad := Read{Verdict: Verdict{v1alpha1.ReasonMarkup, "the file is a web page"}}
 	good := Read{Verdict: goodVerdict}
 	problem := Read{Problem: "permission denied"}
 	first := Object{Name: "a.csv", Size: 10, Generation: 1, CRC32C: 1}
@@ -450,7 +450,7 @@ func TestHands(t *testing.T) {
 		d.Labels = map[string]string{"team": "x"}
 		c.datasets["a"] = d
 		c.pass(m, all, known, 0)
-		if diff := cmp.Diff(map[string]string{"team": "x", ManagedByLabel: "dataset-watcher"}, c.datasets["a"].Labels); diff != "" {
+		if diff := cmp.Diff(map[string]string{"team": "x", v1alpha1.LabelManagedBy: "dataset-watcher"}, c.datasets["a"].Labels); diff != "" {
 			t.Errorf("-want +got:\n%s", diff)
 		}
 	})

@@ -7,21 +7,12 @@ import (
 	"io"
 	"strings"
 	"unicode/utf8"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // SniffBytes is how much of an object is read to tell a CSV from what is none.
 const SniffBytes = 4096
-
-// Reasons of condition Ready that judge the content of a generation. What they
-// say holds until another generation is uploaded.
-const (
-	ReasonAvailable = "Available" // it looks like a CSV
-	ReasonEmpty     = "Empty"     // no bytes
-	ReasonBlank     = "Blank"     // blanks and line ends only
-	ReasonBinary    = "Binary"    // a program's own format, or no text
-	ReasonMarkup    = "Markup"    // a web page or XML: an error page, most of the time
-	ReasonNotCSV    = "NotCSV"    // text of another kind
-)
 
 // A Verdict says whether an object's first bytes can be a CSV's.
 type Verdict struct {
@@ -30,12 +21,12 @@ type Verdict struct {
 }
 
 // Ready says whether a dataset with this verdict may be used.
-func (v Verdict) Ready() bool { return v.Reason == ReasonAvailable }
+func (v Verdict) Ready() bool { return v.Reason == v1alpha1.ReasonAvailable }
 
 var (
-	emptyVerdict = Verdict{ReasonEmpty, "the file is empty: upload it again with its content"}
-	blankVerdict = Verdict{ReasonBlank, "the file begins with nothing but blanks and line ends: upload it again with its content"}
-	goodVerdict  = Verdict{ReasonAvailable, "the dataset can be used"}
+	emptyVerdict = Verdict{v1alpha1.ReasonEmpty, "the file is empty: upload it again with its content"}
+	blankVerdict = Verdict{v1alpha1.ReasonBlank, "the file begins with nothing but blanks and line ends: upload it again with its content"}
+	goodVerdict  = Verdict{v1alpha1.ReasonAvailable, "the dataset can be used"}
 )
 
 // formats whose first bytes no table begins with, with a word for people. Parquet,
@@ -77,7 +68,7 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	if strings.EqualFold(encoding, "gzip") && bytes.HasPrefix(first, []byte("\x1f\x8b")) {
 		plain, err := gunzip(first)
 		if err != nil {
-			return Verdict{ReasonBinary, "the file says it is compressed with gzip and can't be unpacked: upload it again"}
+			return Verdict{v1alpha1.ReasonBinary, "the file says it is compressed with gzip and can't be unpacked: upload it again"}
 		}
 		if len(plain) == 0 && !cut {
 			return emptyVerdict
@@ -86,12 +77,12 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(first, []byte(f.magic)) {
-			return Verdict{ReasonBinary, "the file is no CSV but begins like " + f.what + ": export it as CSV in UTF-8 and upload that"}
+			return Verdict{v1alpha1.ReasonBinary, "the file is no CSV but begins like " + f.what + ": export it as CSV in UTF-8 and upload that"}
 		}
 	}
 	first = bytes.TrimPrefix(first, []byte("\xef\xbb\xbf"))
 	if !isText(first, cut) {
-		return Verdict{ReasonBinary, "the file is no CSV: it begins with bytes that are no text; export it as CSV in UTF-8 and upload that"}
+		return Verdict{v1alpha1.ReasonBinary, "the file is no CSV: it begins with bytes that are no text; export it as CSV in UTF-8 and upload that"}
 	}
 	text := bytes.TrimSpace(first)
 	if len(text) == 0 {
@@ -100,14 +91,14 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	lower := strings.ToLower(string(text))
 	for _, m := range markup {
 		if strings.HasPrefix(lower, m) {
-			return Verdict{ReasonMarkup, "the file is no CSV but begins like a web page or an XML document, perhaps the error page of a failed download: upload the data itself"}
+			return Verdict{v1alpha1.ReasonMarkup, "the file is no CSV but begins like a web page or an XML document, perhaps the error page of a failed download: upload the data itself"}
 		}
 	}
 	if strings.HasPrefix(lower, "version https://git-lfs.github.com/spec/") {
-		return Verdict{ReasonNotCSV, "the file is a Git LFS pointer and not the data: run git lfs pull and upload the file again"}
+		return Verdict{v1alpha1.ReasonNotCSV, "the file is a Git LFS pointer and not the data: run git lfs pull and upload the file again"}
 	}
 	if isJSON(text) {
-		return Verdict{ReasonNotCSV, "the file is no CSV but begins like JSON, perhaps the error message of a failed download: upload the data as CSV"}
+		return Verdict{v1alpha1.ReasonNotCSV, "the file is no CSV but begins like JSON, perhaps the error message of a failed download: upload the data as CSV"}
 	}
 	return goodVerdict
 }

@@ -8,6 +8,8 @@ import (
 	"unicode/utf16"
 
 	"pgregory.net/rapid"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 func TestSniff(t *testing.T) {
@@ -35,42 +37,42 @@ func TestSniff(t *testing.T) {
 		encoding string
 		want     string
 	}{
-		"CSV":           {"The plain case.", "longitude,latitude\n-122.23,37.88\n", "", ReasonAvailable},
-		"OneColumn":     {"A table may have one column.", "name\nAda\n", "", ReasonAvailable},
-		"OneLine":       {"A header is a table without rows.", "a,b", "", ReasonAvailable},
-		"Semicolons":    {"Half of Europe separates with semicolons.", "a;b\n1,5;2\n", "", ReasonAvailable},
-		"Tabs":          {"Tabs separate too.", "a\tb\n", "", ReasonAvailable},
-		"BOM":           {"Excel writes a byte order mark.", "\xef\xbb\xbfa,b\n", "", ReasonAvailable},
-		"Latin1":        {"Old exports are not UTF-8, and readers have an option for it.", "Stra\xdfe,Ort\nM\xfchlweg,K\xf6ln\n", "", ReasonAvailable},
-		"Japanese":      {"UTF-8 is text in any language.", strings.Repeat("日本,東京\n", 700), "", ReasonAvailable},
-		"Brackets":      {"Some databases write headers like that.", "[Order Id],[Total]\n1,2\n", "", ReasonAvailable},
-		"QuotedMarkup":  {"A table may hold markup.", "html\n\"<html></html>\"\n", "", ReasonAvailable},
-		"LessThan":      {"A column may be named so.", "<5,5-10,>10\n1,2,3\n", "", ReasonAvailable},
-		"OrcColumn":     {"Only the bytes after it make it an ORC file.", "ORC,Elf\n1,2\n", "", ReasonAvailable},
-		"Zipped":        {"Google undoes this encoding for readers.", zipped("a,b\n1,2\n"), "gzip", ReasonAvailable},
-		"ZippedLong":    {"Only the first bytes of the archive are there.", zipped(randomText(50_000)), "gzip", ReasonAvailable},
-		"ZippedWebPage": {"An error page may be compressed.", zipped("<!DOCTYPE html>"), "gzip", ReasonMarkup},
-		"ZippedNothing": {"Nothing, compressed, has a few bytes.", zipped(""), "gzip", ReasonEmpty},
-		"ZippedLie":     {"It can't be unpacked by readers either.", "\x1f\x8b\xff\xff\xff", "gzip", ReasonBinary},
-		"NotZipped":     {"The metadata lie, the content is fine.", "a,b\n", "gzip", ReasonAvailable},
-		"Empty":         {"Nothing is in it.", "", "", ReasonEmpty},
-		"Blank":         {"Blanks are nothing.", " \r\n\t\n", "", ReasonBlank},
-		"Excel":         {"A workbook with the wrong extension is the most frequent mistake.", "PK\x03\x04\x14\x00\x06\x00", "", ReasonBinary},
-		"OldExcel":      {"Likewise.", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "", ReasonBinary},
+		"CSV":           {"The plain case.", "longitude,latitude\n-122.23,37.88\n", "", v1alpha1.ReasonAvailable},
+		"OneColumn":     {"A table may have one column.", "name\nAda\n", "", v1alpha1.ReasonAvailable},
+		"OneLine":       {"A header is a table without rows.", "a,b", "", v1alpha1.ReasonAvailable},
+		"Semicolons":    {"Half of Europe separates with semicolons.", "a;b\n1,5;2\n", "", v1alpha1.ReasonAvailable},
+		"Tabs":          {"Tabs separate too.", "a\tb\n", "", v1alpha1.ReasonAvailable},
+		"BOM":           {"Excel writes a byte order mark.", "\xef\xbb\xbfa,b\n", "", v1alpha1.ReasonAvailable},
+		"Latin1":        {"Old exports are not UTF-8, and readers have an option for it.", "Stra\xdfe,Ort\nM\xfchlweg,K\xf6ln\n", "", v1alpha1.ReasonAvailable},
+		"Japanese":      {"UTF-8 is text in any language.", strings.Repeat("日本,東京\n", 700), "", v1alpha1.ReasonAvailable},
+		"Brackets":      {"Some databases write headers like that.", "[Order Id],[Total]\n1,2\n", "", v1alpha1.ReasonAvailable},
+		"QuotedMarkup":  {"A table may hold markup.", "html\n\"<html></html>\"\n", "", v1alpha1.ReasonAvailable},
+		"LessThan":      {"A column may be named so.", "<5,5-10,>10\n1,2,3\n", "", v1alpha1.ReasonAvailable},
+		"OrcColumn":     {"Only the bytes after it make it an ORC file.", "ORC,Elf\n1,2\n", "", v1alpha1.ReasonAvailable},
+		"Zipped":        {"Google undoes this encoding for readers.", zipped("a,b\n1,2\n"), "gzip", v1alpha1.ReasonAvailable},
+		"ZippedLong":    {"Only the first bytes of the archive are there.", zipped(randomText(50_000)), "gzip", v1alpha1.ReasonAvailable},
+		"ZippedWebPage": {"An error page may be compressed.", zipped("<!DOCTYPE html>"), "gzip", v1alpha1.ReasonMarkup},
+		"ZippedNothing": {"Nothing, compressed, has a few bytes.", zipped(""), "gzip", v1alpha1.ReasonEmpty},
+		"ZippedLie":     {"It can't be unpacked by readers either.", "\x1f\x8b\xff\xff\xff", "gzip", v1alpha1.ReasonBinary},
+		"NotZipped":     {"The metadata lie, the content is fine.", "a,b\n", "gzip", v1alpha1.ReasonAvailable},
+		"Empty":         {"Nothing is in it.", "", "", v1alpha1.ReasonEmpty},
+		"Blank":         {"Blanks are nothing.", " \r\n\t\n", "", v1alpha1.ReasonBlank},
+		"Excel":         {"A workbook with the wrong extension is the most frequent mistake.", "PK\x03\x04\x14\x00\x06\x00", "", v1alpha1.ReasonBinary},
+		"OldExcel":      {"Likewise.", "\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "", v1alpha1.ReasonBinary},
 		"GzipUndeclared": {
-			"Readers would have to guess the compression; pandas does not for this extension.", zipped("a,b\n"), "", ReasonBinary,
+			"Readers would have to guess the compression; pandas does not for this extension.", zipped("a,b\n"), "", v1alpha1.ReasonBinary,
 		},
-		"Parquet":    {"A binary format.", "PAR1\x15\x00\x15\x00", "", ReasonBinary},
-		"PDF":        {"A binary format whose beginning is text.", "%PDF-1.7\n", "", ReasonBinary},
-		"UTF16":      {"Readers would see NULs.", "\xff\xfea\x00,\x00b\x00", "", ReasonBinary},
-		"UTF16NoBOM": {"Readers would see NULs.", wide("a,b\n1,2\n"), "", ReasonBinary},
-		"Noise":      {"Bytes that are no text in any usual encoding.", "\x8f\xe1\x93\xfa\xbe\x9c\xd4", "", ReasonBinary},
-		"Controls":   {"Texts have no control characters.", "a\x01\x02\x03,b\n", "", ReasonBinary},
-		"HTML":       {"The error page of a failed download.", "\n<!DOCTYPE html><html><body>404</body></html>", "", ReasonMarkup},
-		"GCSError":   {"Google Cloud Storage answers errors in XML.", "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "", ReasonMarkup},
-		"JSON":       {"An API's error message.", `{"error": {"code": 403}}`, "", ReasonNotCSV},
-		"JSONLines":  {"Data, but no CSV.", "[\n {\"a\": 1}]", "", ReasonNotCSV},
-		"LFS":        {"The file was uploaded from a checkout without its content.", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "", ReasonNotCSV},
+		"Parquet":    {"A binary format.", "PAR1\x15\x00\x15\x00", "", v1alpha1.ReasonBinary},
+		"PDF":        {"A binary format whose beginning is text.", "%PDF-1.7\n", "", v1alpha1.ReasonBinary},
+		"UTF16":      {"Readers would see NULs.", "\xff\xfea\x00,\x00b\x00", "", v1alpha1.ReasonBinary},
+		"UTF16NoBOM": {"Readers would see NULs.", wide("a,b\n1,2\n"), "", v1alpha1.ReasonBinary},
+		"Noise":      {"Bytes that are no text in any usual encoding.", "\x8f\xe1\x93\xfa\xbe\x9c\xd4", "", v1alpha1.ReasonBinary},
+		"Controls":   {"Texts have no control characters.", "a\x01\x02\x03,b\n", "", v1alpha1.ReasonBinary},
+		"HTML":       {"The error page of a failed download.", "\n<!DOCTYPE html><html><body>404</body></html>", "", v1alpha1.ReasonMarkup},
+		"GCSError":   {"Google Cloud Storage answers errors in XML.", "<?xml version='1.0'?><Error><Code>AccessDenied</Code></Error>", "", v1alpha1.ReasonMarkup},
+		"JSON":       {"An API's error message.", `{"error": {"code": 403}}`, "", v1alpha1.ReasonNotCSV},
+		"JSONLines":  {"Data, but no CSV.", "[\n {\"a\": 1}]", "", v1alpha1.ReasonNotCSV},
+		"LFS":        {"The file was uploaded from a checkout without its content.", "version https://git-lfs.github.com/spec/v1\noid sha256:abc\n", "", v1alpha1.ReasonNotCSV},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -79,7 +81,7 @@ func TestSniff(t *testing.T) {
 				first = first[:SniffBytes]
 			}
 			got := Sniff(first, int64(len(tc.content)), tc.encoding)
-			if got.Reason != tc.want || got.Message == "" || got.Ready() != (tc.want == ReasonAvailable) {
+			if got.Reason != tc.want || got.Message == "" || got.Ready() != (tc.want == v1alpha1.ReasonAvailable) {
 				t.Errorf("%s\nwant %s, got %+v", tc.reason, tc.want, got)
 			}
 		})

@@ -1,0 +1,229 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Condition types that Crossplane keeps on every XR, and providers on every part.
+const (
+	ConditionReady      = "Ready"
+	ConditionSynced     = "Synced"
+	ConditionResponsive = "Responsive"
+)
+
+// Condition types of an XDatasetAgent.
+const (
+	// ConditionDatasetValid says whether the ordered dataset is the one that the agent
+	// works on.
+	ConditionDatasetValid = "DatasetValid"
+
+	// ConditionDatasetFitsSandbox says whether the sandbox gets the memory that the
+	// dataset asks for.
+	ConditionDatasetFitsSandbox = "DatasetFitsSandbox"
+
+	// ConditionPartsHeldBack says whether a part waits for another before it is made
+	// for the first time.
+	ConditionPartsHeldBack = "PartsHeldBack"
+
+	// ConditionCredentialsPresent says whether the agent's key is where its sandbox
+	// looks for it.
+	ConditionCredentialsPresent = "CredentialsPresent"
+)
+
+// Condition types of an XAgentBudget.
+const (
+	// ConditionSpendMeasured says whether what the agent spends can be measured.
+	ConditionSpendMeasured = "SpendMeasured"
+
+	// ConditionPricingComplete says whether every model that the agent uses has a price.
+	ConditionPricingComplete = "PricingComplete"
+
+	// ConditionWithinBudget says whether there is money left.
+	ConditionWithinBudget = "WithinBudget"
+)
+
+// Condition types of an XDataset.
+const (
+	// ConditionDatasetReady repeats status.ready and says why: reason Available, or
+	// what is wrong with the object.
+	ConditionDatasetReady = ConditionReady
+
+	// ConditionDatasetVerified says whether the last complete listing of the bucket
+	// held the object.
+	ConditionDatasetVerified = "Verified"
+
+	// ConditionDatasetNameUnique says whether another object of the bucket would
+	// have got the same name.
+	ConditionDatasetNameUnique = "NameUnique"
+)
+
+// Reasons of DatasetValid.
+const (
+	ReasonDatasetFound    = "DatasetFound"
+	ReasonDatasetNotFound = "DatasetNotFound"
+	ReasonDatasetNotReady = "DatasetNotReady"
+	ReasonDatasetInvalid  = "DatasetInvalid"
+	ReasonBucketChanged   = "BucketChanged"
+	ReasonUnresolved      = "Unresolved"
+)
+
+// Reasons of DatasetFitsSandbox.
+const (
+	ReasonDatasetFits   = "DatasetFits"
+	ReasonSandboxCapped = "SandboxCapped"
+	ReasonNoDataset     = "NoDataset"
+)
+
+// Reasons of PartsHeldBack.
+const (
+	ReasonNothingHeldBack  = "NothingHeldBack"
+	ReasonWaitingForOthers = "WaitingForOthers"
+)
+
+// Reasons of CredentialsPresent.
+const (
+	ReasonKeyPresent = "KeyPresent"
+	ReasonKeyLost    = "KeyLost"
+	ReasonNoKeyYet   = "NoKeyYet"
+)
+
+// Reasons of SpendMeasured. Those from ReasonPrometheusUnreachable on are words of
+// fetch-spend (context key spend_problem); the rest decide adds by itself.
+const (
+	ReasonMeasured         = "Measured"
+	ReasonNeverSeen        = "NeverSeen"
+	ReasonSeriesDistrusted = "SeriesDistrusted"
+	ReasonNotMeasured      = "NotMeasured" // of PricingComplete too
+	ReasonNoFigure         = "NoFigure"
+	ReasonInvalidFigure    = "InvalidFigure"
+	ReasonInvalidLedger    = "InvalidLedger"
+	ReasonOtherPeriod      = "OtherPeriod"
+
+	ReasonPrometheusUnreachable = "PrometheusUnreachable"
+	ReasonQueryFailed           = "QueryFailed"
+	ReasonQueryTimedOut         = "QueryTimedOut"
+	ReasonUnauthorized          = "Unauthorized"
+	ReasonPartialAnswer         = "PartialAnswer"
+	ReasonBadAnswer             = "BadAnswer"
+	ReasonTooManySamples        = "TooManySamples"
+	ReasonPricingNotFound       = "PricingNotFound"
+	ReasonPricingInvalid        = "PricingInvalid"
+	ReasonCredentialsMissing    = "CredentialsMissing"
+	ReasonInvalidURL            = "InvalidURL"
+	ReasonInvalidCA             = "InvalidCA"
+	ReasonClockAhead            = "ClockAhead"
+	ReasonClockBehind           = "ClockBehind"
+	ReasonSamplesVanished       = "SamplesVanished"
+	ReasonCatchingUp            = "CatchingUp"
+)
+
+// Reasons of PricingComplete.
+const (
+	ReasonAllModelsPriced    = "AllModelsPriced"
+	ReasonModelsWithoutPrice = "ModelsWithoutPrice"
+)
+
+// Reasons of WithinBudget.
+const (
+	ReasonWithinBudget      = "WithinBudget"
+	ReasonNearlySpent       = "NearlySpent"
+	ReasonBudgetExhausted   = "BudgetExhausted"
+	ReasonGuardBand         = "GuardBand"
+	ReasonPausedUntilRaised = "PausedUntilRaised"
+	ReasonSpendUnknown      = "SpendUnknown"
+)
+
+// Reasons of an XDataset's Ready that judge the content of a generation. What they
+// say holds until another generation is uploaded.
+const (
+	ReasonAvailable = "Available" // it looks like a CSV
+	ReasonEmpty     = "Empty"     // no bytes
+	ReasonBlank     = "Blank"     // blanks and line ends only
+	ReasonBinary    = "Binary"    // a program's own format, or no text
+	ReasonMarkup    = "Markup"    // a web page or XML: an error page, most of the time
+	ReasonNotCSV    = "NotCSV"    // text of another kind
+)
+
+// Reasons of an XDataset's conditions, beside those verdicts on content.
+const (
+	ReasonNotReadYet    = "NotReadYet"    // Ready=False: no first bytes could be read so far
+	ReasonObjectMissing = "ObjectMissing" // Ready=False and Verified=False: complete listings lack the object
+	ReasonDuplicate     = "Duplicate"     // Ready=False: another XDataset records the same object
+	ReasonListed        = "Listed"        // Verified=True
+	ReasonRegistryFell  = "RegistryFell"  // Verified=Unknown: too much was missing at once to be believed
+	ReasonUnique        = "Unique"        // NameUnique=True
+	ReasonNameTaken     = "NameTaken"     // NameUnique=False
+)
+
+// A Cure is what a person does about a condition: docs/troubleshooting.md shows all
+// of them.
+type Cure struct {
+	Kind    string // of the object that has the condition
+	Type    string
+	Status  metav1.ConditionStatus
+	Reasons []string // one cure may be that of several
+
+	// Cure is a sentence, or several. Empty: all is well, there is nothing to do.
+	Cure string
+}
+
+// Cures lists every condition with every reason, in the order in which people meet
+// them: those of the order, of its budget, of a dataset.
+func Cures() []Cure {
+	const t, f, u = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
+	agent := func(typ string, s metav1.ConditionStatus, cure string, reasons ...string) Cure {
+		return Cure{KindXDatasetAgent, typ, s, reasons, cure}
+	}
+	budget := func(typ string, s metav1.ConditionStatus, cure string, reasons ...string) Cure {
+		return Cure{KindXAgentBudget, typ, s, reasons, cure}
+	}
+	dataset := func(typ string, s metav1.ConditionStatus, cure string, reasons ...string) Cure {
+		return Cure{KindXDataset, typ, s, reasons, cure}
+	}
+	return []Cure{
+		agent(ConditionDatasetValid, t, "", ReasonDatasetFound),
+		agent(ConditionDatasetValid, f, "Upload the CSV, or name one that `kubectl get xds` lists. The order heals by itself.", ReasonDatasetNotFound),
+		agent(ConditionDatasetValid, f, "`kubectl describe xds <name>` says why the dataset is not ready.", ReasonDatasetNotReady),
+		agent(ConditionDatasetValid, f, "The XDataset's path or size can't be used; the message says which.", ReasonDatasetInvalid),
+		agent(ConditionDatasetValid, f, "A living agent's grants open one bucket and can't be edited. Set `datasetRef` back, or order another agent.", ReasonBucketChanged),
+		agent(ConditionDatasetValid, u, "Usually seconds. If it stays so, Crossplane may not list and watch XDatasets: see `package/install/rbac.yaml`.", ReasonUnresolved),
+		agent(ConditionDatasetFitsSandbox, t, "", ReasonDatasetFits),
+		agent(ConditionDatasetFitsSandbox, f, "The dataset asks for more memory than the cap. Raise `maxSandboxGi` (compute-tuning), or order less data.", ReasonSandboxCapped),
+		agent(ConditionDatasetFitsSandbox, u, "See DatasetValid: there is no dataset to judge.", ReasonNoDataset),
+		agent(ConditionPartsHeldBack, f, "", ReasonNothingHeldBack),
+		agent(ConditionPartsHeldBack, t, "The message says what waits for what. Usually over a minute after the order; if not, look at the part that is waited for.", ReasonWaitingForOthers),
+		agent(ConditionCredentialsPresent, t, "", ReasonKeyPresent),
+		agent(ConditionCredentialsPresent, u, "Usually seconds. If it stays so, the message names the object to describe: many organizations refuse keys (`iam.disableServiceAccountKeyCreation`).", ReasonNoKeyYet),
+		agent(ConditionCredentialsPresent, f, "The key's private half is gone for good. Run the command in the message; Crossplane makes a new key.", ReasonKeyLost),
+
+		budget(ConditionSpendMeasured, t, "", ReasonMeasured),
+		budget(ConditionSpendMeasured, u, "No token was ever counted. That is right until the first request; after it, check the names of metrics and labels in the input of fetch-spend.", ReasonNeverSeen),
+		budget(ConditionSpendMeasured, f, "The metrics server, or the way to it; the message says which server and what it answered. The last decision stands meanwhile.",
+			ReasonPrometheusUnreachable, ReasonQueryFailed, ReasonQueryTimedOut, ReasonUnauthorized, ReasonPartialAnswer, ReasonBadAnswer, ReasonTooManySamples),
+		budget(ConditionSpendMeasured, f, "The price table. The message names the ConfigMap and the line.", ReasonPricingNotFound, ReasonPricingInvalid),
+		budget(ConditionSpendMeasured, f, "The input of fetch-spend, or the credentials of its step in the Composition.", ReasonCredentialsMissing, ReasonInvalidURL, ReasonInvalidCA),
+		budget(ConditionSpendMeasured, f, "Two clocks disagree: that of fetch-spend's pod, and the server's. Set the one that is wrong.", ReasonClockAhead, ReasonClockBehind),
+		budget(ConditionSpendMeasured, f, "A step in fetch-spend's place, or one that drops the context, left something decide can't use. OtherPeriod: compare the clocks of both functions.",
+			ReasonNoFigure, ReasonInvalidFigure, ReasonInvalidLedger, ReasonOtherPeriod, ReasonNotMeasured),
+		budget(ConditionSpendMeasured, f, "The named series are reset all the time (two processes write one), or hold rubbish. All others are counted in full.", ReasonSeriesDistrusted),
+		budget(ConditionSpendMeasured, f, "The server lost its data, or `prometheus.tenant` names another tenant. What was counted before stays counted.", ReasonSamplesVanished),
+		budget(ConditionSpendMeasured, f, "Many hours are counted page by page. It passes by itself.", ReasonCatchingUp),
+		budget(ConditionPricingComplete, t, "", ReasonAllModelsPriced),
+		budget(ConditionPricingComplete, f, "Add the named models to the price table. `\"\"` are tokens without a model: see `metrics.modelLabel`.", ReasonModelsWithoutPrice),
+		budget(ConditionPricingComplete, u, "See SpendMeasured: without a measurement nothing is known of models.", ReasonNotMeasured),
+		budget(ConditionWithinBudget, t, "", ReasonWithinBudget),
+		budget(ConditionWithinBudget, t, "A threshold of `warnAtPercent` is reached. Raise `budgetUsd` in time, or let it end.", ReasonNearlySpent),
+		budget(ConditionWithinBudget, f, "Raise `budgetUsd` in the order, wait for the next period, or set `enforcement: monitor-only`.", ReasonBudgetExhausted, ReasonGuardBand),
+		budget(ConditionWithinBudget, f, "Less is known to be spent than when the agent was stopped, and a figure that falls starts nobody. Raise `budgetUsd` by however little.", ReasonPausedUntilRaised),
+		budget(ConditionWithinBudget, u, "See SpendMeasured: nothing is known yet of what was spent. The agent keeps running.", ReasonSpendUnknown),
+
+		dataset(ConditionDatasetReady, t, "", ReasonAvailable),
+		dataset(ConditionDatasetReady, f, "The file is no CSV that can be used; the message says what it is. Upload it again as CSV in UTF-8.", ReasonEmpty, ReasonBlank, ReasonBinary, ReasonMarkup, ReasonNotCSV),
+		dataset(ConditionDatasetReady, f, "The watcher could not read the file yet; its log says why. It tries again.", ReasonNotReadYet),
+		dataset(ConditionDatasetReady, f, "The object is gone from the bucket. Upload it again, or let the dataset go with it.", ReasonObjectMissing),
+		dataset(ConditionDatasetReady, f, "Another XDataset records the same object. Delete one of them.", ReasonDuplicate),
+		dataset(ConditionDatasetVerified, t, "", ReasonListed),
+		dataset(ConditionDatasetVerified, f, "As Ready: the object is gone from the bucket.", ReasonObjectMissing),
+		dataset(ConditionDatasetVerified, u, "Too much was missing at once to be believed. If it is meant, declare it: see the watcher's page.", ReasonRegistryFell),
+		dataset(ConditionDatasetNameUnique, t, "", ReasonUnique),
+		dataset(ConditionDatasetNameUnique, f, "Two objects would have the same name. Rename one of them in the bucket.", ReasonNameTaken),
+	}
+}
