@@ -284,6 +284,9 @@ const (
 	TokenInput       TokenClass = "input"
 	TokenOutput      TokenClass = "output"
 	TokenCachedInput TokenClass = "cachedInput"
+	TokenCacheWrite  TokenClass = "cacheWrite" // input that was written to a cache
+	TokenThoughts    TokenClass = "thoughts"   // output that a model thought
+	TokenToolUse     TokenClass = "toolUse"    // input that a provider's own tools made
 )
 
 // A Cursor is the last settled sample of one series.
