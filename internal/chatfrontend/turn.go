@@ -159,7 +159,7 @@ func (r *runner) answer(ctx context.Context, t *turn, conn *connection, m *a2a.M
 	x := &exchange{runner: r, turn: t, conn: conn, ts: ts}
 	started := r.now()
 	err := x.follow(ctx, conn.send(ctx, m))
-	for lost := r.now(); err == nil && ts.State == transcript.Working && ctx.Err() == nil; {
+	for lost := r.now(); err == nil && ts.State == transcript.Working && !ts.Endless && ctx.Err() == nil; {
 		// The stream ended and the task did not: only a state that is final ends a turn.
 		err = x.resume(ctx, lost)
 	}
@@ -247,11 +247,8 @@ func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error
 
 // resume looks for a task whose stream broke, and follows it on.
 func (x *exchange) resume(ctx context.Context, lost time.Time) error {
-	if x.ts.Endless {
-		return nil
-	}
 	if x.ts.TaskID == "" {
-		return errors.New("the planner ended its answer before it began")
+		return said("the agent ended its answer before it began")
 	}
 	x.turn.change(func(v *View) { v.Notice = "The connection to the agent was lost. Looking for the answer…" })
 	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
@@ -277,14 +274,14 @@ func (x *exchange) resume(ctx context.Context, lost time.Time) error {
 					lost = x.now() // it did stream for a while
 				}
 			} else if errors.Is(err, a2a.ErrTaskNotFound) {
-				return errors.New("the agent was restarted and has lost the question")
+				return said("the agent was restarted and has lost the question")
 			}
 		}
 		if money, err := x.budget(ctx); err == nil && money.Exhausted {
-			return errors.New("the agent was stopped")
+			return said("the agent was stopped")
 		}
 		if x.now().Sub(lost) > resumeFor {
-			return errors.New("the agent went away in the middle of the answer and did not come back")
+			return said("the agent went away in the middle of the answer and did not come back")
 		}
 		select {
 		case <-ctx.Done():
@@ -293,6 +290,11 @@ func (x *exchange) resume(ctx context.Context, lost time.Time) error {
 		}
 	}
 }
+
+// said is an error in words for the person.
+type said string
+
+func (s said) Error() string { return string(s) }
 
 // end says how the turn ended.
 func (x *exchange) end(ctx context.Context, err error) {
@@ -325,10 +327,10 @@ func (x *exchange) end(ctx context.Context, err error) {
 		problem = &Problem{Code: 503, Down: "page", Message: "The server of this page was stopped while the agent answered. Ask again."}
 	case err != nil && hopeless(err):
 		problem = &Problem{Code: 503, Down: "planner", Message: "The agent's answer could not be read.", Detail: clip(err.Error(), 500)}
+	case errors.As(err, new(said)):
+		problem = &Problem{Code: 503, Down: "planner", Message: sentence(err.Error())}
 	case err != nil && x.ts.TaskID == "":
 		problem = &Problem{Code: 503, Down: "planner", Message: "The agent can't be reached: " + unreachable(err) + "."}
-	case err != nil:
-		problem = &Problem{Code: 503, Down: "planner", Message: sentence(err.Error())}
 	default:
 		problem = &Problem{Code: 503, Down: "planner", Message: "The agent ended its answer too early."}
 	}

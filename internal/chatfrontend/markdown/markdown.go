@@ -34,7 +34,7 @@ var PicturePath = regexp.MustCompile(`^/api/conversations/[A-Za-z0-9_-]{16,64}/p
 
 // maxNesting bounds quotes in quotes and lists in lists: more of them than a person
 // ever wrote cost quadratic time.
-const maxNesting = 32
+const maxNesting = 10
 
 var (
 	engine = goldmark.New(
@@ -76,7 +76,7 @@ func newPolicy() *bluemonday.Policy {
 // reader of a growing answer need only be sent the last ones again. The HTML has no
 // style, no script, and headings from h3 on: the page has h1 and h2.
 func Blocks(source string, pictures Pictures) []string {
-	src := []byte(flatten(strings.ToValidUTF8(source, "\uFFFD")))
+	src := []byte(calm(flatten(strings.ToValidUTF8(source, "\uFFFD"))))
 	doc := engine.Parser().Parse(text.NewReader(src), parser.WithContext(parser.NewContext()))
 	prepare(doc, src, pictures)
 	blocks := []string{}
@@ -115,7 +115,35 @@ func flatten(s string) string {
 	})
 }
 
-var deep = regexp.MustCompile(`(?m)^(?:[ \t]*(?:>|[-*+][ \t])){33,}`)
+var deep = regexp.MustCompile(`(?m)^(?:[ \t]*(?:>|[-*+][ \t])){11,}`)
+
+// calm takes the look of a table off one that would have more than maxCells: a row is
+// filled up to as many cells as the head has, so a short text makes a huge page.
+func calm(s string) string {
+	if !strings.Contains(s, "|") {
+		return s
+	}
+	lines := strings.SplitAfter(s, "\n")
+	for i, line := range lines {
+		if !delimiter.MatchString(line) {
+			continue
+		}
+		rows := 1
+		for i+rows < len(lines) && strings.TrimSpace(lines[i+rows]) != "" {
+			rows++
+		}
+		if strings.Count(line, "|")*rows > maxCells {
+			at := strings.IndexAny(line, "|:-")
+			lines[i] = line[:at] + "\\" + line[at:]
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+// maxCells is more than anybody reads in a chat.
+const maxCells = 20_000
+
+var delimiter = regexp.MustCompile(`^[ \t>*+-]*[|:-][-:| \t]*\|[-:| \t]*\r?\n?$`)
 
 // prepare lowers headings, and puts the server's own pictures in the place of
 // those that a model wrote.
