@@ -135,7 +135,7 @@ type Images struct {
 
 	// ChatFrontend serves the chat page on port 3000. It finds in its environment
 	// AGENT_NAME (also the name of its XAgentBudget), AGENT_NAMESPACE,
-	// AGENT_DESCRIPTION, DATASET_DISPLAY_NAME, PLANNER_URL and PORT.
+	// AGENT_DESCRIPTION, DATASET_DISPLAY_NAME, PLANNER_URL, OUTPUT_BUCKET and PORT.
 	//
 	// +kubebuilder:validation:MinLength=1
 	ChatFrontend string `json:"chatFrontend"`

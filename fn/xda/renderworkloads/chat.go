@@ -4,6 +4,7 @@ import (
 	"maps"
 	"strconv"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
@@ -57,6 +58,8 @@ func chatDeployment(a Agent) manifest.Object {
 				env("AGENT_DESCRIPTION", a.description()),
 				env("DATASET_DISPLAY_NAME", a.displayName()),
 				env("PLANNER_URL", "http://"+plannerName+"."+a.namespace()+".svc:8080"),
+				// Charts lie there; a picture from elsewhere is not shown.
+				env("OUTPUT_BUCKET", v1alpha1.AgentBucket(a.ProjectID, a.Name)),
 				env("PORT", strconv.Itoa(chatPort)),
 				env("HOME", "/tmp"),
 			},
