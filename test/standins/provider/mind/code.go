@@ -1,0 +1,389 @@
+package mind
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// prelude reads the table, turns text into numbers and dates where code that
+// failed shows that this is needed, and prints answers in one line of JSON.
+const prelude = `import json, os
+import pandas as pd
+
+def read(columns=None):
+    path = os.environ["DATASET_PATH"]
+    with open(path, encoding="utf-8-sig", errors="replace") as f:
+        head = f.readline(1000000)
+    sep = max(",;\t|", key=head.count)
+    return pd.read_csv(path, sep=sep, usecols=columns, decimal="," if sep == ";" else ".", encoding="utf-8-sig", encoding_errors="replace")
+
+def dayfirst(s):
+    parts = s.dropna().astype(str).str.extract(r"^(\d{1,2})([./-])\d{1,2}[./-]\d{4}").dropna()
+    return len(parts) > 0 and (parts[1].iloc[0] == "." or parts[0].astype(int).max() > 12)
+
+def plain(v):
+    if hasattr(v, "item"):
+        v = v.item()
+    if isinstance(v, float) and v != v:
+        return None
+    return v if isinstance(v, (int, float, str, bool, type(None))) else str(v)
+
+def say(**answer):
+    print("ANSWER " + json.dumps(answer, ensure_ascii=False, default=plain, allow_nan=False))
+
+def table(frame):
+    return [[plain(v) for v in row] for row in frame.itertuples(index=False)]
+
+`
+
+const asIs = `def num(s):
+    return pd.to_numeric(s)
+
+def when(s):
+    return pd.to_datetime(s, dayfirst=dayfirst(s))
+
+`
+
+const repaired = `def num(s):
+    if s.dtype.kind in "biuf":
+        return s
+    text = s.astype(str).str.replace(r"[^0-9,.eE+-]", "", regex=True)
+    english = pd.to_numeric(text.str.replace(",", "", regex=False), errors="coerce")
+    german = pd.to_numeric(text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False), errors="coerce")
+    return english if english.notna().sum() >= german.notna().sum() else german
+
+def when(s):
+    return pd.to_datetime(s, errors="coerce", dayfirst=dayfirst(s))
+
+`
+
+const finder = `def find(df, value):
+    want = value.strip().casefold()
+    for c in df.columns:
+        if df[c].dtype == object or str(df[c].dtype) in ("string", "category", "bool"):
+            have = df[c].astype(str).str.strip().str.casefold()
+            for w in (want, want[:-1] if want.endswith("s") else want + "s"):
+                if (have == w).any():
+                    return c, have == w
+    return None, None
+
+`
+
+// Code writes the Python that carries a plan out. Careful code forgives cells that
+// are no numbers or dates, and is what the worker tries when plain code failed.
+func Code(p Plan, careful bool) string {
+	w := &writer{}
+	w.b.WriteString(prelude)
+	if careful {
+		w.b.WriteString(repaired)
+	} else {
+		w.b.WriteString(asIs)
+	}
+	if slices.ContainsFunc(p.Filters, func(f Filter) bool { return f.Column == "" }) {
+		w.b.WriteString(finder)
+	}
+	if p.Chart || p.Job == Histogram || p.Job == Scatter || p.Job == Trend {
+		w.line(`import matplotlib`)
+		w.line(`matplotlib.use("Agg")`)
+		w.line(`import matplotlib.pyplot as plt`)
+		w.line(``)
+	}
+	w.line(`df = read(%s)`, needed(p))
+	w.line(`total = len(df)`)
+	w.line(`notes = []`)
+	for _, f := range p.Filters {
+		w.filter(f)
+	}
+	w.job(p)
+	return w.b.String()
+}
+
+// needed are the columns that a plan reads; empty for all.
+func needed(p Plan) string {
+	var names []string
+	add := func(n string) {
+		if n != "" && !slices.Contains(names, n) {
+			names = append(names, n)
+		}
+	}
+	switch p.Job {
+	case Row, Overview, Unclear:
+		return ""
+	case Missing, Count, Share:
+		if p.Measure.Name == "" {
+			return ""
+		}
+	case Correlate:
+		if p.Other.Name == "" {
+			return ""
+		}
+	case Top:
+		if p.Group.Name == "" {
+			return ""
+		}
+	}
+	for _, c := range []Column{p.Measure, p.Other, p.Group} {
+		add(c.Name)
+	}
+	for _, f := range p.Filters {
+		if f.Column == "" {
+			return ""
+		}
+		add(f.Column)
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return py(names)
+}
+
+type writer struct{ b strings.Builder }
+
+func (w *writer) line(format string, args ...any) { fmt.Fprintf(&w.b, format+"\n", args...) }
+
+// py writes a value as Python does: JSON but for the three constants.
+func py(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		panic(err) // strings and lists of them
+	}
+	return strings.TrimSpace(b.String())
+}
+
+func (w *writer) filter(f Filter) {
+	c := py(f.Column)
+	note := strings.TrimSpace(f.Column + " " + f.Op + " " + f.Value)
+	switch {
+	case f.Column == "":
+		w.line(`column, keep = find(df, %s)`, py(f.Value))
+		if f.Guess {
+			w.line(`if column is not None:`)
+			w.line(`    df = df[keep]`)
+			w.line(`    notes.append("only rows with " + column + " = " + %s)`, py(f.Value))
+			return
+		}
+		w.line(`if column is None:`)
+		w.line(`    notes.append("no column holds the value " + %s + ", so it was left out of account")`, py(f.Value))
+		w.line(`else:`)
+		w.line(`    df = df[keep]`)
+		w.line(`    notes.append("only rows with " + column + " = " + %s)`, py(f.Value))
+		return
+	case f.Op == "year":
+		w.line(`df = df[when(df[%s]).dt.year == %s]`, c, f.Value)
+		note = f.Column + " in " + f.Value
+	case f.Op == "between":
+		w.line(`df = df[num(df[%s]).between(%s, %s)]`, c, f.Value, f.Value2)
+		note = f.Column + " between " + f.Value + " and " + f.Value2
+	case isNumber(word{text: f.Value}):
+		w.line(`df = df[num(df[%s]) %s %s]`, c, f.Op, f.Value)
+	default:
+		w.line(`keep = df[%s].astype(str).str.strip().str.casefold() == %s`, c, py(strings.ToLower(f.Value)))
+		if f.Op == "!=" {
+			w.line(`keep = ~keep`)
+		}
+		w.line(`df = df[keep]`)
+	}
+	w.line(`notes.append("only rows with " + %s)`, py(note))
+}
+
+// names of the ways to sum a column up, as people say them.
+var names = map[string]string{"mean": "average", "sum": "total", "min": "smallest", "max": "largest", "median": "median", "std": "standard deviation", "count": "number of rows"}
+
+func label(p Plan) string {
+	if p.How == "quantile" {
+		return fmt.Sprintf("%gth percentile of %s", p.Quantile*100, p.Measure.Name)
+	}
+	if p.How == "count" {
+		return names["count"]
+	}
+	return names[p.How] + " of " + p.Measure.Name
+}
+
+// how is the call of pandas that sums a column up.
+func how(p Plan) string {
+	if p.How == "quantile" {
+		return fmt.Sprintf("quantile(%g)", p.Quantile)
+	}
+	return p.How + "()"
+}
+
+func (w *writer) job(p Plan) {
+	m := py(p.Measure.Name)
+	switch p.Job {
+	case Count:
+		w.line(`say(kind="figure", label="number of rows", value=len(df), used=len(df), total=total, notes=notes)`)
+	case Share:
+		w.line(`say(kind="figure", label="share of the rows in percent", value=100 * len(df) / total if total else None, used=len(df), total=total, notes=notes)`)
+	case Distinct:
+		w.line(`say(kind="figure", label=%s, value=df[%s].nunique(), used=int(df[%s].count()), total=total, notes=notes)`, py("number of different values of "+p.Measure.Name), m, m)
+	case Missing:
+		w.missing(p)
+	case Aggregate:
+		w.aggregate(p)
+	case Correlate:
+		w.correlate(p)
+	case Top:
+		w.top(p)
+	case Row:
+		w.line(`values = num(df[%s])`, m)
+		w.line(`row = df.loc[values.%s()]`, map[bool]string{false: "idxmax", true: "idxmin"}[p.Least])
+		w.line(`say(kind="row", label=%s, value=plain(values.loc[row.name]), row={str(k): plain(v) for k, v in row.items()}, used=int(values.count()), total=total, notes=notes)`,
+			py("row with the "+map[bool]string{false: "largest", true: "smallest"}[p.Least]+" "+p.Measure.Name))
+	case Histogram:
+		w.histogram(p)
+	case Scatter:
+		w.line(`x, y = num(df[%s]), num(df[%s])`, m, py(p.Other.Name))
+		w.line(`plt.scatter(x, y, s=4, alpha=0.4)`)
+		w.chart(p.Measure.Name+" against "+p.Other.Name, p.Measure.Name, p.Other.Name)
+		w.line(`say(kind="figure", label=%s, value=x.corr(y), used=int((x.notna() & y.notna()).sum()), total=total, notes=notes, chart=True)`, py("correlation of "+p.Measure.Name+" and "+p.Other.Name))
+	case Trend:
+		w.trend(p)
+	case Describe:
+		w.describe(p)
+	default: // Overview
+		w.line(`frame = pd.DataFrame({"column": df.columns, "type": [str(t) for t in df.dtypes], "missing": df.isna().sum().tolist(), "different": [df[c].nunique() for c in df.columns]})`)
+		w.line(`say(kind="table", label="columns of the dataset", columns=list(frame.columns), rows=table(frame), used=total, total=total, notes=notes)`)
+	}
+}
+
+func (w *writer) chart(title, x, y string) {
+	w.line(`plt.title(%s)`, py(title))
+	w.line(`plt.xlabel(%s)`, py(x))
+	w.line(`plt.ylabel(%s)`, py(y))
+	w.line(`plt.savefig("chart.png", dpi=120, bbox_inches="tight")`)
+}
+
+func (w *writer) missing(p Plan) {
+	if p.Measure.Name != "" {
+		m := py(p.Measure.Name)
+		w.line(`say(kind="figure", label=%s, value=int(df[%s].isna().sum()), used=len(df), total=total, notes=notes)`, py("number of missing values of "+p.Measure.Name), m)
+		return
+	}
+	w.line(`missing = df.isna().sum()`)
+	w.line(`frame = missing[missing > 0].sort_values(ascending=False).reset_index()`)
+	w.line(`say(kind="table", label="columns with missing values", columns=["column", "missing values"], rows=table(frame), sum=int(missing.sum()), used=len(df), total=total, notes=notes)`)
+}
+
+func (w *writer) aggregate(p Plan) {
+	m := py(p.Measure.Name)
+	if p.Group.Name == "" {
+		w.line(`values = num(df[%s])`, m)
+		w.line(`say(kind="figure", label=%s, value=values.%s, used=int(values.count()), left=int(values.isna().sum()), total=total, notes=notes)`, py(label(p)), how(p))
+		return
+	}
+	w.groups(p)
+	w.line(`result = result.sort_values(ascending=False)`)
+	w.table(p, `result`)
+	if p.Chart {
+		w.bars(p)
+	}
+}
+
+// groups leaves in result what a plan sums up, by group.
+func (w *writer) groups(p Plan) {
+	g := py(p.Group.Name)
+	if p.How == "count" {
+		w.line(`result = df.groupby(%s).size()`, g)
+		w.line(`used = int(df[%s].count())`, g)
+		return
+	}
+	w.line(`values = num(df[%s])`, py(p.Measure.Name))
+	w.line(`result = values.groupby(df[%s]).%s`, g, how(p))
+	w.line(`used = int((values.notna() & df[%s].notna()).sum())`, g)
+}
+
+func (w *writer) table(p Plan, rows string) {
+	w.line(`frame = %s.reset_index()`, rows)
+	w.line(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=used, total=total, notes=notes, chart=%s)`,
+		py(label(p)+" by "+p.Group.Name), py(p.Group.Name), py(label(p)), map[bool]string{false: "False", true: "True"}[p.Chart])
+}
+
+func (w *writer) bars(p Plan) {
+	w.line(`result.head(30).plot.bar()`)
+	w.chart(label(p)+" by "+p.Group.Name, p.Group.Name, label(p))
+}
+
+func (w *writer) correlate(p Plan) {
+	m := py(p.Measure.Name)
+	if p.Other.Name != "" {
+		w.line(`x, y = num(df[%s]), num(df[%s])`, m, py(p.Other.Name))
+		w.line(`say(kind="figure", label=%s, value=x.corr(y), used=int((x.notna() & y.notna()).sum()), total=total, notes=notes + ["a correlation is not a cause"])`, py("correlation of "+p.Measure.Name+" and "+p.Other.Name))
+		return
+	}
+	w.line(`others = df.select_dtypes("number").drop(columns=[%s], errors="ignore")`, m)
+	w.line(`result = others.corrwith(num(df[%s])).dropna()`, m)
+	w.line(`frame = result.reindex(result.abs().sort_values(ascending=False).index).reset_index()`)
+	w.line(`say(kind="table", label=%s, columns=["column", "correlation"], rows=table(frame), used=len(df), total=total, notes=notes + ["a correlation is not a cause"])`, py("correlation with "+p.Measure.Name))
+}
+
+func (w *writer) top(p Plan) {
+	ascending := map[bool]string{false: "False", true: "True"}[p.Least]
+	if p.Group.Name != "" {
+		w.groups(p)
+		w.line(`result = result.sort_values(ascending=%s, kind="stable").head(%d)`, ascending, p.N)
+		w.table(p, `result`)
+		if p.Chart {
+			w.bars(p)
+		}
+		return
+	}
+	w.line(`values = num(df[%s])`, py(p.Measure.Name))
+	w.line(`order = values.sort_values(ascending=%s, kind="stable").dropna().head(%d).index`, ascending, p.N)
+	w.line(`frame = df.loc[order]`)
+	w.line(`say(kind="table", label=%s, columns=[str(c) for c in frame.columns], rows=table(frame), used=int(values.count()), total=total, notes=notes)`,
+		py(fmt.Sprintf("the %d rows with the %s %s", p.N, map[bool]string{false: "largest", true: "smallest"}[p.Least], p.Measure.Name)))
+}
+
+func (w *writer) histogram(p Plan) {
+	m := py(p.Measure.Name)
+	if p.Measure.Kind != Number {
+		w.line(`counts = df[%s].value_counts().head(30)`, m)
+		w.line(`counts.plot.bar()`)
+		w.chart("Rows by "+p.Measure.Name, p.Measure.Name, "rows")
+		w.line(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.reset_index()), used=int(df[%s].count()), total=total, notes=notes, chart=True)`, py("rows by "+p.Measure.Name), m, m)
+		return
+	}
+	w.line(`values = num(df[%s]).dropna()`, m)
+	w.line(`plt.hist(values, bins=min(40, max(5, values.nunique())))`)
+	w.chart("Distribution of "+p.Measure.Name, p.Measure.Name, "rows")
+	w.spread(p, `values`, "True")
+}
+
+// spread says where the values of a column lie.
+func (w *writer) spread(p Plan, values, chart string) {
+	w.line(`frame = pd.DataFrame({"what": ["average", "median", "smallest", "largest", "standard deviation"], "value": [%[1]s.mean(), %[1]s.median(), %[1]s.min(), %[1]s.max(), %[1]s.std()]})`, values)
+	w.line(`say(kind="table", label=%s, columns=["what", "value"], rows=table(frame), used=int(%s.count()), total=total, notes=notes, chart=%s)`, py("values of "+p.Measure.Name), values, chart)
+}
+
+var periodNames = map[string]string{"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day"}
+
+func (w *writer) trend(p Plan) {
+	period := periodNames[p.Period]
+	w.line(`time = when(df[%s])`, py(p.Other.Name))
+	w.line(`at = time.dt.to_period(%s)`, py(p.Period))
+	if p.How == "count" {
+		w.line(`result = at[at.notna()].groupby(at).size()`)
+	} else {
+		w.line(`result = num(df[%s]).groupby(at).%s`, py(p.Measure.Name), how(p))
+	}
+	w.line(`result.index = result.index.astype(str)`)
+	w.line(`result.plot(marker="o")`)
+	w.chart(label(p)+" by "+period, period, label(p))
+	w.line(`frame = result.reset_index()`)
+	w.line(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=int(at.notna().sum()), total=total, notes=notes, chart=True)`, py(label(p)+" by "+period), py(period), py(label(p)))
+}
+
+func (w *writer) describe(p Plan) {
+	m := py(p.Measure.Name)
+	if p.Measure.Kind == Number {
+		w.line(`values = num(df[%s])`, m)
+		w.spread(p, `values`, "False")
+		return
+	}
+	w.line(`counts = df[%s].value_counts()`, m)
+	w.line(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.head(20).reset_index()), different=len(counts), used=int(df[%s].count()), total=total, notes=notes)`, py("rows by "+p.Measure.Name), m, m)
+}
