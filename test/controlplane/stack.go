@@ -54,6 +54,7 @@ type Stack struct {
 	options  StackOptions
 	xpCA     *authority
 	runtimes *runtimes
+	node     *Node
 	closers  []func()
 }
 
@@ -125,6 +126,9 @@ spec:
 
 // Stop ends every process and server of the stack. Its folder stays.
 func (s *Stack) Stop() {
+	if s.node != nil {
+		s.node.stop()
+	}
 	if s.runtimes != nil {
 		s.runtimes.stop()
 	}
@@ -136,7 +140,7 @@ func (s *Stack) Stop() {
 
 // hosts gives the names that stand for this machine an entry in an /etc/hosts of our own.
 func (s *Stack) hosts() error {
-	if !IsIsolated() || len(s.options.Hosts) == 0 {
+	if !IsIsolated() {
 		return nil
 	}
 	file := filepath.Join(s.Dir, "hosts")
