@@ -38,7 +38,7 @@ test: ## run the tests of the product's module
 # The modules beside the product's, each with users of its own.
 MODULES = $(patsubst %/go.mod,%,$(shell git ls-files '*/go.mod' ':!test/tools'))
 
-UNIT_MODULES := hack/xrdgen test/standins/actors
+UNIT_MODULES := test/gitops hack/xrdgen test/standins/actors
 
 .PHONY: test-modules
 test-modules: ## vet the modules beside the product's, and run those of their tests that need no server

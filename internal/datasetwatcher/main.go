@@ -24,6 +24,7 @@ import (
 
 	"whisperops.io/functions/internal/datasetwatcher/catalog"
 	"whisperops.io/functions/internal/datasetwatcher/registry"
+	"whisperops.io/functions/internal/gitea"
 )
 
 // Flags of the dataset watcher.
@@ -219,7 +220,7 @@ func newPublisher(f Flags) (*catalog.Publisher, error) {
 		b, err := os.ReadFile(f.GitTokenFile) //nolint:gosec // whoever starts the watcher chooses the file
 		return strings.TrimSpace(string(b)), err
 	}
-	g, err := catalog.NewGitea(f.GitURL, f.GitRepository, f.GitBranch, token, f.GitRate)
+	g, err := gitea.New(f.GitURL, f.GitRepository, f.GitBranch, token, f.GitRate)
 	if err != nil {
 		return nil, err
 	}

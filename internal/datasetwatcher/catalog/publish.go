@@ -12,13 +12,10 @@ import (
 	"strings"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/gitea"
 )
 
-// ErrConflict says that the repository moved under a commit, or that a commit
-// whose answer was lost had already been made. Reading anew settles both.
-var ErrConflict = errors.New("the repository has changed since it was read")
-
-// A Repository holds the catalog. Gitea implements it.
+// A Repository holds the catalog. gitea.Client implements it.
 type Repository interface {
 	// Head returns the id of the branch's last commit, or "" while the repository is empty.
 	Head(ctx context.Context) (string, error)
@@ -26,17 +23,9 @@ type Repository interface {
 	Tree(ctx context.Context, commit, folder string) (map[string]string, error)
 	// Blob returns a file by its SHA.
 	Blob(ctx context.Context, sha string) ([]byte, error)
-	// Commit makes all changes or none. It returns ErrConflict if a file is not
-	// what a change says it is.
-	Commit(ctx context.Context, message string, changes []Change) error
-}
-
-// A Change of one file. Before is the SHA of the file that is replaced or deleted,
-// "" for a new one; After is nil for a deletion.
-type Change struct {
-	Path   string
-	Before string
-	After  []byte
+	// Commit makes all changes or none. It returns gitea.ErrConflict if a file is
+	// not what a change says it is.
+	Commit(ctx context.Context, message string, changes []gitea.Change) error
 }
 
 // A Snapshot is what the catalog should show.
@@ -108,7 +97,7 @@ func (p *Publisher) Publish(ctx context.Context, s Snapshot) (Report, error) {
 		total.Deleted += r.Deleted
 		total.Commits += r.Commits
 		total.Held, total.Foreign, total.Doubt = r.Held, r.Foreign, r.Doubt
-		if !errors.Is(err, ErrConflict) || attempt == conflicts {
+		if !errors.Is(err, gitea.ErrConflict) || attempt == conflicts {
 			return total, err
 		}
 	}
@@ -155,7 +144,7 @@ func (p *Publisher) publish(ctx context.Context, s Snapshot) (Report, error) {
 // compare returns the changes that lead from the files that are there to those
 // that should be, in an order in which the location file never names a file
 // that is not there: new files, then the location, then deletions.
-func (p *Publisher) compare(ctx context.Context, s Snapshot, files map[string][]byte, have map[string]string) ([]Change, Report, error) {
+func (p *Publisher) compare(ctx context.Context, s Snapshot, files map[string][]byte, have map[string]string) ([]gitea.Change, Report, error) {
 	r := Report{}
 	orphans := []string{} // ours, without a dataset
 	entities := 0
@@ -187,12 +176,12 @@ func (p *Publisher) compare(ctx context.Context, s Snapshot, files map[string][]
 		r.Held = unexplained
 	}
 
-	changes := []Change{}
+	changes := []gitea.Change{}
 	names := []string{}
 	for _, file := range sortedKeys(files) {
 		names = append(names, p.dataset(file))
 		if sha := have[file]; sha != blobSHA(files[file], sha) {
-			changes = append(changes, Change{Path: file, Before: sha, After: files[file]})
+			changes = append(changes, gitea.Change{Path: file, Before: sha, After: files[file]})
 		}
 	}
 	for _, file := range r.Held {
@@ -203,11 +192,11 @@ func (p *Publisher) compare(ctx context.Context, s Snapshot, files map[string][]
 		return nil, r, fmt.Errorf("cannot write the location file: %w", err)
 	}
 	if sha := have[p.LocationFile()]; sha != blobSHA(location, sha) {
-		changes = append(changes, Change{Path: p.LocationFile(), Before: sha, After: location})
+		changes = append(changes, gitea.Change{Path: p.LocationFile(), Before: sha, After: location})
 	}
 	for _, file := range orphans {
 		if !slices.Contains(r.Held, file) {
-			changes = append(changes, Change{Path: file, Before: have[file]})
+			changes = append(changes, gitea.Change{Path: file, Before: have[file]})
 		}
 	}
 	return changes, r, nil
@@ -230,7 +219,7 @@ func (p *Publisher) wrote(ctx context.Context, file, sha string) (bool, error) {
 	return p.owners[sha], nil
 }
 
-func (p *Publisher) commit(ctx context.Context, changes []Change) (Report, error) {
+func (p *Publisher) commit(ctx context.Context, changes []gitea.Change) (Report, error) {
 	done := Report{}
 	for part := range slices.Chunk(changes, filesPerCommit) {
 		r := Report{Commits: 1}
@@ -256,7 +245,7 @@ func (p *Publisher) commit(ctx context.Context, changes []Change) (Report, error
 }
 
 // message says in a line what a commit does, and in the next ones to which files.
-func message(changes []Change) string {
+func message(changes []gitea.Change) string {
 	verbs := map[string][]string{}
 	for _, c := range changes {
 		verb := "update"

@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/internal/gitea"
 )
 
 // repo is a Git repository in memory.
@@ -53,7 +55,7 @@ func (r *repo) Blob(_ context.Context, sha string) ([]byte, error) {
 	return nil, errors.New("no such blob")
 }
 
-func (r *repo) Commit(_ context.Context, _ string, changes []Change) error {
+func (r *repo) Commit(_ context.Context, _ string, changes []gitea.Change) error {
 	r.requests++
 	if r.meddle != nil {
 		if err := r.meddle(); err != nil {
@@ -63,7 +65,7 @@ func (r *repo) Commit(_ context.Context, _ string, changes []Change) error {
 	for _, c := range changes {
 		content, exists := r.files[c.Path]
 		if exists != (c.Before != "") || exists && blobSHA([]byte(content), "") != c.Before {
-			return fmt.Errorf("%w: %s", ErrConflict, c.Path)
+			return fmt.Errorf("%w: %s", gitea.ErrConflict, c.Path)
 		}
 	}
 	for _, c := range changes {
@@ -246,8 +248,8 @@ func TestPublishConflicts(t *testing.T) {
 		}
 	})
 	t.Run("Forever", func(t *testing.T) {
-		r := &repo{files: map[string]string{}, meddle: func() error { return ErrConflict }}
-		if _, err := publisher(r).Publish(t.Context(), snapshot("a")); !errors.Is(err, ErrConflict) {
+		r := &repo{files: map[string]string{}, meddle: func() error { return gitea.ErrConflict }}
+		if _, err := publisher(r).Publish(t.Context(), snapshot("a")); !errors.Is(err, gitea.ErrConflict) {
 			t.Errorf("want an end, got %v", err)
 		}
 		if r.requests > 3*(conflicts+1) {

@@ -1,4 +1,6 @@
-package catalog
+// Package gitea reads and writes the files of one repository through Gitea's REST
+// API. Every write names what it replaces, so that nobody's work is overwritten.
+package gitea
 
 import (
 	"bytes"
@@ -19,8 +21,20 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// Gitea is a repository behind Gitea's REST API (1.20 or later, and Forgejo).
-type Gitea struct {
+// ErrConflict says that the repository moved under a commit, or that a commit
+// whose answer was lost had already been made. Reading anew settles both.
+var ErrConflict = errors.New("the repository has changed since it was read")
+
+// A Change of one file. Before is the SHA of the file that is replaced or deleted,
+// "" for a new one; After is nil for a deletion.
+type Change struct {
+	Path   string
+	Before string
+	After  []byte
+}
+
+// A Client writes a repository behind Gitea's REST API (1.20 or later, and Forgejo).
+type Client struct {
 	repository string // URL of the API's repository, without a slash at the end
 	branch     string
 	token      func() (string, error)
@@ -44,10 +58,10 @@ const (
 	treePage = 1000
 )
 
-// NewGitea returns the repository <owner>/<name> of a Gitea at a base URL. The
+// New returns the repository <owner>/<name> of a Gitea at a base URL. The
 // token is asked for at each request, so that a rotated one works at once; it
 // stands in no log and no error.
-func NewGitea(base, repository, branch string, token func() (string, error), perSecond float64) (*Gitea, error) {
+func New(base, repository, branch string, token func() (string, error), perSecond float64) (*Client, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 		return nil, errors.New("the Git URL must be http(s)://<host>, the address of Gitea itself")
@@ -62,7 +76,7 @@ func NewGitea(base, repository, branch string, token func() (string, error), per
 	if branch == "" {
 		return nil, errors.New("the Git branch is empty: name the branch that Backstage reads, for example main")
 	}
-	return &Gitea{
+	return &Client{
 		repository: u.JoinPath("api/v1/repos", owner, name).String(),
 		branch:     branch,
 		token:      token,
@@ -77,7 +91,7 @@ func NewGitea(base, repository, branch string, token func() (string, error), per
 }
 
 // Head returns the id of the branch's last commit, or "" while the repository is empty.
-func (g *Gitea) Head(ctx context.Context) (string, error) {
+func (g *Client) Head(ctx context.Context) (string, error) {
 	b := struct {
 		Commit struct {
 			ID string `json:"id"`
@@ -103,7 +117,7 @@ func (g *Gitea) Head(ctx context.Context) (string, error) {
 
 // Tree returns the SHA of each file directly in a folder at a commit, by path. A
 // folder that does not exist has none.
-func (g *Gitea) Tree(ctx context.Context, commit, folder string) (map[string]string, error) {
+func (g *Client) Tree(ctx context.Context, commit, folder string) (map[string]string, error) {
 	sha := commit
 	for part := range strings.SplitSeq(folder, "/") {
 		if part == "" {
@@ -142,7 +156,7 @@ type treeEntry struct {
 	SHA  string `json:"sha"`
 }
 
-func (g *Gitea) entries(ctx context.Context, sha string) ([]treeEntry, error) {
+func (g *Client) entries(ctx context.Context, sha string) ([]treeEntry, error) {
 	all := []treeEntry{}
 	for page := 1; ; page++ {
 		t := struct {
@@ -160,7 +174,7 @@ func (g *Gitea) entries(ctx context.Context, sha string) ([]treeEntry, error) {
 }
 
 // Blob returns a file by its SHA.
-func (g *Gitea) Blob(ctx context.Context, sha string) ([]byte, error) {
+func (g *Client) Blob(ctx context.Context, sha string) ([]byte, error) {
 	b := struct {
 		Content string `json:"content"`
 	}{}
@@ -171,7 +185,7 @@ func (g *Gitea) Blob(ctx context.Context, sha string) ([]byte, error) {
 }
 
 // Commit makes all changes in one commit.
-func (g *Gitea) Commit(ctx context.Context, message string, changes []Change) error {
+func (g *Client) Commit(ctx context.Context, message string, changes []Change) error {
 	type file struct {
 		Operation string `json:"operation"`
 		Path      string `json:"path"`
@@ -196,13 +210,33 @@ func (g *Gitea) Commit(ctx context.Context, message string, changes []Change) er
 	err := g.do(ctx, http.MethodPost, "/contents", body, nil)
 	// 422 is a file whose SHA is another one, or that exists already; 404 one that
 	// was deleted; 409 a branch that moved. Releases differ in which they choose.
-	if isStatus(err, http.StatusConflict) || isStatus(err, http.StatusUnprocessableEntity) || isStatus(err, http.StatusNotFound) {
+	// Of two writers at the same instant the slower one is told 403, as if it had no
+	// right to write (1.26.0).
+	if isStatus(err, http.StatusConflict) || isStatus(err, http.StatusUnprocessableEntity) || isStatus(err, http.StatusNotFound) || lostRace(err) {
 		return fmt.Errorf("%w: %w", ErrConflict, err)
 	}
 	return err
 }
 
-func (g *Gitea) get(ctx context.Context, path string, into any) error {
+// Delete deletes the whole repository. One that is not there counts as deleted.
+func (g *Client) Delete(ctx context.Context) error {
+	err := g.do(ctx, http.MethodDelete, "", nil, nil)
+	if isStatus(err, http.StatusNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Exists says whether the repository is there and the token may see it.
+func (g *Client) Exists(ctx context.Context) (bool, error) {
+	err := g.get(ctx, "", &struct{}{})
+	if isStatus(err, http.StatusNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func (g *Client) get(ctx context.Context, path string, into any) error {
 	return g.do(ctx, http.MethodGet, path, nil, into)
 }
 
@@ -229,13 +263,19 @@ func (e *statusError) Error() string {
 	return s
 }
 
+// lostRace says whether Gitea refused a commit because another one came first.
+func lostRace(err error) bool {
+	s := (*statusError)(nil)
+	return errors.As(err, &s) && s.status == http.StatusForbidden && strings.Contains(s.message, "cannot lock ref")
+}
+
 func isStatus(err error, status int) bool {
 	s := (*statusError)(nil)
 	return errors.As(err, &s) && s.status == status
 }
 
 // do sends a request, and again while the server says that it can't answer now.
-func (g *Gitea) do(ctx context.Context, method, path string, body, into any) error {
+func (g *Client) do(ctx context.Context, method, path string, body, into any) error {
 	payload := []byte{}
 	if body != nil {
 		var err error
@@ -268,7 +308,7 @@ func (g *Gitea) do(ctx context.Context, method, path string, body, into any) err
 
 var errNoToken = errors.New("cannot read the Git token")
 
-func (g *Gitea) once(ctx context.Context, method, path string, payload []byte, into any) error {
+func (g *Client) once(ctx context.Context, method, path string, payload []byte, into any) error {
 	req, err := http.NewRequestWithContext(ctx, method, g.repository+path, bytes.NewReader(payload))
 	if err != nil {
 		return err
@@ -279,7 +319,7 @@ func (g *Gitea) once(ctx context.Context, method, path string, payload []byte, i
 	}
 	req.Header.Set("Authorization", "token "+token)
 	req.Header.Set("Accept", "application/json")
-	req.Header.Set("User-Agent", "whisperops-dataset-watcher")
+	req.Header.Set("User-Agent", "whisperops")
 	if len(payload) > 0 {
 		req.Header.Set("Content-Type", "application/json")
 	}

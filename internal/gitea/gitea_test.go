@@ -1,4 +1,4 @@
-package catalog
+package gitea
 
 import (
 	"context"
@@ -17,11 +17,11 @@ import (
 const secret = "f00ba4f00ba4"
 
 // gitea returns a client of a server, and the pauses it makes.
-func gitea(t *testing.T, h http.HandlerFunc) (*Gitea, *[]time.Duration) {
+func gitea(t *testing.T, h http.HandlerFunc) (*Client, *[]time.Duration) {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(s.Close)
-	g, err := NewGitea(s.URL, "platform/catalog", "main", func() (string, error) { return secret, nil }, 1000)
+	g, err := New(s.URL, "platform/catalog", "main", func() (string, error) { return secret, nil }, 1000)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestGiteaTree(t *testing.T) {
 }
 
 func TestGiteaCommit(t *testing.T) {
-	status := 201
+	status, message := 201, "sha does not match"
 	g, _ := gitea(t, func(w http.ResponseWriter, r *http.Request) {
 		got := map[string]any{}
 		if err := json.NewDecoder(r.Body).Decode(&got); err != nil {
@@ -157,7 +157,7 @@ func TestGiteaCommit(t *testing.T) {
 			t.Errorf("%s %s -want +got:\n%s", r.Method, r.URL, diff)
 		}
 		w.WriteHeader(status)
-		fmt.Fprint(w, `{"message":"sha does not match"}`)
+		fmt.Fprintf(w, `{"message":%q}`, message)
 	})
 	changes := []Change{{"a", "", []byte("a")}, {"b", "1", []byte("b")}, {"c", "2", nil}}
 	if err := g.Commit(t.Context(), "m", changes); err != nil {
@@ -168,7 +168,15 @@ func TestGiteaCommit(t *testing.T) {
 			t.Errorf("want answer %d to be a conflict, got %v", status, err)
 		}
 	}
-	status = 400
+	status, message = 403, "cannot lock ref 'refs/heads/main': is at 1 but expected 2"
+	if err := g.Commit(t.Context(), "m", changes); !errors.Is(err, ErrConflict) {
+		t.Errorf("want a lost race to be a conflict, got %v", err)
+	}
+	message = "user should have permission to write"
+	if err := g.Commit(t.Context(), "m", changes); err == nil || errors.Is(err, ErrConflict) {
+		t.Errorf("want a missing right not to be a conflict, got %v", err)
+	}
+	status, message = 400, "sha does not match"
 	if err := g.Commit(t.Context(), "m", changes); err == nil || errors.Is(err, ErrConflict) || err.Error() != "Gitea answered 400 Bad Request: sha does not match" {
 		t.Errorf("want Gitea's own words, got %v", err)
 	}
@@ -181,7 +189,7 @@ func TestGiteaSettings(t *testing.T) {
 		{"https://gitea", "catalog", "main", `the Git repository "catalog" must be <owner>/<name>`},
 		{"https://gitea", "a/b", "", "the Git branch is empty: name the branch that Backstage reads, for example main"},
 	} {
-		if _, err := NewGitea(tc[0], tc[1], tc[2], nil, 1); err == nil || err.Error() != tc[3] {
+		if _, err := New(tc[0], tc[1], tc[2], nil, 1); err == nil || err.Error() != tc[3] {
 			t.Errorf("%v: got %v", tc[:3], err)
 		}
 	}

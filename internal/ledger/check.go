@@ -1,0 +1,57 @@
+package ledger
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// A Vacancy says whether an agent's name can be ordered.
+type Vacancy struct {
+	// RepositoryExists: the repository holds this very order already, from a run that
+	// failed halfway. The next step goes on without making it.
+	RepositoryExists bool `json:"repositoryExists"`
+}
+
+// Check finds out whether a new order's name is free: repository, namespace and
+// order. An error names all that is taken. An order that an earlier run of the same
+// form wrote, to the byte, is no obstacle.
+func Check(ctx context.Context, c Cluster, r Repository, agentName, file string, order []byte) (Vacancy, error) {
+	if _, err := decodeOrder(order, agentName); err != nil {
+		return Vacancy{}, fmt.Errorf("the order that the form wrote is not one: %w", err)
+	}
+	v, taken := Vacancy{}, []string{}
+	there, err := r.Exists(ctx)
+	if err != nil {
+		return v, fmt.Errorf("cannot look for the repository: %w", err)
+	}
+	if there {
+		if have, _, err := read(ctx, r, file); err == nil && bytes.Equal(have, order) {
+			v.RepositoryExists = true
+		} else {
+			taken = append(taken, "the repository agent-"+agentName)
+		}
+	}
+	if !v.RepositoryExists {
+		namespace := v1alpha1.AgentNamespace(agentName)
+		if _, err := c.Client.Resource(orders).Get(ctx, agentName, metav1.GetOptions{}); err == nil {
+			taken = append(taken, "the XDatasetAgent "+agentName)
+		} else if !gone(err) {
+			return v, fmt.Errorf("cannot look for the order: %w", err)
+		}
+		if _, err := c.Client.Resource(namespaces).Get(ctx, namespace, metav1.GetOptions{}); err == nil {
+			taken = append(taken, "the namespace "+namespace)
+		} else if !gone(err) {
+			return v, fmt.Errorf("cannot look for the namespace: %w", err)
+		}
+	}
+	if len(taken) > 0 {
+		return v, fmt.Errorf("the name %s is taken: %s exists already; choose another one", agentName, strings.Join(taken, " and "))
+	}
+	return v, nil
+}

@@ -1,0 +1,67 @@
+// Every value that a person types must arrive in the order byte for byte, whatever it
+// looks like to YAML. The engine is the one that Backstage's scaffolder runs; YAML is
+// read as Kubernetes reads it (1.1) and as Backstage does (1.2).
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import test from 'node:test';
+import { createTemplateRenderer } from 'nunjitsu';
+import { parseAllDocuments } from 'yaml';
+
+const skeleton = new URL('../../package/portal/dataset-whisperer/skeleton/', import.meta.url);
+const render = (file, values) => createTemplateRenderer().render(readFileSync(new URL(file, skeleton), 'utf8'), { values });
+
+function parse(text, version) {
+  return parseAllDocuments(text, { version, merge: false }).map(d => {
+    assert.deepEqual(d.errors, [], text);
+    return d.toJS({ maxAliasCount: 0 });
+  });
+}
+
+const usual = {
+  agentName: 'housing-bot', dataset: 'california-housing', budgetUsd: 5, description: 'Answers questions',
+  baseDomain: '34.61.7.12.sslip.io', projectId: 'acme-data', owner: 'user:default/ann',
+};
+
+// What people type, what copy and paste brings, and what somebody tries.
+const descriptions = [
+  '', ' ', 'null', '~', 'true', 'no', '1.5', '1_000', '0x10', '1e3', '12:30:45', '2026-11-27', '=', '<<', '.inf', '.nan',
+  'it\'s "quoted"', "''", '"', '\\', '\\n', 'back\\slash"', 'line\nline', 'line\r\nline', '\ttab\t', ' leading and trailing ',
+  '# no comment', 'a # b', 'key: value', '- item', '? key', '[1, 2', '{a: 1}', '*alias', '&anchor', '!!binary x', '%TAG', '@at', '`tick`', '|', '> folded',
+  '--- \nkind: Secret', 'x"\n  projectId: "evil', '${{ values.projectId }}', '{{ values.projectId }}', '{% raw %}', '{# gone? #}', '<script>alert(1)</script>', '&amp;',
+  'ünïcödé 日本語 🙂', '\u2028\u2029', '\u0085', '\u200b\u202e', '\ufeff', 'a\u0000b', '\u0007', '\ud7ff', 'x'.repeat(500),
+];
+const names = ['housing-bot', 'null', 'true', 'yes', 'off', 'nan', 'inf', 'a-1', 'e10', 'y1n'];
+const domains = ['34.61.7.12.sslip.io', '1.5', '10', '1e3', '0x1f', '1.2.3.4', 'yes.example', 'null'];
+const budgets = [0, 5, 12.5, 0.01, 10000, 1e-7, 1.10];
+
+for (const version of ['1.1', '1.2']) {
+  test(`the order holds what was typed, YAML ${version}`, () => {
+    const all = [
+      ...descriptions.map(description => ({ ...usual, description })),
+      ...names.map(agentName => ({ ...usual, agentName })),
+      ...names.map(dataset => ({ ...usual, dataset })),
+      ...domains.map(baseDomain => ({ ...usual, baseDomain })),
+      ...budgets.map(budgetUsd => ({ ...usual, budgetUsd })),
+    ];
+    for (const v of all) {
+      assert.deepEqual(parse(render('manifests/xdatasetagent.yaml', v), version), [{
+        apiVersion: 'whisperops.io/v1alpha1', kind: 'XDatasetAgent', metadata: { name: v.agentName },
+        spec: { agentName: v.agentName, datasetRef: { name: v.dataset }, budgetUsd: v.budgetUsd, description: v.description, baseDomain: v.baseDomain, projectId: v.projectId },
+      }]);
+      const [component, system] = parse(render('catalog-info.yaml', v), version);
+      assert.equal(component.metadata.name, `agent-${v.agentName}`);
+      assert.equal(component.metadata.description, v.description || 'An agent that answers questions about a dataset');
+      assert.equal(component.metadata.links[0].url, `https://agent-${v.agentName}.${v.baseDomain}/`);
+      assert.deepEqual(component.spec.dependsOn, [`resource:default/${v.dataset}`]);
+      assert.equal(component.spec.system, system.metadata.name);
+    }
+  });
+}
+
+test('a field that was left out becomes nothing that the XRD refuses', () => {
+  const { description, owner, ...rest } = usual;
+  const [order] = parse(render('manifests/xdatasetagent.yaml', rest), '1.1');
+  assert.equal(order.spec.description, '');
+  const [component] = parse(render('catalog-info.yaml', rest), '1.1');
+  assert.equal(component.spec.owner, 'group:default/platform');
+});
