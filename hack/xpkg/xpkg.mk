@@ -3,7 +3,7 @@
 XPKG_DIR    := $(OUTPUT)/xpkg
 XPKG        := GOWORK=off go run -C hack/xpkg ./cmd/xpkg
 XPKG_SRC    := $(CURDIR)
-XPKG_IMAGES := -images dataset-watcher,chat-frontend,ledger
+XPKG_IMAGES := -images dataset-watcher,chat-frontend,ledger,token-meter
 
 # The version that the install manifests ask for; one place says it.
 VERSION ?= $(shell sed -n 's|^ *package: .*/whisperops:\(v.*\)|\1|p' package/install/configuration.yaml)

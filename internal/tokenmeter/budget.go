@@ -1,0 +1,147 @@
+package tokenmeter
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// A Mode is what happens when a call might pass the cap.
+type Mode string
+
+// The modes.
+const (
+	// ModeSoft refuses calls once the money is gone: it is passed by what was in
+	// flight then.
+	ModeSoft Mode = "soft"
+	// ModeHard reserves the most a call can cost before it goes out: the cap is
+	// never passed.
+	ModeHard Mode = "hard"
+)
+
+// A Budget is what the meter knows of an XAgentBudget.
+type Budget struct {
+	Agent     string            `json:"agent"`
+	Namespace string            `json:"namespace"`
+	UID       string            `json:"uid"`
+	Cap       Picos             `json:"cap"`
+	Enforced  bool              `json:"enforced"`
+	Period    v1alpha1.Period   `json:"period"`
+	Mode      Mode              `json:"mode,omitempty"` // empty: the meter's own
+	Opening   *v1alpha1.Opening `json:"opening,omitempty"`
+	Status    budgetStatus      `json:"status"`
+}
+
+// budgetStatus is what the budget's pipeline last said.
+type budgetStatus struct {
+	Measured bool      `json:"measured"` // there is a figure
+	Spent    Picos     `json:"spent"`
+	Paused   bool      `json:"paused"`
+	Period   string    `json:"period"`
+	Decided  Picos     `json:"decided"` // the cap that paused was decided for
+	AsOf     time.Time `json:"asOf"`    // up to which Spent counts
+}
+
+// picosOf converts US dollars to the nearest of them.
+func picosOf(usd float64) Picos {
+	if !(usd > 0) { // NaN, too
+		return 0
+	}
+	return Picos(math.Round(min(usd, 9e6) * picosPerUSD))
+}
+
+// ModeAnnotation of an XAgentBudget chooses a mode for one agent.
+const ModeAnnotation = "whisperops.io/meter-mode"
+
+func budgetOf(b *v1alpha1.XAgentBudget) Budget {
+	out := Budget{
+		Agent: b.Spec.AgentName, Namespace: b.Namespace, UID: string(b.UID),
+		Cap: picosOf(b.Spec.BudgetUSD), Enforced: b.Spec.Enforcement != v1alpha1.EnforcementMonitorOnly, Period: b.Spec.Period,
+		Opening: b.Spec.Opening,
+	}
+	if m := Mode(b.Annotations[ModeAnnotation]); m == ModeSoft || m == ModeHard {
+		out.Mode = m
+	}
+	s := &out.Status
+	s.Period = b.Status.Period
+	if b.Status.SpentUSD != nil {
+		s.Measured, s.Spent = true, picosOf(*b.Status.SpentUSD)
+	}
+	s.Paused = b.Status.Paused != nil && *b.Status.Paused
+	if b.Status.DecidedBudgetUSD != nil {
+		s.Decided = picosOf(*b.Status.DecidedBudgetUSD)
+	}
+	if l := b.Status.Ledger; l != nil {
+		if at, err := time.Parse(time.RFC3339, l.AsOf); err == nil {
+			s.AsOf = at
+		}
+	}
+	return out
+}
+
+// spentBy is what the budget's pipeline knows to be spent in the period of a time,
+// or what the budget was opened with where it knows nothing yet.
+func (b Budget) spentBy(at time.Time) (spent Picos, asOf time.Time) {
+	key := v1alpha1.PeriodKey(b.Period, at)
+	switch {
+	case b.Status.Measured && b.Status.Period == key:
+		return b.Status.Spent, b.Status.AsOf
+	case b.Opening != nil && b.Opening.Period == key:
+		asOf, err := time.Parse(time.RFC3339, b.Opening.AsOf)
+		if err != nil {
+			asOf = time.Time{}
+		}
+		return picosOf(b.Opening.USD), asOf
+	}
+	return 0, v1alpha1.PeriodStart(b.Period, at)
+}
+
+// judge says whether an agent may make a call, nil for yes. Own is what it spent
+// by the meters' own count that the budget's figure lacks.
+//
+// A pause stands until somebody raises the budget, as for the pipeline: a figure
+// that falls is no reason.
+func (b Budget) judge(own Picos, at time.Time) *refusal {
+	if !b.Enforced {
+		return nil
+	}
+	spent, _ := b.spentBy(at)
+	spent += own
+	raised := b.Cap > b.Status.Decided && b.Cap > spent
+	paused := b.Status.Paused && b.Status.Period == v1alpha1.PeriodKey(b.Period, at) && !raised
+	if !paused && spent < b.Cap {
+		return nil
+	}
+	return &refusal{status: statusSpent, reason: "budget-exhausted", message: b.spentMessage(spent)}
+}
+
+// spentMessage is read by whoever asked the agent something.
+func (b Budget) spentMessage(spent Picos) string {
+	money := dollars(min(spent, b.Cap)) + " of " + dollars(b.Cap) + " USD"
+	if b.Cap == 0 {
+		money = "it has no money at all"
+	}
+	until := ""
+	switch b.Period {
+	case v1alpha1.PeriodDaily:
+		until = " It begins anew at midnight UTC."
+	case v1alpha1.PeriodWeekly:
+		until = " It begins anew on Monday, at midnight UTC."
+	case v1alpha1.PeriodMonthly:
+		until = " It begins anew with the next month, at midnight UTC."
+	case v1alpha1.PeriodLifetime:
+	}
+	return fmt.Sprintf("The budget of agent %q is spent (%s), so no question can be answered now.%s Whoever owns the agent can raise it: spec.budgetUsd of XDatasetAgent %s.", b.Agent, money, until, b.Agent)
+}
+
+// dollars writes an amount with 2 decimals, or 4 where it is less than a cent.
+func dollars(p Picos) string {
+	decimals := 2
+	if p > 0 && p < picosPerUSD/100 {
+		decimals = 4
+	}
+	return strconv.FormatFloat(p.USD(), 'f', decimals, 64)
+}

@@ -1,0 +1,191 @@
+package tokenmeter
+
+import (
+	"encoding/json"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+)
+
+// State is what the meter was last told: budgets, prices, and what it spent itself
+// since. It is kept in the journal, so that a meter that starts while the API
+// server is away goes on as it was last right.
+type State struct {
+	journal *Journal
+
+	mu      sync.RWMutex
+	known   bool // of budgets, from the API server or from the journal
+	budgets map[string]Budget
+	prices  Prices
+	priced  string // the table's text
+	marks   map[string][]mark
+	peers   func(agent string, asOf time.Time) Picos
+}
+
+// A mark is what an agent had spent by this meter's count when its counters were
+// read: what came later, no one else can know yet.
+type mark struct {
+	At    time.Time `json:"at"`
+	Spent Picos     `json:"spent"`
+}
+
+// maxMarks bounds the marks of an agent: hours of scrapes.
+const maxMarks = 512
+
+// keptMarks of them survive the process.
+const keptMarks = 16
+
+const (
+	stateBudgets = "budgets"
+	statePrices  = "prices"
+	stateMarks   = "marks"
+)
+
+func newState(j *Journal) *State {
+	s := &State{journal: j, budgets: map[string]Budget{}, prices: noPrices{}, marks: map[string][]mark{}}
+	if b := j.Kept(stateBudgets); b != nil && json.Unmarshal(b, &s.budgets) == nil {
+		s.known = true
+	}
+	if b := j.Kept(statePrices); b != nil {
+		if p, err := readPrices(string(b)); err == nil {
+			s.prices, s.priced = p, string(b)
+		}
+	}
+	if b := j.Kept(stateMarks); b != nil {
+		json.Unmarshal(b, &s.marks) //nolint:errcheck,gosec // without them the first look is a little late
+	}
+	return s
+}
+
+// Known says whether there is any state.
+func (s *State) Known() bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.known
+}
+
+// Budget of an agent, false if there is none.
+func (s *State) Budget(agent string) (Budget, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	b, ok := s.budgets[agent]
+	return b, ok
+}
+
+// Prices as they are now.
+func (s *State) Prices() Prices {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.prices
+}
+
+// Agents that have budgets, sorted.
+func (s *State) Agents() []agent {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]agent, 0, len(s.budgets))
+	for _, b := range s.budgets {
+		all = append(all, agent{b.Agent, b.Namespace})
+	}
+	slices.SortFunc(all, func(a, b agent) int {
+		if a.name < b.name {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+// SetBudgets replaces all budgets.
+func (s *State) SetBudgets(all []Budget) {
+	m := make(map[string]Budget, len(all))
+	for _, b := range all {
+		m[b.Agent] = b
+	}
+	s.mu.Lock()
+	s.budgets, s.known = m, true
+	kept, err := json.Marshal(m)
+	s.mu.Unlock()
+	if err == nil {
+		s.journal.Keep(stateBudgets, kept)
+	}
+}
+
+// SetPrices replaces the price table. One that can't be read changes nothing.
+func (s *State) SetPrices(text string) error {
+	p, err := readPrices(text)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	changed := s.priced != text
+	s.prices, s.priced = p, text
+	s.mu.Unlock()
+	if changed {
+		s.journal.Keep(statePrices, []byte(text))
+	}
+	return nil
+}
+
+// Scraped says that somebody read the counters at a time, and what agents had
+// spent by them.
+func (s *State) Scraped(at time.Time, all map[string]Picos) {
+	s.mu.Lock()
+	kept := map[string][]mark{}
+	for name := range s.budgets {
+		marks := s.marks[name]
+		spent := all[name]
+		if len(marks) == 0 || marks[len(marks)-1].Spent != spent {
+			marks = append(marks, mark{at, spent})
+			s.marks[name] = marks[max(0, len(marks)-maxMarks):]
+		}
+		kept[name] = s.marks[name][max(0, len(s.marks[name])-keptMarks):]
+	}
+	b, err := json.Marshal(kept)
+	s.mu.Unlock()
+	if err == nil {
+		s.journal.Keep(stateMarks, b)
+	}
+}
+
+// own is what an agent spent by this meter's count after its budget was last
+// measured.
+func (s *State) own(agent string, asOf time.Time) Picos {
+	var seen Picos
+	s.mu.RLock()
+	marks := s.marks[agent]
+	s.mu.RUnlock()
+	i, _ := slices.BinarySearchFunc(marks, asOf, func(m mark, t time.Time) int {
+		if m.At.After(t) {
+			return 1
+		}
+		return -1
+	})
+	switch {
+	case i > 0:
+		seen = marks[i-1].Spent
+	case len(marks) == maxMarks:
+		seen = marks[0].Spent // earlier ones are forgotten: rather too little
+	}
+	return max(0, s.journal.Spent(agent)-seen)
+}
+
+// judge says whether an agent may make a call, nil for yes.
+func (s *State) judge(b Budget, known bool, mode Mode, closed bool, at time.Time) *refusal {
+	if !known {
+		switch {
+		case mode == ModeHard:
+			return &refusal{status: http.StatusForbidden, reason: "no_budget", message: "This agent has no budget (XAgentBudget) yet, and without one the token meter lets no call through in hard mode."}
+		case closed && !s.Known():
+			return &refusal{status: http.StatusServiceUnavailable, reason: "no_state", message: "The token meter doesn't know any budget yet, and lets no call through before (--without-state=closed)."}
+		}
+		return nil
+	}
+	_, asOf := b.spentBy(at)
+	own := s.own(b.Agent, asOf)
+	if s.peers != nil {
+		own += s.peers(b.Agent, asOf)
+	}
+	return b.judge(own, at)
+}

@@ -1,0 +1,151 @@
+package tokenmeter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/oauth2"
+	"golang.org/x/oauth2/google"
+
+	"whisperops.io/functions/internal/tokenmeter/usage"
+)
+
+// An Upstream is where the calls of one kind go.
+type Upstream struct {
+	Base *url.URL
+
+	// Authorize adds the meter's credential to a request's headers. Nil: there is
+	// none.
+	Authorize func(ctx context.Context, h http.Header) error
+
+	// Project and Location of Vertex. Empty elsewhere.
+	Project, Location string
+}
+
+// Upstreams of a meter. A kind without one is refused.
+type Upstreams struct {
+	Gemini, OpenAI, Anthropic, Vertex *Upstream
+}
+
+// of returns where a route's calls go, and the path there, escaped. Calls of the
+// Gemini API go to Vertex where that is all there is: the API is the same, beside
+// the path and the credential.
+func (u Upstreams) of(r route) (*Upstream, string) {
+	switch {
+	case r.vertex && u.Vertex != nil:
+		return u.Vertex, u.Vertex.place(r.path)
+	case r.vertex:
+		return nil, ""
+	case r.dialect == usage.OpenAI && u.OpenAI != nil:
+		return u.OpenAI, under(u.OpenAI.Base, r.path)
+	case r.dialect == usage.Anthropic && u.Anthropic != nil:
+		return u.Anthropic, under(u.Anthropic.Base, r.path)
+	case r.dialect == usage.Gemini && u.Gemini != nil:
+		return u.Gemini, under(u.Gemini.Base, r.path)
+	case r.dialect == usage.Gemini && u.Vertex != nil:
+		return u.Vertex, u.Vertex.fromGemini(r.path)
+	}
+	return nil, ""
+}
+
+var version = regexp.MustCompile(`^/v[0-9][a-z0-9]*/`)
+
+// under puts a path below the base's. A base that has a path of its own holds the
+// API's version too.
+func under(base *url.URL, path string) string {
+	own := strings.TrimSuffix(base.EscapedPath(), "/")
+	if own == "" {
+		return path
+	}
+	return own + "/" + strings.TrimPrefix(version.ReplaceAllString(path, "/"), "/")
+}
+
+var project = regexp.MustCompile(`^(/v[a-z0-9]+)/projects/[^/]+/locations/[^/]+/`)
+
+// place replaces project and location by the meter's own: the caller's credential
+// is not used, so neither is its project.
+func (u *Upstream) place(path string) string {
+	return project.ReplaceAllString(path, "${1}/projects/"+url.PathEscape(u.Project)+"/locations/"+url.PathEscape(u.Location)+"/")
+}
+
+var geminiModel = regexp.MustCompile(`^/v[a-z0-9]+/models/`)
+
+// fromGemini is the path of the Gemini API as Vertex has it. Its versions are v1
+// and v1beta1; the first has all that agents use.
+func (u *Upstream) fromGemini(path string) string {
+	return geminiModel.ReplaceAllString(path, "/v1/projects/"+url.PathEscape(u.Project)+"/locations/"+url.PathEscape(u.Location)+"/publishers/google/models/")
+}
+
+// VertexHost is Vertex' host for a location.
+func VertexHost(location string) string {
+	switch location {
+	case "", "global":
+		return "aiplatform.googleapis.com"
+	case "us", "eu":
+		return "aiplatform." + location + ".rep.googleapis.com"
+	}
+	return location + "-aiplatform.googleapis.com"
+}
+
+// credentials that a caller may have sent. They are dummies, and never go on.
+var credentialHeaders = []string{"Authorization", "X-Goog-Api-Key", "X-Api-Key", "Api-Key", "X-Goog-User-Project", "Proxy-Authorization", "Cookie"}
+
+// keyFile authorizes with a key from a file, which is read again when it changed.
+func keyFile(path, header, prefix string) func(context.Context, http.Header) error {
+	var mu sync.Mutex
+	var key string
+	var read time.Time
+	return func(_ context.Context, h http.Header) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(read) > 10*time.Second {
+			b, err := os.ReadFile(path) //nolint:gosec // whoever starts the meter chooses the file
+			switch {
+			case err == nil:
+				key, read = strings.TrimSpace(string(b)), time.Now()
+			case key == "":
+				return fmt.Errorf("cannot read the provider's key: %w", err)
+			}
+		}
+		if key == "" {
+			return errors.New("cannot use the provider's key: its file is empty")
+		}
+		h.Set(header, prefix+key)
+		return nil
+	}
+}
+
+// googleToken authorizes with Google's application default credentials: Workload
+// Identity, or the key file that GOOGLE_APPLICATION_CREDENTIALS names.
+func googleToken() func(context.Context, http.Header) error {
+	var mu sync.Mutex
+	var source oauth2.TokenSource
+	return func(_ context.Context, h http.Header) error {
+		mu.Lock()
+		if source == nil {
+			// The source keeps the context, so that it must not be a call's.
+			s, err := google.DefaultTokenSource(context.Background(), "https://www.googleapis.com/auth/cloud-platform")
+			if err != nil {
+				mu.Unlock()
+				return fmt.Errorf("cannot find Google's credentials: %w", err)
+			}
+			source = s
+		}
+		s := source
+		mu.Unlock()
+		token, err := s.Token()
+		if err != nil {
+			return errors.New("cannot get a token of Google's for the meter's service account") // the cause may quote the key
+		}
+		token.SetAuthHeader(&http.Request{Header: h})
+		return nil
+	}
+}

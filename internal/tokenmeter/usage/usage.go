@@ -1,0 +1,190 @@
+// Package usage reads what providers of language models say about the tokens of a
+// call. It is handed the decoded bytes of an answer, cut anywhere, and knows how
+// each dialect counts: which figures contain others, which are cumulative, and
+// where they stand. It never counts by itself: a provider's figures or none.
+//
+// What it knows about the dialects is written down, with sources, in
+// docs/token-meter.md.
+package usage
+
+import (
+	"strings"
+)
+
+// A Dialect is the language of a provider's API, as it stands in the meter's paths.
+type Dialect string
+
+// The dialects.
+const (
+	Gemini    Dialect = "gemini"
+	OpenAI    Dialect = "openai"
+	Anthropic Dialect = "anthropic"
+)
+
+// A Class is a kind of token with a price of its own. Classes are disjoint.
+type Class int
+
+// The classes, in the order in which they are shown.
+const (
+	Input       Class = iota // read for the first time, not for the cache
+	CachedInput              // read from a cache
+	CacheWrite               // read and written to a cache
+	Output                   // the visible answer
+	Thoughts                 // thinking, billed like output
+	ToolUse                  // what a provider's own tools read
+	Classes                  // how many there are
+)
+
+var classNames = [Classes]string{"input", "cachedInput", "cacheWrite", "output", "thoughts", "toolUse"}
+
+// String is the value of the label class.
+func (c Class) String() string { return classNames[c] }
+
+// Tokens of a call by class.
+type Tokens [Classes]uint64
+
+// Sum is the number of all tokens.
+func (t Tokens) Sum() uint64 {
+	var n uint64
+	for _, v := range t {
+		n += v
+	}
+	return n
+}
+
+// Prompt is the size of the whole prompt, cached or not: what decides whether a
+// call is one with a long context.
+func (t Tokens) Prompt() uint64 { return t[Input] + t[CachedInput] + t[CacheWrite] + t[ToolUse] }
+
+// Minus is what t has more than u, class by class.
+func (t Tokens) Minus(u Tokens) Tokens {
+	for c := range t {
+		t[c] -= min(t[c], u[c])
+	}
+	return t
+}
+
+// Plus is the sum, class by class.
+func (t Tokens) Plus(u Tokens) Tokens {
+	for c := range t {
+		t[c] += u[c]
+	}
+	return t
+}
+
+// An Item is what one model used in a call.
+type Item struct {
+	// Model as the provider names it. Empty: it didn't say.
+	Model  string
+	Tokens Tokens
+}
+
+// A Report is what an answer said so far.
+type Report struct {
+	// Items: the model that answered first, then those it consulted.
+	Items []Item
+
+	// Tier that served the call: "standard" unless the provider says otherwise.
+	Tier string
+
+	// Seen: there were figures of usage, zeros or not.
+	Seen bool
+
+	// Final: the figures are the last ones there will be.
+	Final bool
+
+	// Complete: the answer said that it is over.
+	Complete bool
+
+	// Failed: the answer held an error event.
+	Failed bool
+
+	// Mismatch is how far the provider's total and the sum of its classes are
+	// apart, in tokens.
+	Mismatch uint64
+
+	// Unread counts documents that could not be read: no JSON, or too large.
+	Unread int
+
+	// InputOnly: the figures of the output are still to come, as at the beginning of
+	// Anthropic's streams, whose first figure for it is a placeholder.
+	InputOnly bool
+}
+
+// Tiers are the values of the label tier; any other is "other".
+const (
+	TierStandard = "standard"
+	TierOther    = "other"
+)
+
+var tiers = map[string]string{
+	"": TierStandard, "standard": TierStandard, "default": TierStandard, "auto": TierStandard, "standard_only": TierStandard,
+	"on_demand": TierStandard, "unspecified": TierStandard, "traffic_type_unspecified": TierStandard, "service_tier_unspecified": TierStandard,
+	"priority": "priority", "on_demand_priority": "priority", "service_tier_priority": "priority",
+	"flex": "flex", "on_demand_flex": "flex", "service_tier_flex": "flex",
+	"on_demand_offpeak": "offpeak", "offpeak": "offpeak",
+	"batch": "batch", "fast": "fast", "ultrafast": "ultrafast",
+	"scale": "provisioned", "provisioned_throughput": "provisioned",
+}
+
+// Tier is the value of the label tier for what a provider calls it.
+func Tier(name string) string {
+	if t, ok := tiers[strings.ToLower(strings.TrimSpace(name))]; ok {
+		return t
+	}
+	return TierOther
+}
+
+// A Reader is told the decoded bytes of one answer, cut anywhere. It doesn't
+// fail: what it can't read it counts, and goes on. It keeps one document of the
+// answer at most, and of it at most MaxDocument bytes.
+type Reader struct {
+	frames frames
+	fold   func(*Report, []byte)
+	report Report
+	state  anthropicState
+}
+
+// MaxDocument bounds what is kept of one event or of one plain answer, in bytes.
+// What is larger is relayed all the same, but not read.
+const MaxDocument = 32 << 20
+
+// NewReader returns a reader of one answer. Tier is what its headers say about the
+// service tier, empty if nothing.
+func NewReader(d Dialect, tier string) *Reader {
+	r := &Reader{report: Report{Tier: Tier(tier)}}
+	switch d {
+	case OpenAI:
+		r.fold = foldOpenAI
+	case Anthropic:
+		r.fold = r.state.fold
+	case Gemini:
+		r.fold = foldGemini
+	default:
+		r.fold = foldGemini
+	}
+	r.frames.emit = r.document
+	return r
+}
+
+// Write never fails.
+func (r *Reader) Write(p []byte) (int, error) {
+	r.frames.write(p)
+	return len(p), nil
+}
+
+// Close says that there is no more.
+func (r *Reader) Close() {
+	r.frames.close()
+	r.report.Unread += r.frames.dropped
+	r.frames.dropped = 0
+}
+
+// Report is what was said so far.
+func (r *Reader) Report() Report {
+	rep := r.report
+	rep.Unread += r.frames.dropped
+	return rep
+}
+
+func (r *Reader) document(doc []byte) { r.fold(&r.report, doc) }
