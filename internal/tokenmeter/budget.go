@@ -24,15 +24,17 @@ const (
 
 // A Budget is what the meter knows of an XAgentBudget.
 type Budget struct {
-	Agent     string            `json:"agent"`
-	Namespace string            `json:"namespace"`
-	UID       string            `json:"uid"`
-	Cap       Picos             `json:"cap"`
-	Enforced  bool              `json:"enforced"`
-	Period    v1alpha1.Period   `json:"period"`
-	Mode      Mode              `json:"mode,omitempty"` // empty: the meter's own
-	Opening   *v1alpha1.Opening `json:"opening,omitempty"`
-	Status    budgetStatus      `json:"status"`
+	Agent      string            `json:"agent"`
+	Namespace  string            `json:"namespace"`
+	UID        string            `json:"uid"`
+	Created    time.Time         `json:"created"`
+	Generation int64             `json:"generation"`
+	Cap        Picos             `json:"cap"`
+	Enforced   bool              `json:"enforced"`
+	Period     v1alpha1.Period   `json:"period"`
+	Mode       Mode              `json:"mode,omitempty"` // empty: the meter's own
+	Opening    *v1alpha1.Opening `json:"opening,omitempty"`
+	Status     budgetStatus      `json:"status"`
 }
 
 // budgetStatus is what the budget's pipeline last said.
@@ -58,7 +60,7 @@ const ModeAnnotation = "whisperops.io/meter-mode"
 
 func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 	out := Budget{
-		Agent: b.Spec.AgentName, Namespace: b.Namespace, UID: string(b.UID),
+		Agent: b.Spec.AgentName, Namespace: b.Namespace, UID: string(b.UID), Created: b.CreationTimestamp.UTC(), Generation: b.Generation,
 		Cap: picosOf(b.Spec.BudgetUSD), Enforced: b.Spec.Enforcement != v1alpha1.EnforcementMonitorOnly, Period: b.Spec.Period,
 		Opening: b.Spec.Opening,
 	}
@@ -83,20 +85,24 @@ func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 }
 
 // spentBy is what the budget's pipeline knows to be spent in the period of a time,
-// or what the budget was opened with where it knows nothing yet.
+// or what the budget was opened with where it knows nothing yet; and up to when
+// that counts.
 func (b Budget) spentBy(at time.Time) (spent Picos, asOf time.Time) {
 	key := v1alpha1.PeriodKey(b.Period, at)
-	switch {
-	case b.Status.Measured && b.Status.Period == key:
+	if b.Status.Measured && b.Status.Period == key {
 		return b.Status.Spent, b.Status.AsOf
-	case b.Opening != nil && b.Opening.Period == key:
-		asOf, err := time.Parse(time.RFC3339, b.Opening.AsOf)
-		if err != nil {
-			asOf = time.Time{}
-		}
-		return picosOf(b.Opening.USD), asOf
 	}
-	return 0, v1alpha1.PeriodStart(b.Period, at)
+	asOf = v1alpha1.PeriodStart(b.Period, at)
+	if b.Created.After(asOf) {
+		asOf = b.Created
+	}
+	if b.Opening != nil && b.Opening.Period == key {
+		spent = picosOf(b.Opening.USD)
+		if t, err := time.Parse(time.RFC3339, b.Opening.AsOf); err == nil {
+			asOf = t
+		}
+	}
+	return spent, asOf
 }
 
 // judge says whether an agent may make a call, nil for yes. Own is what it spent

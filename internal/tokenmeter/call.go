@@ -28,6 +28,7 @@ type call struct {
 	timer   *time.Timer
 	early   bool // counted before its end
 	counted []counted
+	cost    Picos // of what was counted
 	unread  bool
 	done    bool
 }
@@ -51,7 +52,7 @@ func (c *call) progress() {
 	}
 	if r := c.reader.Report(); r.Final {
 		c.early = true
-		c.count(r, outcomeComplete, false)
+		c.meter.add(c, c.news(r, outcomeComplete))
 	}
 }
 
@@ -122,13 +123,13 @@ func (c *call) end(err error, status int) {
 	defer c.cancel(nil)
 	defer c.meter.metrics.open.Dec()
 	if c.reader == nil {
-		c.meter.settle(c, nil, outcomeOf(usage.Report{}, err, status, left, false), nil)
+		c.meter.settle(c, nil, plainOutcome(err, status), status, nil)
 		return
 	}
 	c.reader.Close()
 	r := c.reader.Report()
 	outcome := outcomeOf(r, err, status, left, errors.Is(context.Cause(c.context), errLeft))
-	c.count(r, outcome, true)
+	c.meter.settle(c, &r, outcome, status, c.news(r, outcome))
 
 	m := c.meter.metrics
 	agent := []string{c.route.agent, namespaceOf(c.route.agent)}
@@ -185,9 +186,19 @@ func uncounted(r usage.Report, outcome string, status int, unread bool) string {
 	return "incomplete"
 }
 
-// count adds what is new in a report to the counters. The last time it also ends
-// the call in the journal.
-func (c *call) count(r usage.Report, outcome string, end bool) {
+// plainOutcome is that of a call that costs nothing, or that nobody can count.
+func plainOutcome(err error, status int) string {
+	switch {
+	case status >= 400:
+		return outcomeError
+	case err != nil:
+		return outcomeReset
+	}
+	return outcomeComplete
+}
+
+// news is what a report has more than was counted.
+func (c *call) news(r usage.Report, outcome string) []Entry {
 	var entries []Entry
 	for i, item := range r.Items {
 		if i >= len(c.counted) {
@@ -199,9 +210,5 @@ func (c *call) count(r usage.Report, outcome string, end bool) {
 			done.tokens = done.tokens.Plus(more)
 		}
 	}
-	if !end {
-		c.meter.add(c, false, entries)
-		return
-	}
-	c.meter.settle(c, &r, outcome, entries)
+	return entries
 }

@@ -29,8 +29,10 @@ type cluster struct {
 	table   client.ObjectKey // the price table
 	log     logr.Logger
 
-	cache cache.Cache
-	dirty chan struct{}
+	scheme *runtime.Scheme
+	mapper meta.RESTMapper
+	cache  cache.Cache
+	dirty  chan struct{}
 
 	mu     sync.Mutex
 	synced bool
@@ -74,7 +76,7 @@ func newCluster(cfg *rest.Config, state *State, pods *Pods, j *Journal, table cl
 	if err != nil {
 		return nil, err
 	}
-	return &cluster{state: state, pods: pods, journal: j, table: table, log: log, cache: c, dirty: make(chan struct{}, 1)}, nil
+	return &cluster{state: state, pods: pods, journal: j, table: table, log: log, scheme: scheme, mapper: mapper, cache: c, dirty: make(chan struct{}, 1)}, nil
 }
 
 // slimPod keeps of a pod what is asked for, and of a stranger's nothing.

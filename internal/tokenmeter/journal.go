@@ -51,7 +51,7 @@ type openCall struct {
 	Asked     string    `json:"asked,omitempty"`
 	Started   time.Time `json:"started"`
 	Reserved  Picos     `json:"reserved,omitempty"`
-	Period    string    `json:"period,omitempty"`
+	Key       string    `json:"key,omitempty"` // of the hard budget
 }
 
 // A Journal keeps counters on a local disk, so that they survive the process. A
@@ -67,7 +67,11 @@ type Journal struct {
 	mu     sync.RWMutex
 	tokens map[Key]usage.Tokens
 	spent  map[string]Picos // by agent, at the prices of the time
+	hard   map[string]Picos // by agent and key: what hard budgets were charged
 	err    error            // of the last write
+
+	version uint64        // of what was spent
+	changed chan struct{} // closed when it is another
 
 	closed chan struct{}
 	crash  []openCall // that were under way when the process before died
@@ -77,6 +81,8 @@ type journalOp struct {
 	add    []Entry
 	agent  string
 	cost   Picos
+	hard   string // key
+	charge Picos  // to it
 	open   *openCall
 	id     uint64
 	close  bool
@@ -91,13 +97,14 @@ var (
 	bucketCalls  = []byte("calls")
 	bucketState  = []byte("state")
 	bucketSpent  = []byte("spent")
+	bucketHard   = []byte("hard")
 )
 
 // OpenJournal opens or makes the journal in a folder; an empty name keeps it in
 // memory. A journal that can't be read is put aside, and broken is then true:
 // the counters begin anew.
 func OpenJournal(dir string) (j *Journal, broken bool, err error) {
-	j = &Journal{ops: make(chan journalOp, 1024), tokens: map[Key]usage.Tokens{}, spent: map[string]Picos{}, closed: make(chan struct{})}
+	j = &Journal{ops: make(chan journalOp, 1024), tokens: map[Key]usage.Tokens{}, spent: map[string]Picos{}, hard: map[string]Picos{}, changed: make(chan struct{}), closed: make(chan struct{})}
 	if dir == "" {
 		go j.run()
 		return j, false, nil
@@ -129,7 +136,7 @@ func (j *Journal) load(path string) (err error) {
 			err = fmt.Errorf("unreadable: %v", p)
 		}
 	}()
-	j.tokens, j.spent, j.crash = map[Key]usage.Tokens{}, map[string]Picos{}, nil
+	j.tokens, j.spent, j.hard, j.crash = map[Key]usage.Tokens{}, map[string]Picos{}, map[string]Picos{}, nil
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: 5 * time.Second, NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 	})
@@ -137,7 +144,7 @@ func (j *Journal) load(path string) (err error) {
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketTokens, bucketCalls, bucketState, bucketSpent} {
+		for _, name := range [][]byte{bucketTokens, bucketCalls, bucketState, bucketSpent, bucketHard} {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
 				return err
 			}
@@ -152,14 +159,19 @@ func (j *Journal) load(path string) (err error) {
 		}); err != nil {
 			return err
 		}
-		if err := tx.Bucket(bucketSpent).ForEach(func(k, v []byte) error {
-			if len(v) != 8 {
-				return errors.New("a sum has another form")
+		for _, sums := range []struct {
+			bucket []byte
+			to     map[string]Picos
+		}{{bucketSpent, j.spent}, {bucketHard, j.hard}} {
+			if err := tx.Bucket(sums.bucket).ForEach(func(k, v []byte) error {
+				if len(v) != 8 {
+					return errors.New("a sum has another form")
+				}
+				sums.to[string(k)] = Picos(binary.BigEndian.Uint64(v)) //nolint:gosec // as it was written
+				return nil
+			}); err != nil {
+				return err
 			}
-			j.spent[string(k)] = Picos(binary.BigEndian.Uint64(v)) //nolint:gosec // as it was written
-			return nil
-		}); err != nil {
-			return err
 		}
 		calls := tx.Bucket(bucketCalls)
 		var ids [][]byte
@@ -179,6 +191,16 @@ func (j *Journal) load(path string) (err error) {
 				return err
 			}
 		}
+		// What was held for a call that nobody saw the end of is spent.
+		for _, c := range j.crash {
+			if c.Reserved > 0 {
+				k := c.Agent + keySeparator + c.Key
+				j.hard[k] += c.Reserved
+				if err := putSum(tx, bucketHard, k, j.hard[k]); err != nil {
+					return err
+				}
+			}
+		}
 		return nil
 	})
 	if err != nil {
@@ -186,6 +208,10 @@ func (j *Journal) load(path string) (err error) {
 	}
 	j.db = db
 	return nil
+}
+
+func putSum(tx *bbolt.Tx, bucket []byte, key string, p Picos) error {
+	return tx.Bucket(bucket).Put([]byte(key), binary.BigEndian.AppendUint64(nil, uint64(p))) //nolint:gosec // load reads it back
 }
 
 // Crashed are the calls that were under way when the process before died.
@@ -232,6 +258,19 @@ func (j *Journal) Touch(keys ...Key) {
 // doesn't take them; the error says so.
 func (j *Journal) Add(id uint64, end bool, agent string, cost Picos, entries ...Entry) error {
 	return j.do(journalOp{id: id, close: end, agent: agent, cost: cost, add: entries}, true)
+}
+
+// Charge is Add at the end of a call of a hard budget, which is charged under a
+// key what the call may have cost.
+func (j *Journal) Charge(id uint64, agent string, cost Picos, key string, charge Picos, entries ...Entry) error {
+	return j.do(journalOp{id: id, close: true, agent: agent, cost: cost, hard: key, charge: charge, add: entries}, true)
+}
+
+// Hard is what an agent's hard budget was charged under a key.
+func (j *Journal) Hard(agent, key string) Picos {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.hard[agent+keySeparator+key]
 }
 
 // Spent is what an agent ever spent, at the prices of the time.
@@ -309,45 +348,78 @@ func (j *Journal) run() {
 	}
 }
 
+// sums are counters as a batch leaves them.
+type sums struct {
+	tokens      map[Key]usage.Tokens
+	spent, hard map[string]Picos
+}
+
+// raise adds to a sum that may not have been touched yet.
+func raise[K comparable](to, from map[K]Picos, key K, p Picos) {
+	if _, ok := to[key]; !ok {
+		to[key] = from[key]
+	}
+	to[key] += p
+}
+
 func (j *Journal) write(batch []journalOp) error {
-	sums, spent := map[Key]usage.Tokens{}, map[string]Picos{}
+	s := sums{map[Key]usage.Tokens{}, map[string]Picos{}, map[string]Picos{}}
 	for _, o := range batch {
 		if o.cost != 0 {
-			if _, ok := spent[o.agent]; !ok {
-				spent[o.agent] = j.spent[o.agent]
-			}
-			spent[o.agent] += o.cost
+			raise(s.spent, j.spent, o.agent, o.cost) // only run writes these maps
+		}
+		if o.charge != 0 {
+			raise(s.hard, j.hard, o.agent+keySeparator+o.hard, o.charge)
 		}
 		for _, e := range o.add {
-			sum, ok := sums[e.Key]
+			sum, ok := s.tokens[e.Key]
 			if !ok {
-				sum = j.tokens[e.Key] // only run writes it
+				sum = j.tokens[e.Key]
 			}
-			sums[e.Key] = sum.Plus(e.Tokens)
+			s.tokens[e.Key] = sum.Plus(e.Tokens)
 		}
 	}
-	err := j.persist(batch, sums, spent)
+	err := j.persist(batch, s)
 	j.mu.Lock()
-	maps.Copy(j.tokens, sums)
-	maps.Copy(j.spent, spent)
+	defer j.mu.Unlock()
+	maps.Copy(j.tokens, s.tokens)
+	maps.Copy(j.spent, s.spent)
+	maps.Copy(j.hard, s.hard)
 	j.err = err
-	j.mu.Unlock()
+	if len(s.spent) > 0 || len(s.tokens) > 0 {
+		j.version++ // from 1: 0 is nothing known
+		close(j.changed)
+		j.changed = make(chan struct{})
+	}
 	return err
 }
 
-func (j *Journal) persist(batch []journalOp, sums map[Key]usage.Tokens, spent map[string]Picos) error {
+// Changed returns how often agents' spending changed, and what is closed when it
+// does the next time.
+func (j *Journal) Changed() (version uint64, changed <-chan struct{}) {
+	j.mu.RLock()
+	defer j.mu.RUnlock()
+	return j.version, j.changed
+}
+
+func (j *Journal) persist(batch []journalOp, s sums) error {
 	if j.db == nil {
 		return nil
 	}
 	return j.db.Update(func(tx *bbolt.Tx) error {
 		tokens, calls, state := tx.Bucket(bucketTokens), tx.Bucket(bucketCalls), tx.Bucket(bucketState)
-		for k, t := range sums {
+		for k, t := range s.tokens {
 			if err := tokens.Put(k.bytes(), encodeTokens(t)); err != nil {
 				return err
 			}
 		}
-		for agent, p := range spent {
-			if err := tx.Bucket(bucketSpent).Put([]byte(agent), binary.BigEndian.AppendUint64(nil, uint64(p))); err != nil { //nolint:gosec // load reads it back
+		for agent, p := range s.spent {
+			if err := putSum(tx, bucketSpent, agent, p); err != nil {
+				return err
+			}
+		}
+		for key, p := range s.hard {
+			if err := putSum(tx, bucketHard, key, p); err != nil {
 				return err
 			}
 		}

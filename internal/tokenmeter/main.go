@@ -40,6 +40,8 @@ type Flags struct {
 	Mode           string
 	Namespace      string
 	Name           string
+	Peers          string
+	HardWait       time.Duration
 	LegacyMetrics  bool
 
 	Limits       Limits
@@ -97,6 +99,8 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 	fs.StringVar(&f.Mode, "mode", string(ModeSoft), "soft refuses calls once the budget is spent; hard reserves what a call can cost at most, and never passes it; the annotation "+ModeAnnotation+" of an XAgentBudget overrides it")
 	fs.StringVar(&f.Namespace, "namespace", "whisperops-system", "namespace of the meter, and of the ConfigMaps by which its replicas share budgets")
 	fs.StringVar(&f.Name, "replica", env("POD_NAME"), "name of this replica (env POD_NAME); empty: one that the journal keeps")
+	fs.StringVar(&f.Peers, "peers", "", "host:port at whose addresses all replicas serve metrics, as a headless Service has it: they tell each other what they spent; empty: there is one replica")
+	fs.DurationVar(&f.HardWait, "hard-wait", 10*time.Second, "how long a call may wait for money that other calls hold, in hard mode")
 	fs.BoolVar(&f.LegacyMetrics, "legacy-metrics", true, "also show whisperops_tokens_input_total, _output_total and _cached_input_total")
 
 	fs.Int64Var(&f.Limits.BodyBytes, "max-body-bytes", 32<<20, "how large a request may be")
@@ -165,6 +169,11 @@ func (f Flags) check(rest []string) error {
 	ns, name, ok := strings.Cut(f.PriceTable, "/")
 	if !ok || ns == "" || name == "" || strings.Contains(name, "/") {
 		return fmt.Errorf("invalid value %q for flag --price-table: it must be <namespace>/<name>", f.PriceTable)
+	}
+	if f.Peers != "" {
+		if _, _, err := net.SplitHostPort(f.Peers); err != nil {
+			return fmt.Errorf("invalid value %q for flag --peers: it must be host:port", f.Peers)
+		}
 	}
 	l := f.Limits
 	if f.Port < 0 || f.MetricsPort < 0 || l.BodyBytes < 1 || l.DrainCalls < 0 || l.DrainBytes < 0 || l.DrainTime < 0 || l.CallTime <= 0 || l.ConfirmWait < 0 || l.ExtraModels < 0 || l.MaxOutput < 1 || f.ShutdownTime < 0 || f.ScrapeTime < 0 {

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,6 +38,8 @@ type world struct {
 	provider *fakeprovider.Provider
 	upstream *httptest.Server
 	front    *httptest.Server
+	current  atomic.Pointer[Server]
+	old      []*Server // that crashed
 }
 
 // newWorld starts one; change may change its flags.
@@ -47,7 +50,8 @@ func newWorld(t testing.TB, change ...func(*Flags)) *world {
 	t.Cleanup(up.Close)
 	w := &world{t: t, provider: p, upstream: up}
 	w.Server = newServer(t, up.URL, change...)
-	w.front = httptest.NewServer(w.meter)
+	w.current.Store(w.Server)
+	w.front = httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) { w.current.Load().meter.ServeHTTP(rw, r) }))
 	t.Cleanup(w.front.Close)
 	return w
 }

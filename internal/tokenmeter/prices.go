@@ -24,6 +24,9 @@ type Prices interface {
 	Context(model string, prompt uint64) string
 	// Cost of tokens. A model without a price costs as the dearest one.
 	Cost(model, context, tier string, t usage.Tokens) Picos
+	// Ceiling is the most that so many tokens of a model can cost, at the standard
+	// tier, whatever their class. It is 0 if there are no prices.
+	Ceiling(model string, input, output uint64) Picos
 }
 
 // The values of the label context.
@@ -38,6 +41,8 @@ type noPrices struct{}
 func (noPrices) Known(string) bool                               { return false }
 func (noPrices) Context(string, uint64) string                   { return contextStandard }
 func (noPrices) Cost(string, string, string, usage.Tokens) Picos { return 0 }
+
+func (noPrices) Ceiling(string, uint64, uint64) Picos { return 0 }
 
 // table is a price table.
 type table struct{ rows fetchspend.PriceTable }
@@ -64,6 +69,10 @@ func (t table) Cost(model, _, _ string, n usage.Tokens) Picos {
 		dearest = max(dearest, rowCost(row, n))
 	}
 	return dearest
+}
+
+func (t table) Ceiling(model string, input, output uint64) Picos {
+	return t.Cost(model, "", "", usage.Tokens{usage.Input: input, usage.Output: output})
 }
 
 func rowCost(r fetchspend.Row, n usage.Tokens) Picos {

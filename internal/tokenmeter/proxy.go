@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -55,6 +56,7 @@ type Meter struct {
 
 	modelsMu sync.Mutex
 	models   map[string]map[string]bool // without a price, by agent
+	answered map[string][]string        // in another's place, by that
 }
 
 // Callers say whether a caller is a pod of an agent.
@@ -238,8 +240,8 @@ func (m *Meter) forward(w http.ResponseWriter, r *http.Request, c *call, body []
 	if c.route.op == opGenerate {
 		if err := m.begin(c); err != nil {
 			refused := &refusal{status: http.StatusServiceUnavailable, reason: "journal", message: "The token meter can't write its journal, without which a hard budget isn't safe."}
-			c.hold.release()
 			c.finish()
+			m.close(c, 0, 0, nil)
 			c.cancel(nil)
 			m.metrics.open.Dec()
 			m.metrics.refusals.WithLabelValues(c.route.agent, namespaceOf(c.route.agent), refused.reason).Inc()
@@ -260,7 +262,7 @@ func (m *Meter) begin(c *call) error {
 	m.journal.Touch(m.key(c, usage.Item{Model: c.asked}, usage.TierStandard, outcomeComplete))
 	o := openCall{Agent: c.route.agent, Namespace: namespaceOf(c.route.agent), Asked: c.asked, Started: c.began}
 	if c.hold != nil {
-		o.Reserved, o.Period = c.hold.amount, c.hold.period
+		o.Reserved, o.Key = c.hold.amount, c.hold.key
 	}
 	return m.journal.Open(c.id, o, c.hold != nil)
 }
@@ -436,50 +438,97 @@ func validLabel(s string) bool {
 	return true
 }
 
-// add counts what is known of a call that goes on.
-func (m *Meter) add(c *call, end bool, entries []Entry) {
-	if len(entries) == 0 && !end {
-		return
-	}
+// cost of entries, at the prices of now.
+func (m *Meter) cost(entries []Entry) Picos {
 	var cost Picos
 	prices := m.state.Prices()
 	for _, e := range entries {
 		cost += prices.Cost(e.Key.Model, e.Key.Context, e.Key.Tier, e.Tokens)
 	}
-	c.hold.spend(cost)
-	if err := m.journal.Add(c.id, end, c.route.agent, cost, entries...); err != nil {
+	return cost
+}
+
+// add counts what is known of a call that goes on.
+func (m *Meter) add(c *call, entries []Entry) {
+	if len(entries) == 0 {
+		return
+	}
+	cost := m.cost(entries)
+	c.cost += cost
+	m.written(c, m.journal.Add(c.id, false, c.route.agent, cost, entries...))
+}
+
+func (m *Meter) written(c *call, err error) bool {
+	if err != nil {
 		m.metrics.journal.Inc()
 		m.log.Error(err, "Cannot write the journal", "agent", c.route.agent)
 	}
+	return err == nil
 }
 
-// settle ends a call whose answer was read as far as it will be.
-func (m *Meter) settle(c *call, r *usage.Report, outcome string, entries []Entry) {
-	asked, model := m.named(c.route.agent, "", c.asked), ""
+// settle ends a call whose answer was read as far as it will be. The report is nil
+// for one that isn't counted.
+func (m *Meter) settle(c *call, r *usage.Report, outcome string, status int, entries []Entry) {
+	asked, model := "", ""
+	if c.asked != "" {
+		asked = m.named(c.route.agent, "", c.asked)
+	}
 	if r != nil {
-		if c.asked == "" {
-			asked = ""
-		}
 		if len(r.Items) > 0 {
 			model = m.named(c.route.agent, modelName(r.Items[0].Model), c.asked)
+			m.learn(modelName(c.asked), modelName(r.Items[0].Model))
 		}
-		m.add(c, true, entries)
-		c.hold.settle(m, c, r, outcome)
+		cost := m.cost(entries)
+		c.cost += cost
+		m.close(c, cost, c.hold.charge(c.cost, r, status), entries)
+		if c.hold != nil && c.cost > c.hold.amount {
+			m.metrics.exceeded.WithLabelValues(c.route.agent, namespaceOf(c.route.agent)).Inc()
+		}
 	}
 	m.metrics.calls.WithLabelValues(c.route.agent, namespaceOf(c.route.agent), string(c.route.dialect), asked, model, outcome).Inc()
 }
 
-// lost ends a call without an answer.
+// close ends a call in the journal, and then what was held for it: a hold whose
+// end isn't on disk stays.
+func (m *Meter) close(c *call, cost, charge Picos, entries []Entry) {
+	if c.hold == nil {
+		m.written(c, m.journal.Add(c.id, true, c.route.agent, cost, entries...))
+		return
+	}
+	if m.written(c, m.journal.Charge(c.id, c.route.agent, cost, c.hold.key, charge, entries...)) {
+		c.hold.settle(charge)
+	}
+}
+
+// lost ends a call without an answer. One that was sent may have cost all that was
+// held.
 func (m *Meter) lost(c *call, outcome string, sent bool) {
 	if c.route.op == opGenerate {
-		m.add(c, true, nil)
-		if sent {
-			c.hold.keep()
-		} else {
-			c.hold.release()
+		charge := Picos(0)
+		if sent && c.hold != nil {
+			charge = c.hold.amount
 		}
+		m.close(c, 0, charge, nil)
 	}
-	m.metrics.calls.WithLabelValues(c.route.agent, namespaceOf(c.route.agent), string(c.route.dialect), m.named(c.route.agent, "", c.asked), "", outcome).Inc()
+	asked := ""
+	if c.asked != "" {
+		asked = m.named(c.route.agent, "", c.asked)
+	}
+	m.metrics.calls.WithLabelValues(c.route.agent, namespaceOf(c.route.agent), string(c.route.dialect), asked, "", outcome).Inc()
+}
+
+// learn that a model answered in another's place: a hard budget then holds what
+// either may cost. A provider may do so with a few, as when one is retired.
+func (m *Meter) learn(asked, answered string) {
+	if asked == "" || answered == "" || asked == answered {
+		return
+	}
+	m.modelsMu.Lock()
+	defer m.modelsMu.Unlock()
+	others := m.answered[asked]
+	if len(m.answered) < 1000 && len(others) < 8 && !slices.Contains(others, answered) {
+		m.answered[asked] = append(others, answered)
+	}
 }
 
 // buffers of answers on their way. Events are small, and streams are many.

@@ -2,6 +2,8 @@ package tokenmeter
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +22,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"k8s.io/client-go/rest"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"whisperops.io/functions/internal/tokenmeter/usage"
 )
@@ -29,8 +32,10 @@ type Server struct {
 	flags   Flags
 	log     logr.Logger
 	meter   *Meter
+	replica string
 	pods    *Pods
 	cluster *cluster
+	peers   *peers
 
 	calls, metrics net.Listener
 	registry       *prometheus.Registry
@@ -53,17 +58,25 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	if broken {
 		log.Error(errors.New("unreadable journal"), "The journal could not be read and was put aside; the counters begin anew", "folder", f.Journal)
 	}
-	s := &Server{flags: f, log: log, pods: newPods(), registry: prometheus.NewRegistry(), started: time.Now()}
+	replica, err := replicaName(f.Name, j)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{flags: f, log: log, replica: replica, pods: newPods(), registry: prometheus.NewRegistry(), started: time.Now()}
 	s.pods.restore(j.Kept(statePods))
 	m := &Meter{
 		limits: f.Limits, upstreams: f.upstreams(), journal: j, metrics: newMetrics(s.registry), state: newState(j),
 		callers: s.pods, drains: newDrains(f.Limits.DrainCalls, f.Limits.DrainTime), log: log, now: time.Now,
-		models: map[string]map[string]bool{},
+		models: map[string]map[string]bool{}, answered: map[string][]string{},
 	}
 	if !f.ConfirmCallers {
 		m.callers = anyone{}
 		m.metrics.unconfirmed.Set(1)
 		log.Error(errors.New("callers are not confirmed"), "ANY CALLER CAN SPEND ANY AGENT'S MONEY: --confirm-callers=false is for a laptop")
+	}
+	if f.Peers != "" {
+		s.peers = newPeers(replica, f.Peers, log)
+		m.state.peers = s.peers.unscraped
 	}
 	m.ids.Store(uint64(time.Now().UnixNano())) //nolint:gosec // it is after 1970
 	m.proxy = m.newProxy(authorize{transport(), m.upstreams})
@@ -82,6 +95,33 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	}
 	return s, nil
 }
+
+// replicaName is a name that stays with the journal, and only with it: what a
+// replica had of a hard budget is known to its journal alone. A journal may have
+// lost its last writes with the machine's power, so that it is another replica's
+// after a boot.
+func replicaName(prefix string, j *Journal) (string, error) {
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		boot = []byte("unknown")
+	}
+	kept, last, _ := strings.Cut(string(j.Kept(stateReplica)), " ")
+	if kept != "" && last == strings.TrimSpace(string(boot)) {
+		return kept, nil
+	}
+	id := make([]byte, 6)
+	if _, err := rand.Read(id); err != nil {
+		return "", err
+	}
+	name := hex.EncodeToString(id)
+	if prefix != "" {
+		name = prefix + "." + name
+	}
+	j.Keep(stateReplica, []byte(name+" "+strings.TrimSpace(string(boot))))
+	return name, nil
+}
+
+const stateReplica = "replica"
 
 // transport to the providers. It adds no compression of its own: answers pass as
 // they are.
@@ -112,7 +152,17 @@ func (s *Server) Watch(ctx context.Context, cfg *rest.Config) error {
 		return err
 	}
 	s.cluster = c
+	direct, err := client.New(cfg, client.Options{Scheme: c.scheme, Mapper: c.mapper})
+	if err != nil {
+		return err
+	}
+	s.UseBooks(configMaps{direct, s.flags.Namespace})
 	return c.start(ctx)
+}
+
+// UseBooks makes hard budgets possible.
+func (s *Server) UseBooks(b Books) {
+	s.meter.hard = newTreasury(b, s.replica, s.meter.journal, s.flags.HardWait, s.log, s.meter.now)
 }
 
 // warmUp is how long a meter that has no news from the API server is not ready.
@@ -136,6 +186,7 @@ func (s *Server) ops() http.Handler {
 		metrics.ServeHTTP(w, r)
 		s.meter.state.Scraped(at, s.counters.mark(at))
 	})
+	mux.HandleFunc(peersPath, s.meter.state.tell(s.replica))
 	mux.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "ok\n") }) //nolint:errcheck,gosec // a probe
 	mux.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.ready(); err != nil {
@@ -156,6 +207,9 @@ func (s *Server) Run(ctx context.Context) error {
 		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 			failed <- err
 		}
+	}
+	if s.peers != nil {
+		go s.peers.run(ctx)
 	}
 	go serve(calls, s.calls)
 	go serve(ops, s.metrics)
@@ -183,6 +237,9 @@ func (s *Server) shutdown(calls, ops *http.Server) error {
 	case <-done:
 	case <-ctx.Done():
 		s.log.Info("Some calls did not end in time")
+	}
+	if s.meter.hard != nil {
+		s.meter.hard.close()
 	}
 	if s.counters.stale() {
 		s.log.Info("Waiting for the counters to be read once more", "for", s.flags.ScrapeTime.String())

@@ -104,6 +104,12 @@ func (s *State) SetBudgets(all []Budget) {
 		m[b.Agent] = b
 	}
 	s.mu.Lock()
+	for name, b := range m {
+		// What an agent of this name spent before is none of a new budget's business.
+		if old, ok := s.budgets[name]; (!ok || old.UID != b.UID) && s.known {
+			s.marks[name] = append(s.marks[name], mark{b.Created, s.journal.Spent(name)})
+		}
+	}
 	s.budgets, s.known = m, true
 	kept, err := json.Marshal(m)
 	s.mu.Unlock()
@@ -152,23 +158,25 @@ func (s *State) Scraped(at time.Time, all map[string]Picos) {
 // own is what an agent spent by this meter's count after its budget was last
 // measured.
 func (s *State) own(agent string, asOf time.Time) Picos {
-	var seen Picos
 	s.mu.RLock()
 	marks := s.marks[agent]
 	s.mu.RUnlock()
-	i, _ := slices.BinarySearchFunc(marks, asOf, func(m mark, t time.Time) int {
-		if m.At.After(t) {
-			return 1
+	return since(marks, s.journal.Spent(agent), asOf)
+}
+
+// since is what was spent after a time: all beyond the last mark up to it.
+func since(marks []mark, spent Picos, asOf time.Time) Picos {
+	var seen Picos
+	for _, m := range marks {
+		if m.At.After(asOf) {
+			continue
 		}
-		return -1
-	})
-	switch {
-	case i > 0:
-		seen = marks[i-1].Spent
-	case len(marks) == maxMarks:
-		seen = marks[0].Spent // earlier ones are forgotten: rather too little
+		seen = max(seen, m.Spent)
 	}
-	return max(0, s.journal.Spent(agent)-seen)
+	if len(marks) == maxMarks {
+		seen = max(seen, marks[0].Spent) // earlier ones are forgotten: rather too little
+	}
+	return max(0, spent-seen)
 }
 
 // judge says whether an agent may make a call, nil for yes.
@@ -183,9 +191,15 @@ func (s *State) judge(b Budget, known bool, mode Mode, closed bool, at time.Time
 		return nil
 	}
 	_, asOf := b.spentBy(at)
-	own := s.own(b.Agent, asOf)
+	return b.judge(s.unscraped(b.Agent, asOf), at)
+}
+
+// unscraped is what an agent spent by the count of all replicas after its budget
+// was last measured.
+func (s *State) unscraped(agent string, asOf time.Time) Picos {
+	own := s.own(agent, asOf)
 	if s.peers != nil {
-		own += s.peers(b.Agent, asOf)
+		own += s.peers(agent, asOf)
 	}
-	return b.judge(own, at)
+	return own
 }
