@@ -271,7 +271,7 @@ func (m *Meter) reserve(c *call, b Budget, body []byte) ([]byte, *refusal) {
 
 // ceiling is the most that so many tokens of a model can cost: all of the dearest
 // class, and by the models that were seen to answer in its place.
-func (m *Meter) ceiling(asked string, most bound) Picos {
+func (m *Meter) ceiling(asked string, most bound) USD {
 	prices := m.state.Prices()
 	cost := prices.Ceiling(asked, most.input, most.output)
 	m.modelsMu.Lock()

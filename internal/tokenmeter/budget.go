@@ -2,11 +2,11 @@ package tokenmeter
 
 import (
 	"fmt"
-	"math"
 	"strconv"
 	"time"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/money"
 )
 
 // A Mode is what happens when a call might pass the cap.
@@ -29,7 +29,7 @@ type Budget struct {
 	UID        string            `json:"uid"`
 	Created    time.Time         `json:"created"`
 	Generation int64             `json:"generation"`
-	Cap        Picos             `json:"cap"`
+	Cap        USD               `json:"cap"`
 	Enforced   bool              `json:"enforced"`
 	Period     v1alpha1.Period   `json:"period"`
 	Mode       Mode              `json:"mode,omitempty"` // empty: the meter's own
@@ -40,19 +40,20 @@ type Budget struct {
 // budgetStatus is what the budget's pipeline last said.
 type budgetStatus struct {
 	Measured bool      `json:"measured"` // there is a figure
-	Spent    Picos     `json:"spent"`
+	Spent    USD       `json:"spent"`
 	Paused   bool      `json:"paused"`
 	Period   string    `json:"period"`
-	Decided  Picos     `json:"decided"` // the cap that paused was decided for
+	Decided  USD       `json:"decided"` // the cap that paused was decided for
 	AsOf     time.Time `json:"asOf"`    // up to which Spent counts
 }
 
-// picosOf converts US dollars to the nearest of them.
-func picosOf(usd float64) Picos {
-	if !(usd > 0) { // NaN, too
+// usdOf converts US dollars; what is no amount of money is none.
+func usdOf(usd float64) USD {
+	p, ok := money.Of(usd)
+	if !ok {
 		return 0
 	}
-	return Picos(math.Round(min(usd, 9e6) * picosPerUSD))
+	return p
 }
 
 // ModeAnnotation of an XAgentBudget chooses a mode for one agent.
@@ -61,7 +62,7 @@ const ModeAnnotation = "whisperops.io/meter-mode"
 func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 	out := Budget{
 		Agent: b.Spec.AgentName, Namespace: b.Namespace, UID: string(b.UID), Created: b.CreationTimestamp.UTC(), Generation: b.Generation,
-		Cap: picosOf(b.Spec.BudgetUSD), Enforced: b.Spec.Enforcement != v1alpha1.EnforcementMonitorOnly, Period: b.Spec.Period,
+		Cap: usdOf(b.Spec.BudgetUSD), Enforced: b.Spec.Enforcement != v1alpha1.EnforcementMonitorOnly, Period: b.Spec.Period,
 		Opening: b.Spec.Opening,
 	}
 	if m := Mode(b.Annotations[ModeAnnotation]); m == ModeSoft || m == ModeHard {
@@ -70,11 +71,11 @@ func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 	s := &out.Status
 	s.Period = b.Status.Period
 	if b.Status.SpentUSD != nil {
-		s.Measured, s.Spent = true, picosOf(*b.Status.SpentUSD)
+		s.Measured, s.Spent = true, usdOf(*b.Status.SpentUSD)
 	}
 	s.Paused = b.Status.Paused != nil && *b.Status.Paused
 	if b.Status.DecidedBudgetUSD != nil {
-		s.Decided = picosOf(*b.Status.DecidedBudgetUSD)
+		s.Decided = usdOf(*b.Status.DecidedBudgetUSD)
 	}
 	if l := b.Status.Ledger; l != nil {
 		if at, err := time.Parse(time.RFC3339, l.AsOf); err == nil {
@@ -87,7 +88,7 @@ func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 // spentBy is what the budget's pipeline knows to be spent in the period of a time,
 // or what the budget was opened with where it knows nothing yet; and up to when
 // that counts.
-func (b Budget) spentBy(at time.Time) (spent Picos, asOf time.Time) {
+func (b Budget) spentBy(at time.Time) (spent USD, asOf time.Time) {
 	key := v1alpha1.PeriodKey(b.Period, at)
 	if b.Status.Measured && b.Status.Period == key {
 		return b.Status.Spent, b.Status.AsOf
@@ -97,7 +98,7 @@ func (b Budget) spentBy(at time.Time) (spent Picos, asOf time.Time) {
 		asOf = b.Created
 	}
 	if b.Opening != nil && b.Opening.Period == key {
-		spent = picosOf(b.Opening.USD)
+		spent = usdOf(b.Opening.USD)
 		if t, err := time.Parse(time.RFC3339, b.Opening.AsOf); err == nil {
 			asOf = t
 		}
@@ -110,7 +111,7 @@ func (b Budget) spentBy(at time.Time) (spent Picos, asOf time.Time) {
 //
 // A pause stands until somebody raises the budget, as for the pipeline: a figure
 // that falls is no reason.
-func (b Budget) judge(own Picos, at time.Time) *refusal {
+func (b Budget) judge(own USD, at time.Time) *refusal {
 	if !b.Enforced {
 		return nil
 	}
@@ -125,7 +126,7 @@ func (b Budget) judge(own Picos, at time.Time) *refusal {
 }
 
 // spentMessage is read by whoever asked the agent something.
-func (b Budget) spentMessage(spent Picos) string {
+func (b Budget) spentMessage(spent USD) string {
 	money := dollars(min(spent, b.Cap)) + " of " + dollars(b.Cap) + " USD"
 	if b.Cap == 0 {
 		money = "it has no money at all"
@@ -144,10 +145,10 @@ func (b Budget) spentMessage(spent Picos) string {
 }
 
 // dollars writes an amount with 2 decimals, or 4 where it is less than a cent.
-func dollars(p Picos) string {
+func dollars(p USD) string {
 	decimals := 2
-	if p > 0 && p < picosPerUSD/100 {
+	if p > 0 && p < money.Dollar/100 {
 		decimals = 4
 	}
-	return strconv.FormatFloat(p.USD(), 'f', decimals, 64)
+	return strconv.FormatFloat(p.Float(), 'f', decimals, 64)
 }

@@ -28,7 +28,7 @@ type call struct {
 	timer   *time.Timer
 	early   bool // counted before its end
 	counted []counted
-	cost    Picos // of what was counted
+	cost    USD // of what was counted
 	unread  bool
 	done    bool
 }

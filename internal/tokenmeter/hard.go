@@ -24,7 +24,7 @@ import (
 type Book struct {
 	Edition
 
-	Base   Picos            `json:"base"` // spent before the book began
+	Base   USD              `json:"base"` // spent before the book began
 	Shares map[string]Share `json:"shares"`
 }
 
@@ -64,13 +64,13 @@ func (e Edition) before(o Edition) bool {
 
 // A Share of a book is what one replica may spend, and what it is known to have.
 type Share struct {
-	Granted Picos `json:"granted"`
-	Spent   Picos `json:"spent"`
+	Granted USD   `json:"granted"`
+	Spent   USD   `json:"spent"`
 	Writes  int64 `json:"writes"` // by this replica: no two of its books are the same
 }
 
 // committed is what is spent or may be.
-func (b Book) committed() Picos {
+func (b Book) committed() USD {
 	sum := b.Base
 	for _, s := range b.Shares {
 		sum += s.Granted
@@ -79,7 +79,7 @@ func (b Book) committed() Picos {
 }
 
 // spent is what is known to be spent.
-func (b Book) spent() Picos {
+func (b Book) spent() USD {
 	sum := b.Base
 	for _, s := range b.Shares {
 		sum += s.Spent
@@ -122,16 +122,16 @@ type fund struct {
 	edition Edition
 
 	mu       sync.Mutex
-	granted  Picos // not more than in the book
-	spent    Picos
-	reserved Picos
-	cap      Picos // under which it was granted
-	opened   bool  // the book was read
-	unsure   bool  // a write may still arrive: the next one must make it too late
+	granted  USD // not more than in the book
+	spent    USD
+	reserved USD
+	cap      USD  // under which it was granted
+	opened   bool // the book was read
+	unsure   bool // a write may still arrive: the next one must make it too late
 
 	// One at a time talks to the API server; the others wait for what it gets.
 	turn    chan struct{}
-	waiting Picos // what those need who wait
+	waiting USD // what those need who wait
 	back    *time.Timer
 }
 
@@ -142,7 +142,7 @@ func newTreasury(b Books, replica string, j *Journal, wait time.Duration, log lo
 
 // A hold is what a call may cost at most, set aside. A nil one holds nothing.
 type hold struct {
-	amount Picos
+	amount USD
 	key    string // of the journal
 	fund   *fund
 	from   *Treasury
@@ -165,7 +165,7 @@ func (t *Treasury) fund(b Budget, at time.Time) *fund {
 func (e Edition) key() string { return e.Budget + "/" + e.Period }
 
 // take reserves from what is granted already.
-func (f *fund) take(cost, limit Picos) bool {
+func (f *fund) take(cost, limit USD) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.opened || f.cap > limit || f.granted-f.spent-f.reserved < cost {
@@ -177,7 +177,7 @@ func (f *fund) take(cost, limit Picos) bool {
 
 // reserve sets money aside for a call, waiting for a while for what other calls
 // hold.
-func (t *Treasury) reserve(m *Meter, b Budget, cost Picos) (*hold, *refusal) {
+func (t *Treasury) reserve(m *Meter, b Budget, cost USD) (*hold, *refusal) {
 	f := t.fund(b, t.now())
 	got := func() (*hold, *refusal) {
 		return &hold{amount: cost, key: f.edition.key(), fund: f, from: t}, nil
@@ -228,7 +228,7 @@ func (t *Treasury) reserve(m *Meter, b Budget, cost Picos) (*hold, *refusal) {
 	}
 }
 
-func (t *Treasury) refuse(b Budget, book Book, cost Picos, err error) *refusal {
+func (t *Treasury) refuse(b Budget, book Book, cost USD, err error) *refusal {
 	if err != nil {
 		return &refusal{status: http.StatusServiceUnavailable, reason: "no_ledger", message: "The budget of agent " + b.Agent + " is a hard one, and the token meter can't reach the API server, where it is kept."}
 	}
@@ -243,7 +243,7 @@ func (t *Treasury) refuse(b Budget, book Book, cost Picos, err error) *refusal {
 
 // ask reads the book, and writes a larger share into it if there is money. Whoever
 // calls it has the turn.
-func (t *Treasury) ask(m *Meter, f *fund, b Budget, cost Picos) (Book, error) {
+func (t *Treasury) ask(m *Meter, f *fund, b Budget, cost USD) (Book, error) {
 	return t.edit(f, func(book *Book, old *Book) bool {
 		if old == nil || !old.is(f.edition) {
 			t.begin(m, book, old, f, b)
@@ -361,7 +361,7 @@ func (t *Treasury) editOnce(f *fund, change func(book, old *Book) bool) (Book, e
 
 // settle ends a hold: so much of it is spent, the rest is free again. The journal
 // knows it already.
-func (h *hold) settle(spent Picos) {
+func (h *hold) settle(spent USD) {
 	if h == nil {
 		return
 	}
@@ -378,7 +378,7 @@ func (h *hold) release() { h.settle(0) }
 
 // charge is what a call that ended costs a hard budget: what it cost where that is
 // known, else all that was held.
-func (h *hold) charge(cost Picos, r *usage.Report, status int) Picos {
+func (h *hold) charge(cost USD, r *usage.Report, status int) USD {
 	switch {
 	case h == nil:
 		return 0

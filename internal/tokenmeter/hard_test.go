@@ -21,6 +21,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/pricing"
 	"whisperops.io/functions/internal/tokenmeter/fakeprovider"
 	"whisperops.io/functions/internal/tokenmeter/usage"
 )
@@ -192,7 +193,7 @@ func hardWorld(t *testing.T, seed uint64, troubled bool) {
 
 	books := &memoryBooks{books: map[string]Book{}, turns: map[string]int{}}
 	capUSD := 0.02 + float64(random(100))/100
-	budget := Budget{Agent: "bot", Namespace: "agent-bot", UID: "u", Cap: picosOf(capUSD), Enforced: true, Period: v1alpha1.PeriodLifetime, Mode: ModeHard}
+	budget := Budget{Agent: "bot", Namespace: "agent-bot", UID: "u", Cap: usdOf(capUSD), Enforced: true, Period: v1alpha1.PeriodLifetime, Mode: ModeHard}
 	var late sync.WaitGroup
 	replicas := make([]*replica, 2)
 	for i := range replicas {
@@ -277,11 +278,12 @@ func hardWorld(t *testing.T, seed uint64, troubled bool) {
 		r.front.Load().meter.drains.wait()
 	}
 	late.Wait()
-	var bill Picos
-	p, err := readPrices(hardPrices)
+	var bill USD
+	table, err := pricing.Read(hardPrices)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p := Prices{table: table, now: time.Now}
 	for l, tokens := range provider.Bill() {
 		bill += p.Cost(l.Model, "", "", tokens)
 	}

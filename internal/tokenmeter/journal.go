@@ -50,7 +50,7 @@ type openCall struct {
 	Namespace string    `json:"namespace"`
 	Asked     string    `json:"asked,omitempty"`
 	Started   time.Time `json:"started"`
-	Reserved  Picos     `json:"reserved,omitempty"`
+	Reserved  USD       `json:"reserved,omitempty"`
 	Key       string    `json:"key,omitempty"` // of the hard budget
 }
 
@@ -66,9 +66,9 @@ type Journal struct {
 
 	mu     sync.RWMutex
 	tokens map[Key]usage.Tokens
-	spent  map[string]Picos // by agent, at the prices of the time
-	hard   map[string]Picos // by agent and key: what hard budgets were charged
-	err    error            // of the last write
+	spent  map[string]USD // by agent, at the prices of the time
+	hard   map[string]USD // by agent and key: what hard budgets were charged
+	err    error          // of the last write
 
 	version uint64        // of what was spent
 	changed chan struct{} // closed when it is another
@@ -80,9 +80,9 @@ type Journal struct {
 type journalOp struct {
 	add    []Entry
 	agent  string
-	cost   Picos
+	cost   USD
 	hard   string // key
-	charge Picos  // to it
+	charge USD    // to it
 	open   *openCall
 	id     uint64
 	close  bool
@@ -104,7 +104,7 @@ var (
 // memory. A journal that can't be read is put aside, and broken is then true:
 // the counters begin anew.
 func OpenJournal(dir string) (j *Journal, broken bool, err error) {
-	j = &Journal{ops: make(chan journalOp, 1024), tokens: map[Key]usage.Tokens{}, spent: map[string]Picos{}, hard: map[string]Picos{}, changed: make(chan struct{}), closed: make(chan struct{})}
+	j = &Journal{ops: make(chan journalOp, 1024), tokens: map[Key]usage.Tokens{}, spent: map[string]USD{}, hard: map[string]USD{}, changed: make(chan struct{}), closed: make(chan struct{})}
 	if dir == "" {
 		go j.run()
 		return j, false, nil
@@ -136,7 +136,7 @@ func (j *Journal) load(path string) (err error) {
 			err = fmt.Errorf("unreadable: %v", p)
 		}
 	}()
-	j.tokens, j.spent, j.hard, j.crash = map[Key]usage.Tokens{}, map[string]Picos{}, map[string]Picos{}, nil
+	j.tokens, j.spent, j.hard, j.crash = map[Key]usage.Tokens{}, map[string]USD{}, map[string]USD{}, nil
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{
 		Timeout: 5 * time.Second, NoSync: true, NoGrowSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType,
 	})
@@ -161,13 +161,13 @@ func (j *Journal) load(path string) (err error) {
 		}
 		for _, sums := range []struct {
 			bucket []byte
-			to     map[string]Picos
+			to     map[string]USD
 		}{{bucketSpent, j.spent}, {bucketHard, j.hard}} {
 			if err := tx.Bucket(sums.bucket).ForEach(func(k, v []byte) error {
 				if len(v) != 8 {
 					return errors.New("a sum has another form")
 				}
-				sums.to[string(k)] = Picos(binary.BigEndian.Uint64(v)) //nolint:gosec // as it was written
+				sums.to[string(k)] = USD(binary.BigEndian.Uint64(v)) //nolint:gosec // as it was written
 				return nil
 			}); err != nil {
 				return err
@@ -210,7 +210,7 @@ func (j *Journal) load(path string) (err error) {
 	return nil
 }
 
-func putSum(tx *bbolt.Tx, bucket []byte, key string, p Picos) error {
+func putSum(tx *bbolt.Tx, bucket []byte, key string, p USD) error {
 	return tx.Bucket(bucket).Put([]byte(key), binary.BigEndian.AppendUint64(nil, uint64(p))) //nolint:gosec // load reads it back
 }
 
@@ -256,25 +256,25 @@ func (j *Journal) Touch(keys ...Key) {
 // Add counts what a call of an agent used, and what that costs. When it returns,
 // the figures are in the journal and are shown. They count also when the disk
 // doesn't take them; the error says so.
-func (j *Journal) Add(id uint64, end bool, agent string, cost Picos, entries ...Entry) error {
+func (j *Journal) Add(id uint64, end bool, agent string, cost USD, entries ...Entry) error {
 	return j.do(journalOp{id: id, close: end, agent: agent, cost: cost, add: entries}, true)
 }
 
 // Charge is Add at the end of a call of a hard budget, which is charged under a
 // key what the call may have cost.
-func (j *Journal) Charge(id uint64, agent string, cost Picos, key string, charge Picos, entries ...Entry) error {
+func (j *Journal) Charge(id uint64, agent string, cost USD, key string, charge USD, entries ...Entry) error {
 	return j.do(journalOp{id: id, close: true, agent: agent, cost: cost, hard: key, charge: charge, add: entries}, true)
 }
 
 // Hard is what an agent's hard budget was charged under a key.
-func (j *Journal) Hard(agent, key string) Picos {
+func (j *Journal) Hard(agent, key string) USD {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return j.hard[agent+keySeparator+key]
 }
 
 // Spent is what an agent ever spent, at the prices of the time.
-func (j *Journal) Spent(agent string) Picos {
+func (j *Journal) Spent(agent string) USD {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return j.spent[agent]
@@ -351,11 +351,11 @@ func (j *Journal) run() {
 // sums are counters as a batch leaves them.
 type sums struct {
 	tokens      map[Key]usage.Tokens
-	spent, hard map[string]Picos
+	spent, hard map[string]USD
 }
 
 // raise adds to a sum that may not have been touched yet.
-func raise[K comparable](to, from map[K]Picos, key K, p Picos) {
+func raise[K comparable](to, from map[K]USD, key K, p USD) {
 	if _, ok := to[key]; !ok {
 		to[key] = from[key]
 	}
@@ -363,7 +363,7 @@ func raise[K comparable](to, from map[K]Picos, key K, p Picos) {
 }
 
 func (j *Journal) write(batch []journalOp) error {
-	s := sums{map[Key]usage.Tokens{}, map[string]Picos{}, map[string]Picos{}}
+	s := sums{map[Key]usage.Tokens{}, map[string]USD{}, map[string]USD{}}
 	for _, o := range batch {
 		if o.cost != 0 {
 			raise(s.spent, j.spent, o.agent, o.cost) // only run writes these maps
@@ -453,7 +453,7 @@ func (j *Journal) persist(batch []journalOp, s sums) error {
 
 // Snapshot returns the counters as they are in the journal, and what agents spent
 // by them.
-func (j *Journal) Snapshot() (map[Key]usage.Tokens, map[string]Picos) {
+func (j *Journal) Snapshot() (map[Key]usage.Tokens, map[string]USD) {
 	j.mu.RLock()
 	defer j.mu.RUnlock()
 	return maps.Clone(j.tokens), maps.Clone(j.spent)

@@ -83,7 +83,7 @@ func newServer(t testing.TB, upstream string, change ...func(*Flags)) *Server {
 		t.Fatal(err)
 	}
 	s.pods.Set("pod-1", "agent-housing-bot", []string{"127.0.0.1"})
-	s.meter.state.SetBudgets([]Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: picosOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}})
+	s.meter.state.SetBudgets([]Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: usdOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}})
 	return s
 }
 
@@ -252,8 +252,8 @@ func TestEveryWayToAsk(t *testing.T) {
 // TestRefusing: a spent budget's call goes nowhere, in the words of each dialect.
 func TestRefusing(t *testing.T) {
 	w := newWorld(t)
-	spent := Budget{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: picosOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}
-	spent.Status = budgetStatus{Measured: true, Spent: picosOf(5.01), Paused: true, Period: "lifetime", Decided: picosOf(5)}
+	spent := Budget{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: usdOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}
+	spent.Status = budgetStatus{Measured: true, Spent: usdOf(5.01), Paused: true, Period: "lifetime", Decided: usdOf(5)}
 	w.meter.state.SetBudgets([]Budget{spent})
 	for _, a := range asks {
 		res, err := w.post(t.Context(), a, nil)
@@ -290,7 +290,7 @@ func TestRefusing(t *testing.T) {
 		t.Errorf("%d calls went to the provider", n)
 	}
 	// Raised: at once.
-	spent.Cap = picosOf(6)
+	spent.Cap = usdOf(6)
 	w.meter.state.SetBudgets([]Budget{spent})
 	res, err := w.post(t.Context(), asks[0], nil)
 	if err != nil || res.StatusCode != http.StatusOK {

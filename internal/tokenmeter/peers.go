@@ -36,7 +36,7 @@ type said struct {
 
 // spent is what a replica spent for an agent, now and when it was scraped.
 type spent struct {
-	Spent Picos  `json:"spent"`
+	Spent USD    `json:"spent"`
 	Marks []mark `json:"marks,omitempty"`
 }
 
@@ -56,10 +56,10 @@ func newPeers(replica, address string, log logr.Logger) *peers {
 }
 
 // unscraped is what other replicas spent for an agent after a time.
-func (p *peers) unscraped(agent string, asOf time.Time) Picos {
+func (p *peers) unscraped(agent string, asOf time.Time) USD {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var sum Picos
+	var sum USD
 	for _, s := range p.said {
 		a := s.Agents[agent]
 		sum += since(a.Marks, a.Spent, asOf)

@@ -1,80 +1,87 @@
 package tokenmeter
 
 import (
-	"whisperops.io/functions/fn/budget/fetchspend"
+	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/money"
+	"whisperops.io/functions/internal/pricing"
 	"whisperops.io/functions/internal/tokenmeter/usage"
 )
 
-// Picos are 10^-12 US dollars, as in the package fetchspend: sums are exact. An
-// int64 holds nine million dollars.
-type Picos int64
+// USD is money, in 10^-12 US dollars: sums are exact.
+type USD = money.USD
 
-// picosPerUSD are the Picos of a US dollar.
-const picosPerUSD = 1_000_000_000_000
-
-// USD is the number of US dollars nearest to an amount.
-func (p Picos) USD() float64 { return float64(p) / picosPerUSD }
-
-// Prices are what tokens cost.
-type Prices interface {
-	// Known says whether a model has prices of its own.
-	Known(model string) bool
-	// Context is the value of the label context: "long" for a prompt of so many
-	// tokens that the model costs more, else "standard".
-	Context(model string, prompt uint64) string
-	// Cost of tokens. A model without a price costs as the dearest one.
-	Cost(model, context, tier string, t usage.Tokens) Picos
-	// Ceiling is the most that so many tokens of a model can cost, at the standard
-	// tier, whatever their class. It is 0 if there are no prices.
-	Ceiling(model string, input, output uint64) Picos
+// Prices are what tokens cost, by the price table that fetch-spend reads too. The
+// zero value is what is known before it was first read.
+type Prices struct {
+	table *pricing.Table
+	now   func() time.Time
+	ahead time.Duration // how long a call may take: its price may change under way
 }
 
-// The values of the label context.
-const (
-	contextStandard = "standard"
-	contextLong     = "long"
-)
+// classes are the price table's names of the classes.
+var classes = [usage.Classes]v1alpha1.TokenClass{
+	usage.Input: v1alpha1.TokenInput, usage.CachedInput: v1alpha1.TokenCachedInput, usage.CacheWrite: v1alpha1.TokenCacheWrite,
+	usage.Output: v1alpha1.TokenOutput, usage.Thoughts: v1alpha1.TokenThoughts, usage.ToolUse: v1alpha1.TokenToolUse,
+}
 
-// noPrices is what is known before the first price table was read.
-type noPrices struct{}
+// Known says whether a model has prices of its own.
+func (p Prices) Known(model string) bool { return p.table != nil && p.table.Find(model) != nil }
 
-func (noPrices) Known(string) bool                               { return false }
-func (noPrices) Context(string, uint64) string                   { return contextStandard }
-func (noPrices) Cost(string, string, string, usage.Tokens) Picos { return 0 }
-
-func (noPrices) Ceiling(string, uint64, uint64) Picos { return 0 }
-
-// table is a price table.
-type table struct{ rows fetchspend.PriceTable }
-
-// readPrices reads the key prices.yaml of a price table's ConfigMap.
-func readPrices(text string) (Prices, error) {
-	t, err := fetchspend.ReadPriceTable(text)
-	if err != nil {
-		return nil, err
+// Context is the value of the label context: "long" for a prompt of so many tokens
+// that the model costs more, else "standard".
+func (p Prices) Context(model string, prompt uint64) string {
+	if p.table == nil {
+		return pricing.ContextStandard
 	}
-	return table{t}, nil
+	return p.table.Context(model, prompt, p.now())
 }
 
-func (t table) Known(model string) bool { _, ok := t.rows[model]; return ok }
-
-func (t table) Context(string, uint64) string { return contextStandard }
-
-func (t table) Cost(model, _, _ string, n usage.Tokens) Picos {
-	if row, ok := t.rows[model]; ok {
-		return rowCost(row, n)
+// Cost of tokens. A model without a price costs as the dearest one.
+func (p Prices) Cost(model, context, tier string, t usage.Tokens) USD {
+	if p.table == nil {
+		return 0
 	}
-	var dearest Picos
-	for _, row := range t.rows {
-		dearest = max(dearest, rowCost(row, n))
+	uses := make(map[pricing.Use]uint64, len(t))
+	for c, n := range t {
+		if n > 0 {
+			uses[pricing.Use{Class: classes[c], Context: context, Tier: tier}] = n
+		}
 	}
-	return dearest
+	sum, _, _ := p.table.Cost(model, uses, p.now())
+	return sum
 }
 
-func (t table) Ceiling(model string, input, output uint64) Picos {
-	return t.Cost(model, "", "", usage.Tokens{usage.Input: input, usage.Output: output})
-}
-
-func rowCost(r fetchspend.Row, n usage.Tokens) Picos {
-	return Picos((n[usage.Input]+n[usage.CacheWrite]+n[usage.ToolUse])*r.Input + n[usage.CachedInput]*r.CachedInput + (n[usage.Output]+n[usage.Thoughts])*r.Output)
+// Ceiling is the most that so many tokens of a model can cost at the usual tier,
+// whatever their class, and also if a dearer row begins while the call is under
+// way. It is 0 if there are no prices.
+func (p Prices) Ceiling(model string, input, output uint64) USD {
+	if p.table == nil {
+		return 0
+	}
+	models := p.table.Models
+	if m := p.table.Find(model); m != nil {
+		models = []*pricing.Model{m}
+	}
+	var most USD
+	for _, m := range models {
+		for _, at := range []time.Time{p.now(), p.now().Add(p.ahead)} {
+			row := m.At(at)
+			var in, out USD
+			for _, context := range []string{pricing.ContextStandard, pricing.ContextLong} {
+				if context == pricing.ContextLong && (row.Above == 0 || input <= row.Above) {
+					continue
+				}
+				rate := func(c usage.Class) USD {
+					r, _ := row.Rate(pricing.Use{Class: classes[c], Context: context}, p.table.Regional)
+					return r
+				}
+				in = max(in, rate(usage.Input), rate(usage.CachedInput), rate(usage.CacheWrite), rate(usage.ToolUse))
+				out = max(out, rate(usage.Output), rate(usage.Thoughts))
+			}
+			most = max(most, in.Times(input).Plus(out.Times(output)))
+		}
+	}
+	return most
 }

@@ -178,6 +178,6 @@ func (w *world) rich() { rich(w.Server) }
 
 func rich(s *Server) {
 	b, _ := s.meter.state.Budget("housing-bot")
-	b.Cap = picosOf(9e6)
+	b.Cap = usdOf(9e6)
 	s.meter.state.SetBudgets([]Budget{b})
 }

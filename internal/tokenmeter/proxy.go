@@ -19,6 +19,7 @@ import (
 	"github.com/tidwall/gjson"
 	"github.com/tidwall/sjson"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/tokenmeter/usage"
 )
 
@@ -73,7 +74,7 @@ func callOf(ctx context.Context) *call {
 	return c
 }
 
-func namespaceOf(agent string) string { return "agent-" + agent }
+func namespaceOf(agent string) string { return v1alpha1.AgentNamespace(agent) }
 
 // newProxy makes the reverse proxy behind a meter.
 func (m *Meter) newProxy(transport http.RoundTripper) *httputil.ReverseProxy {
@@ -264,7 +265,13 @@ func (m *Meter) begin(c *call) error {
 	if c.hold != nil {
 		o.Reserved, o.Key = c.hold.amount, c.hold.key
 	}
-	return m.journal.Open(c.id, o, c.hold != nil)
+	// It is on disk before the call goes out: a crash names each call that it lost.
+	err := m.journal.Open(c.id, o, true)
+	if c.hold == nil && err != nil {
+		m.written(c, err)
+		return nil // it counts all the same
+	}
+	return err
 }
 
 // rewrite makes the request to the provider.
@@ -439,8 +446,8 @@ func validLabel(s string) bool {
 }
 
 // cost of entries, at the prices of now.
-func (m *Meter) cost(entries []Entry) Picos {
-	var cost Picos
+func (m *Meter) cost(entries []Entry) USD {
+	var cost USD
 	prices := m.state.Prices()
 	for _, e := range entries {
 		cost += prices.Cost(e.Key.Model, e.Key.Context, e.Key.Tier, e.Tokens)
@@ -490,7 +497,7 @@ func (m *Meter) settle(c *call, r *usage.Report, outcome string, status int, ent
 
 // close ends a call in the journal, and then what was held for it: a hold whose
 // end isn't on disk stays.
-func (m *Meter) close(c *call, cost, charge Picos, entries []Entry) {
+func (m *Meter) close(c *call, cost, charge USD, entries []Entry) {
 	if c.hold == nil {
 		m.written(c, m.journal.Add(c.id, true, c.route.agent, cost, entries...))
 		return
@@ -504,7 +511,7 @@ func (m *Meter) close(c *call, cost, charge Picos, entries []Entry) {
 // held.
 func (m *Meter) lost(c *call, outcome string, sent bool) {
 	if c.route.op == opGenerate {
-		charge := Picos(0)
+		charge := USD(0)
 		if sent && c.hold != nil {
 			charge = c.hold.amount
 		}

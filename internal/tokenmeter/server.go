@@ -65,7 +65,7 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	s := &Server{flags: f, log: log, replica: replica, pods: newPods(), registry: prometheus.NewRegistry(), started: time.Now()}
 	s.pods.restore(j.Kept(statePods))
 	m := &Meter{
-		limits: f.Limits, upstreams: f.upstreams(), journal: j, metrics: newMetrics(s.registry), state: newState(j),
+		limits: f.Limits, upstreams: f.upstreams(), journal: j, metrics: newMetrics(s.registry), state: newState(j, time.Now, f.Limits.CallTime),
 		callers: s.pods, drains: newDrains(f.Limits.DrainCalls, f.Limits.DrainTime), log: log, now: time.Now,
 		models: map[string]map[string]bool{}, answered: map[string][]string{},
 	}
@@ -267,14 +267,14 @@ func (l lines) Write(p []byte) (int, error) {
 type scrapes struct {
 	mu      sync.Mutex
 	last    time.Time
-	sum     uint64           // of all tokens, as they were shown last
-	spent   map[string]Picos // as it was then
+	sum     uint64         // of all tokens, as they were shown last
+	spent   map[string]USD // as it was then
 	changed chan struct{}
 }
 
 // mark says that the counters were read, and returns what agents had spent by
 // what was shown.
-func (c *counters) mark(at time.Time) map[string]Picos {
+func (c *counters) mark(at time.Time) map[string]USD {
 	c.scrapes.mu.Lock()
 	defer c.scrapes.mu.Unlock()
 	c.scrapes.last = at

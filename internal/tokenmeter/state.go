@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"whisperops.io/functions/internal/pricing"
 )
 
 // State is what the meter was last told: budgets, prices, and what it spent itself
@@ -19,15 +21,17 @@ type State struct {
 	budgets map[string]Budget
 	prices  Prices
 	priced  string // the table's text
+	now     func() time.Time
+	ahead   time.Duration // how long a call may take
 	marks   map[string][]mark
-	peers   func(agent string, asOf time.Time) Picos
+	peers   func(agent string, asOf time.Time) USD
 }
 
 // A mark is what an agent had spent by this meter's count when its counters were
 // read: what came later, no one else can know yet.
 type mark struct {
 	At    time.Time `json:"at"`
-	Spent Picos     `json:"spent"`
+	Spent USD       `json:"spent"`
 }
 
 // maxMarks bounds the marks of an agent: hours of scrapes.
@@ -42,14 +46,14 @@ const (
 	stateMarks   = "marks"
 )
 
-func newState(j *Journal) *State {
-	s := &State{journal: j, budgets: map[string]Budget{}, prices: noPrices{}, marks: map[string][]mark{}}
+func newState(j *Journal, now func() time.Time, ahead time.Duration) *State {
+	s := &State{journal: j, now: now, ahead: ahead, budgets: map[string]Budget{}, marks: map[string][]mark{}}
 	if b := j.Kept(stateBudgets); b != nil && json.Unmarshal(b, &s.budgets) == nil {
 		s.known = true
 	}
 	if b := j.Kept(statePrices); b != nil {
-		if p, err := readPrices(string(b)); err == nil {
-			s.prices, s.priced = p, string(b)
+		if t, err := pricing.Read(string(b)); err == nil {
+			s.prices, s.priced = Prices{t, now, ahead}, string(b)
 		}
 	}
 	if b := j.Kept(stateMarks); b != nil {
@@ -120,13 +124,13 @@ func (s *State) SetBudgets(all []Budget) {
 
 // SetPrices replaces the price table. One that can't be read changes nothing.
 func (s *State) SetPrices(text string) error {
-	p, err := readPrices(text)
+	t, err := pricing.Read(text)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	changed := s.priced != text
-	s.prices, s.priced = p, text
+	s.prices, s.priced = Prices{t, s.now, s.ahead}, text
 	s.mu.Unlock()
 	if changed {
 		s.journal.Keep(statePrices, []byte(text))
@@ -136,7 +140,7 @@ func (s *State) SetPrices(text string) error {
 
 // Scraped says that somebody read the counters at a time, and what agents had
 // spent by them.
-func (s *State) Scraped(at time.Time, all map[string]Picos) {
+func (s *State) Scraped(at time.Time, all map[string]USD) {
 	s.mu.Lock()
 	kept := map[string][]mark{}
 	for name := range s.budgets {
@@ -157,7 +161,7 @@ func (s *State) Scraped(at time.Time, all map[string]Picos) {
 
 // own is what an agent spent by this meter's count after its budget was last
 // measured.
-func (s *State) own(agent string, asOf time.Time) Picos {
+func (s *State) own(agent string, asOf time.Time) USD {
 	s.mu.RLock()
 	marks := s.marks[agent]
 	s.mu.RUnlock()
@@ -165,8 +169,8 @@ func (s *State) own(agent string, asOf time.Time) Picos {
 }
 
 // since is what was spent after a time: all beyond the last mark up to it.
-func since(marks []mark, spent Picos, asOf time.Time) Picos {
-	var seen Picos
+func since(marks []mark, spent USD, asOf time.Time) USD {
+	var seen USD
 	for _, m := range marks {
 		if m.At.After(asOf) {
 			continue
@@ -196,7 +200,7 @@ func (s *State) judge(b Budget, known bool, mode Mode, closed bool, at time.Time
 
 // unscraped is what an agent spent by the count of all replicas after its budget
 // was last measured.
-func (s *State) unscraped(agent string, asOf time.Time) Picos {
+func (s *State) unscraped(agent string, asOf time.Time) USD {
 	own := s.own(agent, asOf)
 	if s.peers != nil {
 		own += s.peers(agent, asOf)
