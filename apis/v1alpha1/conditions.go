@@ -80,9 +80,11 @@ const (
 
 // Reasons of CredentialsPresent.
 const (
-	ReasonKeyPresent = "KeyPresent"
-	ReasonKeyLost    = "KeyLost"
-	ReasonNoKeyYet   = "NoKeyYet"
+	ReasonKeyPresent     = "KeyPresent"
+	ReasonKeyExpiresSoon = "KeyExpiresSoon"
+	ReasonKeyExpired     = "KeyExpired"
+	ReasonKeyLost        = "KeyLost"
+	ReasonNoKeyYet       = "NoKeyYet"
 )
 
 // Reasons of SpendMeasured. Those from ReasonPrometheusUnreachable on are words of
@@ -191,6 +193,8 @@ func Cures() []Cure {
 		agent(ConditionPartsHeldBack, f, "", ReasonNothingHeldBack),
 		agent(ConditionPartsHeldBack, t, "The message says what waits for what. Usually over a minute after the order; if not, look at the part that is waited for.", ReasonWaitingForOthers),
 		agent(ConditionCredentialsPresent, t, "", ReasonKeyPresent),
+		agent(ConditionCredentialsPresent, t, "Run the command in the message before the date in it: your organization lets keys expire.", ReasonKeyExpiresSoon),
+		agent(ConditionCredentialsPresent, f, "Google refuses the key: your organization lets keys expire. Run the command in the message; Crossplane makes a new key.", ReasonKeyExpired),
 		agent(ConditionCredentialsPresent, u, "Usually seconds. If it stays so, the message names the object to describe: many organizations refuse keys (`iam.disableServiceAccountKeyCreation`).", ReasonNoKeyYet),
 		agent(ConditionCredentialsPresent, f, "The key's private half is gone for good. Run the command in the message; Crossplane makes a new key.", ReasonKeyLost),
 

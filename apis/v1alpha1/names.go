@@ -33,6 +33,10 @@ const (
 	// AnnotationPausedBudget, beside it, is the budget that was used up, as
 	// status.decidedBudgetUsd: decimal US dollars.
 	AnnotationPausedBudget = "whisperops.io/paused-at-budget-usd"
+
+	// AnnotationReplicasBefore, beside them, is how many replicas the Deployment had
+	// before the pause, and gets again after it.
+	AnnotationReplicasBefore = "whisperops.io/replicas-before-pause"
 )
 
 const (

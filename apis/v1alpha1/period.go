@@ -2,15 +2,39 @@ package v1alpha1
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	_ "time/tzdata" // the functions' images hold no time zones
 )
 
-// PeriodKey names the period that t lies in: "lifetime", a day "2026-11-23", an
-// ISO 8601 week "2026-W48" (the year is the week's, not the day's) or a month
-// "2026-11". It is a function of time alone, so no reset can be missed or done
-// half. An unknown or empty period is a lifetime.
+// Zone returns the time zone of a name in the IANA database; "" is UTC. "Local" is
+// refused: it would be wherever a function happens to run.
+func Zone(name string) (*time.Location, error) {
+	if name == "" {
+		return time.UTC, nil
+	}
+	loc, err := time.LoadLocation(name)
+	if err != nil || strings.EqualFold(name, "local") {
+		return nil, fmt.Errorf("%q is unknown: it must be a name of the IANA time zone database, such as Europe/Berlin", name)
+	}
+	return loc, nil
+}
+
+// In returns t in the budget's time zone, by which PeriodKey and PeriodStart judge
+// it. A zone that can't be read is UTC; Validate refuses it before.
+func (s XAgentBudgetSpec) In(t time.Time) time.Time {
+	loc, err := Zone(s.TimeZone)
+	if err != nil {
+		loc = time.UTC
+	}
+	return t.In(loc)
+}
+
+// PeriodKey names the period that t lies in, by the calendar of t's location:
+// "lifetime", a day "2026-11-23", an ISO 8601 week "2026-W48" (the year is the week's,
+// not the day's) or a month "2026-11". It is a function of time alone, so no reset can
+// be missed or done half. An unknown or empty period is a lifetime.
 func PeriodKey(p Period, t time.Time) string {
-	t = t.UTC()
 	switch p {
 	case PeriodDaily:
 		return t.Format("2006-01-02")
@@ -24,19 +48,40 @@ func PeriodKey(p Period, t time.Time) string {
 	return string(PeriodLifetime)
 }
 
-// PeriodStart returns the midnight UTC at which the period that t lies in began;
-// for weekly that of Monday. A lifetime began at no time: it is the zero time.
+// PeriodStart returns the instant at which the period that t lies in began, by the
+// calendar of t's location: midnight, for weekly that of Monday, and where clocks were
+// put forward at midnight the first instant of that day. A lifetime began at no time:
+// it is the zero time.
 func PeriodStart(p Period, t time.Time) time.Time {
-	t = t.UTC()
+	y, m, d := t.Date()
 	switch p {
 	case PeriodDaily:
-		return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
 	case PeriodWeekly:
-		sinceMonday := (int(t.Weekday()) + 6) % 7
-		return time.Date(t.Year(), t.Month(), t.Day()-sinceMonday, 0, 0, 0, 0, time.UTC)
+		d -= (int(t.Weekday()) + 6) % 7
 	case PeriodMonthly:
-		return time.Date(t.Year(), t.Month(), 1, 0, 0, 0, 0, time.UTC)
+		d = 1
 	case PeriodLifetime:
+		return time.Time{}
+	default:
+		return time.Time{}
 	}
-	return time.Time{}
+	return dayStart(y, m, d, t.Location())
+}
+
+// dayStart returns the first instant of a day. Midnight alone won't do: it is missing
+// where clocks go forward at it (Beirut, Cairo), and comes twice where they go back at
+// one o'clock (Havana).
+func dayStart(y int, m time.Month, d int, loc *time.Location) time.Time {
+	noon := time.Date(y, m, d, 12, 0, 0, 0, loc)
+	y, m, d = noon.Date() // 30 February is 2 March
+	before, in := int64(-26*3600), int64(0)
+	for in-before > 1 { // seconds from noon: before is another day, in is this one
+		half := before + (in-before)/2
+		if hy, hm, hd := noon.Add(time.Duration(half) * time.Second).Date(); hy == y && hm == m && hd == d {
+			in = half
+		} else {
+			before = half
+		}
+	}
+	return noon.Add(time.Duration(in) * time.Second)
 }

@@ -13,8 +13,12 @@ var (
 	agentNamePattern  = regexp.MustCompile(`^[a-z][a-z0-9-]*[a-z0-9]$`)
 	projectIDPattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	baseDomainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
-	digits            = regexp.MustCompile(`^[0-9]+$`)
-	bucketPattern     = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
+	// looksLikeGoogle is "google" and its close misspellings, which Google refuses in
+	// the names of buckets: digits in the place of letters, letters once too often.
+	looksLikeGoogle = regexp.MustCompile(`[g9]+[o0][o0]+[g9]+[l1]+[e3]`)
+
+	digits        = regexp.MustCompile(`^[0-9]+$`)
+	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 )
 
 // Validate says what of an order can't be rendered, or nil. Two orders of one agent
@@ -34,8 +38,8 @@ func (s XDatasetAgentSpec) Validate() error {
 	if err := validateAgentName(s.AgentName); err != nil {
 		return err
 	}
-	if strings.Contains(s.AgentName, "google") {
-		return fmt.Errorf("spec.agentName %q must not contain \"google\": Google refuses a bucket with that name", s.AgentName)
+	if looksLikeGoogle.MatchString(s.AgentName) {
+		return fmt.Errorf("spec.agentName %q must not contain \"google\" or what looks like it: Google refuses a bucket with that name", s.AgentName)
 	}
 	if s.DatasetRef.Name == "" {
 		return fmt.Errorf("spec.datasetRef.name is empty: it names an XDataset (kubectl get xds lists them)")
@@ -43,8 +47,8 @@ func (s XDatasetAgentSpec) Validate() error {
 	if !projectIDPattern.MatchString(s.ProjectID) {
 		return fmt.Errorf("spec.projectId %q must be 6 to 30 lower-case letters, digits and dashes, starting with a letter and not ending with a dash", s.ProjectID)
 	}
-	if strings.Contains(s.ProjectID, "google") || strings.HasPrefix(s.ProjectID, "goog") {
-		return fmt.Errorf("spec.projectId %q must not contain \"google\" or start with \"goog\": Google refuses a bucket with that name", s.ProjectID)
+	if looksLikeGoogle.MatchString(s.ProjectID) || strings.HasPrefix(s.ProjectID, "goog") {
+		return fmt.Errorf("spec.projectId %q must not contain \"google\" or what looks like it, or start with \"goog\": Google refuses a bucket with that name", s.ProjectID)
 	}
 	if len(s.BaseDomain) > 220 || !baseDomainPattern.MatchString(s.BaseDomain) {
 		return fmt.Errorf("spec.baseDomain %q must be a DNS name in lower case of at most 220 characters", s.BaseDomain)
@@ -66,6 +70,9 @@ func (s XAgentBudgetSpec) Validate() error {
 	case "", PeriodLifetime, PeriodDaily, PeriodWeekly, PeriodMonthly:
 	default:
 		return fmt.Errorf("spec.period %q must be lifetime, daily, weekly or monthly", s.Period)
+	}
+	if _, err := Zone(s.TimeZone); err != nil {
+		return fmt.Errorf("spec.timeZone %w", err)
 	}
 	return validateBudget(s.BudgetUSD)
 }

@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // An XAgentBudget measures what one agent spends on LLM tokens and scales the
 // agent to zero when its budget is gone.
@@ -54,10 +57,20 @@ type XAgentBudgetSpec struct {
 	Enforcement Enforcement `json:"enforcement,omitempty"`
 
 	// Period after which spending starts again from zero: "lifetime" (never),
-	// "daily", "weekly" (from Monday) or "monthly", all in UTC.
+	// "daily", "weekly" (from Monday) or "monthly". They begin at midnight in
+	// timeZone.
 	//
 	// +kubebuilder:default=lifetime
 	Period Period `json:"period,omitempty"`
+
+	// TimeZone in which periods begin: a name of the IANA time zone database, such
+	// as Europe/Berlin. Unset: UTC. Changed in the middle of a period, the period
+	// that is current by the new zone counts from its own beginning.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=64
+	// +kubebuilder:validation:Pattern=`^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*$`
+	TimeZone string `json:"timeZone,omitempty"`
 
 	// WarnAtPercent lists the percentages of the budget at whose crossing one
 	// warning event is written.
@@ -111,7 +124,7 @@ const (
 // +kubebuilder:validation:Enum=lifetime;daily;weekly;monthly
 type Period string
 
-// The periods; all begin and end at midnight UTC.
+// The periods; all begin and end at midnight in their budget's time zone.
 const (
 	PeriodLifetime Period = "lifetime"
 	PeriodDaily    Period = "daily"
@@ -185,8 +198,15 @@ type XAgentBudgetStatus struct {
 	// +optional
 	Cause Cause `json:"cause,omitempty"`
 
+	// Platform is yours: what steps of a platform team's own know about a budget. No
+	// step of ours reads or writes it.
+	//
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Platform *runtime.RawExtension `json:"platform,omitempty"`
+
 	// Period that the decision belongs to: "lifetime", "2026-11-23", "2026-W48" or
-	// "2026-11" (UTC).
+	// "2026-11", in the budget's time zone.
 	//
 	// +optional
 	Period string `json:"period,omitempty"`
@@ -218,7 +238,7 @@ type XAgentBudgetStatus struct {
 // the samples alone: an older copy, met with the same samples, becomes the same.
 type Ledger struct {
 	// Period that the totals belong to: "lifetime", "2026-11-23", "2026-W48" or
-	// "2026-11" (UTC).
+	// "2026-11", in the budget's time zone.
 	Period string `json:"period"`
 
 	// From is the time after which samples are counted (RFC 3339).

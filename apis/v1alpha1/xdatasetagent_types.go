@@ -1,6 +1,9 @@
 package v1alpha1
 
-import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+)
 
 // An XDatasetAgent orders one AI agent that analyses one CSV dataset. It
 // expands into 22 resources in Kubernetes and Google Cloud: a bucket and an
@@ -28,12 +31,13 @@ type XDatasetAgentSpec struct {
 	// AgentName is the agent's identity: its namespace is agent-<agentName>, its
 	// Google service account agent-<agentName>. It equals metadata.name and
 	// never changes. 3 to 24 lower-case letters, digits and dashes, starting
-	// with a letter, ending with a letter or digit, not containing "google".
+	// with a letter, ending with a letter or digit, not containing "google" or what looks like
+	// it, such as "g00gle".
 	//
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9-]*[a-z0-9]$`
-	// +kubebuilder:validation:XValidation:rule="!self.contains('google')",message="agentName must not contain \"google\": the agent's bucket carries its name, and Google refuses such buckets"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[g9]+[o0][o0]+[g9]+[l1]+[e3]')",message="agentName must not contain \"google\" or what looks like it: the agent's bucket carries its name, and Google refuses such buckets"
 	AgentName string `json:"agentName"`
 
 	// DatasetRef names the XDataset that the agent analyses. It may be changed to
@@ -68,7 +72,7 @@ type XDatasetAgentSpec struct {
 	//
 	// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="projectId never changes: delete the order and make a new one for another project"
-	// +kubebuilder:validation:XValidation:rule="!self.contains('google') && !self.startsWith('goog')",message="projectId must not contain \"google\" or start with \"goog\": the agent's bucket carries it, and Google refuses such buckets"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[g9]+[o0][o0]+[g9]+[l1]+[e3]') && !self.startsWith('goog')",message="projectId must not contain \"google\" or what looks like it, or start with \"goog\": the agent's bucket carries it, and Google refuses such buckets"
 	ProjectID string `json:"projectId"`
 }
 
@@ -127,6 +131,13 @@ type XDatasetAgentStatus struct {
 	//
 	// +optional
 	Budget *BudgetFigures `json:"budget,omitempty"`
+
+	// Platform is yours: what steps of a platform team's own know about an order,
+	// such as its owner or a ticket. No step of ours reads or writes it.
+	//
+	// +optional
+	// +kubebuilder:pruning:PreserveUnknownFields
+	Platform *runtime.RawExtension `json:"platform,omitempty"`
 
 	// Conditions of the order.
 	//

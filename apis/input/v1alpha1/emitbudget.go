@@ -45,6 +45,12 @@ type EmitBudgetInput struct {
 	// +optional
 	Period *v1alpha1.Period `json:"period,omitempty"`
 
+	// TimeZone of new and existing budgets' periods: a name of the IANA time zone
+	// database, such as Europe/Berlin. Unset: as Enforcement.
+	//
+	// +optional
+	TimeZone *string `json:"timeZone,omitempty"`
+
 	// WarnAtPercent of new and existing budgets. Unset: as Enforcement.
 	//
 	// +optional
@@ -77,6 +83,14 @@ func (in *EmitBudgetInput) Validate() error {
 		case v1alpha1.PeriodLifetime, v1alpha1.PeriodDaily, v1alpha1.PeriodWeekly, v1alpha1.PeriodMonthly:
 		default:
 			return fmt.Errorf("period %q must be lifetime, daily, weekly or monthly", *p)
+		}
+	}
+	if z := in.TimeZone; z != nil {
+		if *z == "" {
+			return fmt.Errorf("timeZone is empty: it must be a name of the IANA time zone database, such as Europe/Berlin; leave it out for UTC")
+		}
+		if _, err := v1alpha1.Zone(*z); err != nil {
+			return fmt.Errorf("timeZone %w", err)
 		}
 	}
 	if len(in.WarnAtPercent) > 10 {

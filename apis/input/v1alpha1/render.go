@@ -17,7 +17,8 @@ type RenderReplicasInput struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// RunningReplicas of planner and worker when they are started from 0.
+	// RunningReplicas of planner and worker when they are started from 0 and it isn't
+	// known how many there were before the pause.
 	//
 	// +kubebuilder:default=1
 	// +kubebuilder:validation:Minimum=1

@@ -3,7 +3,10 @@ package v1alpha1
 import (
 	"fmt"
 
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"whisperops.io/functions/apis/v1alpha1"
 )
@@ -24,11 +27,22 @@ type RenderDashboardInput struct {
 	// +kubebuilder:default=monitoring
 	DashboardsNamespace string `json:"dashboardsNamespace,omitempty"`
 
-	// Folder of the dashboards in Grafana, written to the annotation
-	// grafana_folder. It works when the sidecar's folderAnnotation names it.
+	// SidecarLabel is the label by which Grafana's sidecar finds dashboards, its
+	// setting label and labelValue. Unset: grafana_dashboard: "1".
+	//
+	// +optional
+	SidecarLabel map[string]string `json:"sidecarLabel,omitempty"`
+
+	// Folder of the dashboards in Grafana, written to the annotation that
+	// folderAnnotation names. Empty: Grafana's own folder.
 	//
 	// +kubebuilder:default="Whisperops agents"
 	Folder string `json:"folder,omitempty"`
+
+	// FolderAnnotation is the sidecar's setting folderAnnotation.
+	//
+	// +kubebuilder:default=grafana_folder
+	FolderAnnotation string `json:"folderAnnotation,omitempty"`
 
 	// DatasourceUID is the uid of Grafana's Prometheus data source.
 	//
@@ -68,6 +82,7 @@ func (in *RenderDashboardInput) Default() {
 	contained := true
 	in.DashboardsNamespace = "monitoring"
 	in.Folder = "Whisperops agents"
+	in.FolderAnnotation = "grafana_folder"
 	in.DatasourceUID = "prometheus"
 	in.Metrics.Default()
 	in.InputContainsCached = &contained
@@ -92,6 +107,20 @@ func (in *RenderDashboardInput) Validate() error {
 	}
 	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
+	}
+	if in.SidecarLabel != nil && len(in.SidecarLabel) == 0 {
+		return fmt.Errorf("sidecarLabel is empty: without a label no sidecar finds a dashboard; leave it out for grafana_dashboard: \"1\"")
+	}
+	if errs := metavalidation.ValidateLabels(in.SidecarLabel, field.NewPath("sidecarLabel")); len(errs) > 0 {
+		return errs.ToAggregate()
+	}
+	if _, ours := in.SidecarLabel["whisperops.io/agent"]; ours {
+		return fmt.Errorf("sidecarLabel must not be whisperops.io/agent: that says whose the dashboard is")
+	}
+	if in.Folder != "" {
+		if errs := apivalidation.ValidateAnnotations(map[string]string{in.FolderAnnotation: in.Folder}, field.NewPath("folderAnnotation")); len(errs) > 0 {
+			return errs.ToAggregate()
+		}
 	}
 	for _, f := range []struct{ field, value, is string }{
 		{"datasourceUid", in.DatasourceUID, "it is the uid of Grafana's Prometheus data source"},

@@ -3,10 +3,14 @@ package v1alpha1
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
+	networkingv1 "k8s.io/api/networking/v1"
+	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
+	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	"whisperops.io/functions/apis/v1alpha1"
 )
@@ -39,6 +43,46 @@ type RenderWorkloadsInput struct {
 	// +kubebuilder:default={}
 	Network Network `json:"network,omitempty"`
 
+	// PodTemplate is what the platform says of all pods of an agent: planner,
+	// worker, sandbox and chat front end. kagent makes the first two from what its
+	// Agents say.
+	//
+	// +optional
+	PodTemplate PodTemplate `json:"podTemplate,omitempty"`
+
+	// Planner is laid over podTemplate for the planner.
+	//
+	// +optional
+	Planner PodTemplate `json:"planner,omitempty"`
+
+	// Worker is laid over podTemplate for the worker.
+	//
+	// +optional
+	Worker PodTemplate `json:"worker,omitempty"`
+
+	// Sandbox is laid over podTemplate for the sandbox.
+	//
+	// +optional
+	Sandbox PodTemplate `json:"sandbox,omitempty"`
+
+	// ChatFrontend is laid over podTemplate for the chat front end.
+	//
+	// +optional
+	ChatFrontend PodTemplate `json:"chatFrontend,omitempty"`
+
+	// Namespace is what the platform says of the agents' namespaces.
+	//
+	// +optional
+	Namespace NamespaceMetadata `json:"namespace,omitempty"`
+
+	// KagentVersion is what is installed: "v0.9" (default) or "v0.10". With v0.10
+	// every conversation gets a session of its own with the worker; with v0.9
+	// conversations of one user share one, so the chat front end gives each a user
+	// of its own.
+	//
+	// +kubebuilder:default="v0.9"
+	KagentVersion KagentVersion `json:"kagentVersion,omitempty"`
+
 	// PodSecurity is the Pod Security Standard that the agent's namespace enforces:
 	// "restricted" (default), "baseline" or "privileged". Everything rendered
 	// here, and what kagent makes of it, satisfies the strictest; a service mesh
@@ -62,7 +106,12 @@ type RenderWorkloadsInput struct {
 
 // Default fills in what an absent field means.
 func (in *RenderWorkloadsInput) Default() {
-	in.Model = Model{Name: "gemini-2.5-pro", Location: "europe-west1"}
+	in.Model = Model{
+		Provider: ProviderGeminiVertexAI,
+		Name:     DefaultModel,
+		Location: "global",
+		Meter:    Meter{URL: "http://token-meter.whisperops-system.svc:8080"},
+	}
 	in.Ingress = Ingress{ClassName: "nginx"}
 	in.Network = Network{
 		KagentNamespace:    "kagent",
@@ -70,10 +119,12 @@ func (in *RenderWorkloadsInput) Default() {
 		IngressNamespace:   "ingress-nginx",
 		CollectorNamespace: "observability",
 		DNSNamespace:       "kube-system",
-		PrivateCIDRs:       []string{"10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16"},
+		PrivateCIDRs:       []string{"10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7"},
+		IPFamilies:         []IPFamily{IPv4},
 		APIServerCIDRs:     []string{"10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"},
 		APIServerPort:      6443,
 	}
+	in.KagentVersion = KagentV09
 	in.PodSecurity = PodSecurityRestricted
 	in.ObjectProviderConfig = v1alpha1.DefaultProviderConfig
 	in.ObjectNamespace = v1alpha1.ControlPlaneNamespace
@@ -84,9 +135,6 @@ func (in *RenderWorkloadsInput) Validate() error {
 	for _, f := range []struct{ field, value, is string }{
 		{"images.sandbox", in.Images.Sandbox, "RenderWorkloadsInput needs the image that runs the agents' Python code"},
 		{"images.chatFrontend", in.Images.ChatFrontend, "RenderWorkloadsInput needs the image that serves the chat pages"},
-		{"model.name", in.Model.Name, "it names a model on Vertex AI"},
-		{"model.location", in.Model.Location, "it names a location of Vertex AI"},
-		{"ingress.className", in.Ingress.ClassName, "it names an IngressClass"},
 		{"objectProviderConfig", in.ObjectProviderConfig, "it names a ProviderConfig and a ClusterProviderConfig of provider-kubernetes"},
 	} {
 		if f.value == "" {
@@ -96,11 +144,25 @@ func (in *RenderWorkloadsInput) Validate() error {
 	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
 	}
-	if s := in.Model.CredentialSecret; s != nil && (s.Name == "" || s.Key == "") {
-		return fmt.Errorf("model.credentialSecret needs the name of a Secret and a key in it; leave it out for Workload Identity")
+	if err := in.Model.validate(); err != nil {
+		return err
 	}
-	if s := in.Model.CredentialSecret; s != nil && s.Name == v1alpha1.SecretGCPCredentials {
-		return fmt.Errorf("model.credentialSecret must not be gcp-credentials: that is the sandbox's key, which opens two buckets and nothing else")
+	if err := in.Ingress.validate(); err != nil {
+		return err
+	}
+	if err := in.validatePods(); err != nil {
+		return err
+	}
+	if errs := validateMetadata(in.Namespace.Labels, in.Namespace.Annotations, field.NewPath("namespace")); len(errs) > 0 {
+		return errs.ToAggregate()
+	}
+	for _, l := range sortedKeys(in.Namespace.Labels) {
+		if strings.HasPrefix(l, "whisperops.io/") || l == "kubernetes.io/metadata.name" || l == "pod-security.kubernetes.io/enforce" {
+			return fmt.Errorf("namespace.labels[%s] can't be set here: it says whose the namespace is, or is the input podSecurity", l)
+		}
+	}
+	if in.KagentVersion != KagentV09 && in.KagentVersion != KagentV010 {
+		return fmt.Errorf("kagentVersion %q must be %s or %s", in.KagentVersion, KagentV09, KagentV010)
 	}
 	switch in.PodSecurity {
 	case PodSecurityRestricted, PodSecurityBaseline, PodSecurityPrivileged:
@@ -109,6 +171,31 @@ func (in *RenderWorkloadsInput) Validate() error {
 	}
 	return in.Network.validate()
 }
+
+// NamespaceMetadata is laid over the agents' namespaces' own.
+type NamespaceMetadata struct {
+	// Labels of the namespace, such as those that a service mesh or a quota
+	// controller looks for.
+	//
+	// +optional
+	Labels map[string]string `json:"labels,omitempty"`
+
+	// Annotations of the namespace.
+	//
+	// +optional
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+// A KagentVersion is a minor version of kagent.
+//
+// +kubebuilder:validation:Enum=v0.9;v0.10
+type KagentVersion string
+
+// The versions of kagent that are known.
+const (
+	KagentV09  KagentVersion = "v0.9"
+	KagentV010 KagentVersion = "v0.10"
+)
 
 // A PodSecurity names a Pod Security Standard.
 //
@@ -143,29 +230,85 @@ type Images struct {
 
 // Model is the language model behind planner and worker.
 type Model struct {
-	// Name of the model on Vertex AI.
+	// Provider speaks for the model: "GeminiVertexAI" (default), "Gemini" (the
+	// Gemini API), "OpenAI" or "Anthropic". OpenAI also stands for whatever speaks
+	// its API under another baseUrl.
 	//
-	// +kubebuilder:default="gemini-2.5-pro"
+	// +kubebuilder:default=GeminiVertexAI
+	Provider ModelProvider `json:"provider,omitempty"`
+
+	// Name of the model, as its provider knows it.
+	//
+	// +kubebuilder:default="gemini-3.5-flash"
 	Name string `json:"name,omitempty"`
 
-	// Location of Vertex AI.
+	// Location of Vertex AI; unused by other providers, and by agents that reach
+	// their model through the meter. Newer models are served at "global" and in
+	// few multi-regions, not in single regions.
 	//
-	// +kubebuilder:default=europe-west1
+	// +kubebuilder:default=global
 	Location string `json:"location,omitempty"`
 
-	// ProjectID that pays for the model; empty: the order's project.
+	// ProjectID that pays for the model on Vertex AI; empty: the order's project.
 	//
 	// +optional
 	ProjectID string `json:"projectId,omitempty"`
 
+	// BaseURL of the provider's API, when it isn't the provider's own: a gateway's,
+	// or a model server's in the cluster. Its host must be let out by
+	// network.extraEgress unless it has a public address and port 443. Not beside
+	// meter.enabled: the meter has upstreams of its own.
+	//
+	// +optional
+	BaseURL string `json:"baseUrl,omitempty"`
+
+	// Meter stands between the agents and the model, counts every call and refuses
+	// it when the budget is spent.
+	//
+	// +kubebuilder:default={}
+	Meter Meter `json:"meter,omitempty"`
+
 	// CredentialSecret holds the model's credential in the agent's namespace, put
-	// there by the platform. Absent: Workload Identity, as the service accounts
-	// planner and worker of that namespace; on Google Kubernetes Engine it needs
-	// network.gkeMetadataServer too. It is never the sandbox's key, which opens two
+	// there by the platform. Absent with GeminiVertexAI: Workload Identity, as the
+	// service accounts planner and worker of that namespace; on Google Kubernetes
+	// Engine it needs network.gkeMetadataServer too. The other providers need one,
+	// or a baseUrl that asks for none. Not beside meter.enabled: the meter alone
+	// holds the credential then. It is never the sandbox's key, which opens two
 	// buckets and nothing else.
 	//
 	// +optional
 	CredentialSecret *SecretKey `json:"credentialSecret,omitempty"`
+}
+
+// A ModelProvider is a company's API for its models.
+//
+// +kubebuilder:validation:Enum=GeminiVertexAI;Gemini;OpenAI;Anthropic
+type ModelProvider string
+
+// The providers.
+const (
+	ProviderGeminiVertexAI ModelProvider = "GeminiVertexAI"
+	ProviderGemini         ModelProvider = "Gemini"
+	ProviderOpenAI         ModelProvider = "OpenAI"
+	ProviderAnthropic      ModelProvider = "Anthropic"
+)
+
+// Meter is the token-meter (package/install/token-meter).
+type Meter struct {
+	// Enabled points planner and worker at the meter. Their namespace then holds
+	// no credential of the provider at all: with GeminiVertexAI they speak the
+	// plain Gemini dialect, and the meter does what Vertex AI wants.
+	//
+	// +optional
+	Enabled bool `json:"enabled,omitempty"`
+
+	// URL of the meter's Service. A cluster-internal name (service.namespace.svc)
+	// is let out by the NetworkPolicy; another host needs network.extraEgress
+	// unless it has a public address and port 443. The Service's port must be the
+	// pods' port too.
+	//
+	// +kubebuilder:default="http://token-meter.whisperops-system.svc:8080"
+	URL string `json:"url,omitempty"`
 }
 
 // SecretKey names one key of a Secret.
@@ -183,7 +326,9 @@ type SecretKey struct {
 
 // Ingress serves the chat page.
 type Ingress struct {
-	// ClassName of the Ingress.
+	// ClassName of the Ingress. Empty: no class is stated, for controllers that
+	// look at the annotation kubernetes.io/ingress.class alone, as Google
+	// Kubernetes Engine's does; annotations must hold it then.
 	//
 	// +kubebuilder:default=nginx
 	ClassName string `json:"className,omitempty"`
@@ -200,6 +345,12 @@ type Ingress struct {
 	//
 	// +optional
 	Annotations map[string]string `json:"annotations,omitempty"`
+
+	// ServiceAnnotations of the Service behind the Ingress, where some load
+	// balancers look for their settings.
+	//
+	// +optional
+	ServiceAnnotations map[string]string `json:"serviceAnnotations,omitempty"`
 }
 
 // Network names the peers of the agent's NetworkPolicy.
@@ -232,17 +383,52 @@ type Network struct {
 	// +kubebuilder:default=kube-system
 	DNSNamespace string `json:"dnsNamespace,omitempty"`
 
+	// DNSPorts are those of the DNS pods, UDP and TCP. Unset: 53, or 5353 where
+	// dnsNamespace is OpenShift's.
+	//
+	// +optional
+	// +listType=atomic
+	DNSPorts []int32 `json:"dnsPorts,omitempty"`
+
 	// NodeLocalDNS is the CIDR of a node-local DNS cache, such as
 	// 169.254.20.10/32. Empty: there is none.
 	//
 	// +optional
 	NodeLocalDNS string `json:"nodeLocalDNS,omitempty"`
 
-	// PrivateCIDRs are excepted when planner, worker and sandbox reach Google's
-	// APIs on port 443. 169.254.0.0/16, where clouds have their metadata servers,
-	// is excepted always.
+	// IngressCIDRs may reach the chat page beside the ingress controller: load
+	// balancers that call pods directly, and their health checks.
 	//
-	// +kubebuilder:default={"10.0.0.0/8","100.64.0.0/10","172.16.0.0/12","192.168.0.0/16","169.254.0.0/16"}
+	// +optional
+	// +listType=atomic
+	IngressCIDRs []string `json:"ingressCIDRs,omitempty"`
+
+	// IPFamilies of the cluster's pods: IPv4 (default), IPv6 or both. Google's APIs
+	// are reached by each of them.
+	//
+	// +kubebuilder:default={"IPv4"}
+	// +listType=atomic
+	IPFamilies []IPFamily `json:"ipFamilies,omitempty"`
+
+	// ExtraEgress lets pods out to more peers: a proxy, a registry of packages, a
+	// gateway, a model server. Rules of a NetworkPolicy; each must name its peers.
+	//
+	// +optional
+	// +listType=atomic
+	ExtraEgress []networkingv1.NetworkPolicyEgressRule `json:"extraEgress,omitempty"`
+
+	// ExtraIngress lets more peers in, such as a Prometheus. Rules of a
+	// NetworkPolicy; each must name its peers.
+	//
+	// +optional
+	// +listType=atomic
+	ExtraIngress []networkingv1.NetworkPolicyIngressRule `json:"extraIngress,omitempty"`
+
+	// PrivateCIDRs are excepted when planner, worker and sandbox reach Google's
+	// APIs on port 443. Link-local addresses and those where clouds have their
+	// metadata servers are excepted always.
+	//
+	// +kubebuilder:default={"10.0.0.0/8","100.64.0.0/10","172.16.0.0/12","192.168.0.0/16","169.254.0.0/16","fc00::/7"}
 	PrivateCIDRs []string `json:"privateCIDRs,omitempty"`
 
 	// APIServerCIDRs are where the Kubernetes API server is reached, at
@@ -269,6 +455,41 @@ type Network struct {
 	GKEMetadataServer bool `json:"gkeMetadataServer,omitempty"`
 }
 
+// An IPFamily is a version of the Internet Protocol.
+//
+// +kubebuilder:validation:Enum=IPv4;IPv6
+type IPFamily string
+
+// The versions of the Internet Protocol.
+const (
+	IPv4 IPFamily = "IPv4"
+	IPv6 IPFamily = "IPv6"
+)
+
+// ingressClassAnnotation is how Ingresses named their class before they had a field.
+const ingressClassAnnotation = "kubernetes.io/ingress.class"
+
+func (i Ingress) validate() error {
+	path := field.NewPath("ingress")
+	errs := apivalidation.ValidateAnnotations(i.Annotations, path.Child("annotations"))
+	errs = append(errs, apivalidation.ValidateAnnotations(i.ServiceAnnotations, path.Child("serviceAnnotations"))...)
+	if i.ClassName != "" {
+		for _, m := range apivalidation.NameIsDNSSubdomain(i.ClassName, false) {
+			errs = append(errs, field.Invalid(path.Child("className"), i.ClassName, m))
+		}
+	}
+	if len(errs) > 0 {
+		return errs.ToAggregate()
+	}
+	switch class, annotated := i.Annotations[ingressClassAnnotation]; {
+	case annotated && i.ClassName != "" && class != i.ClassName:
+		return fmt.Errorf("ingress.annotations[%s] is %q and ingress.className is %q: the API server takes both only if they are equal; for a controller that looks at the annotation alone set className to \"\"", ingressClassAnnotation, class, i.ClassName)
+	case !annotated && i.ClassName == "":
+		return fmt.Errorf("ingress.className is empty: it names an IngressClass, or ingress.annotations holds %s", ingressClassAnnotation)
+	}
+	return nil
+}
+
 // validate is strict: the API server refuses a policy with one bad name in it, and
 // the agent's pods, which it doesn't refuse, would run without any.
 func (n Network) validate() error {
@@ -288,11 +509,41 @@ func (n Network) validate() error {
 	if n.APIServerPort < 1 || n.APIServerPort > 65535 {
 		return fmt.Errorf("network.apiServerPort %d must be from 1 to 65535", n.APIServerPort)
 	}
+	if len(n.IPFamilies) == 0 {
+		return fmt.Errorf("network.ipFamilies is empty: it holds %s, %s or both", IPv4, IPv6)
+	}
+	for i, f := range n.IPFamilies {
+		if f != IPv4 && f != IPv6 || slices.Contains(n.IPFamilies[:i], f) {
+			return fmt.Errorf("network.ipFamilies holds %q: it holds %s, %s or both", f, IPv4, IPv6)
+		}
+	}
 	for _, c := range n.PrivateCIDRs {
 		p, err := netip.ParsePrefix(c)
 		// The API server refuses an exception that isn't a strict part of 0.0.0.0/0.
-		if err != nil || p != p.Masked() || !p.Addr().Is4() || p.Bits() == 0 {
-			return fmt.Errorf("network.privateCIDRs holds %q: each must be a part of the IPv4 addresses, such as 10.0.0.0/8", c)
+		if err != nil || p != p.Masked() || p.Bits() == 0 || p.Addr().Is4In6() {
+			return fmt.Errorf("network.privateCIDRs holds %q: each must be a part of the IPv4 or IPv6 addresses, such as 10.0.0.0/8", c)
+		}
+	}
+	for _, p := range n.DNSPorts {
+		if p < 1 || p > 65535 {
+			return fmt.Errorf("network.dnsPorts holds %d: each must be from 1 to 65535", p)
+		}
+	}
+	for _, c := range n.IngressCIDRs {
+		if p, err := netip.ParsePrefix(c); err != nil || p != p.Masked() || p.Addr().Is4In6() {
+			return fmt.Errorf("network.ingressCIDRs holds %q: each must be a CIDR, such as 35.191.0.0/16", c)
+		}
+	}
+	for i, r := range n.ExtraEgress {
+		at := field.NewPath("network", "extraEgress").Index(i)
+		if errs := append(validatePeers(r.To, at.Child("to")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
+			return errs.ToAggregate()
+		}
+	}
+	for i, r := range n.ExtraIngress {
+		at := field.NewPath("network", "extraIngress").Index(i)
+		if errs := append(validatePeers(r.From, at.Child("from")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
+			return errs.ToAggregate()
 		}
 	}
 	for _, c := range n.APIServerCIDRs {
@@ -308,3 +559,4 @@ func (n Network) validate() error {
 	}
 	return nil
 }
+

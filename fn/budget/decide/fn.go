@@ -85,7 +85,7 @@ func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Tim
 		WarnAtPercent: spec.WarnAtPercent,
 		PricingTable:  "ConfigMap " + pricing.Namespace + "/" + pricing.Name,
 		GuardBand:     time.Duration(in.GuardBandSeconds) * time.Second,
-		Now:           now.UTC(),
+		Now:           spec.In(now),
 	}
 	if o := spec.Opening; o != nil {
 		// That of a first budget holds nothing, and nothing known is not 0.

@@ -216,7 +216,7 @@ const furthest = 366 * 24 * time.Hour
 // or a new one when there is none, a new period began, the budget was opened
 // later than it, or the series were mapped anew.
 func begin(observed ledger, lost bool, f Facts, at int64) ledger {
-	when := time.UnixMilli(at)
+	when := f.Budget.In(time.UnixMilli(at))
 	period := v1alpha1.PeriodKey(f.Budget.Period, when)
 	mapping := f.Settings.mapping(f.Budget.AgentName)
 

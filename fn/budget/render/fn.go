@@ -108,6 +108,10 @@ func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
 			Budget: p.String("metadata", "annotations", v1alpha1.AnnotationPausedBudget),
 		},
 	}
+	// Whoever edits it to what can't be a number of replicas gets the input's.
+	if n, err := strconv.ParseInt(p.String("metadata", "annotations", v1alpha1.AnnotationReplicasBefore), 10, 32); err == nil && n > 0 {
+		o.Before = n
+	}
 	for _, v := range p.Value("spec", "managementPolicies").GetListValue().GetValues() {
 		o.Updates = o.Updates || v.GetStringValue() == "Update"
 	}

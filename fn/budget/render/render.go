@@ -1,6 +1,8 @@
 package render
 
 import (
+	"strconv"
+
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
@@ -40,6 +42,10 @@ type Observed struct {
 	// Has is how many replicas the Deployment is to have, as the Object saw it last;
 	// nil when it never saw it.
 	Has *int64
+
+	// Before is how many replicas the Deployment had before the pause, as the Object
+	// remembers it; 0 when it doesn't.
+	Before int64
 
 	// SetByOther: the Deployment tells who set what, and it wasn't this Object that
 	// set its replicas last.
@@ -99,12 +105,17 @@ func Render(f Facts) map[string]manifest.Object {
 func replicas(f Facts, part, deployment string, o Observed) manifest.Object {
 	s := stanceOf(f.Pause, f.Unknown, o)
 	wants, policies := int64(f.RunningReplicas), []string{"Observe"}
+	before := o.before(s)
 	switch s {
 	case stop:
 		wants, policies = 0, []string{"Observe", "Update"}
 	case start:
 		policies = []string{"Observe", "Update"}
+		if before > 0 {
+			wants = before
+		}
 	case observe:
+		before = 0 // nothing is to be brought back
 	}
 	object := manifest.Wrapped{
 		Name:           v1alpha1.PartName(f.AgentName, part),
@@ -119,10 +130,28 @@ func replicas(f Facts, part, deployment string, o Observed) manifest.Object {
 			"spec":       manifest.Object{"replicas": wants},
 		},
 	}.Object()
-	if s == stop {
-		annotate(object, f.Why.or(f.Pause, o.Why))
+	notes := manifest.Object{}
+	if w := f.Why.or(f.Pause, o.Why); s == stop && w.Period != "" && w.Budget != "" {
+		notes[v1alpha1.AnnotationPausedPeriod] = w.Period
+		notes[v1alpha1.AnnotationPausedBudget] = w.Budget
+	}
+	if before > 0 {
+		notes[v1alpha1.AnnotationReplicasBefore] = strconv.FormatInt(before, 10)
+	}
+	if len(notes) > 0 {
+		meta, _ := object["metadata"].(manifest.Object)
+		meta["annotations"] = notes
 	}
 	return object
+}
+
+// before is what a pause must remember: how many replicas there were when it began.
+// Later ones are somebody's hand, which the pause undoes.
+func (o Observed) before(s stance) int64 {
+	if s == stop && !o.stops() && o.Has != nil && *o.Has > 0 {
+		return *o.Has
+	}
+	return o.Before
 }
 
 // or repeats the observed words when there is no verdict.
@@ -131,16 +160,4 @@ func (w Why) or(pause *bool, observed Why) Why {
 		return observed
 	}
 	return w
-}
-
-// annotate says on the Object what the agent is paused for.
-func annotate(object manifest.Object, w Why) {
-	if w.Period == "" || w.Budget == "" {
-		return
-	}
-	meta, _ := object["metadata"].(manifest.Object)
-	meta["annotations"] = manifest.Object{
-		v1alpha1.AnnotationPausedPeriod: w.Period,
-		v1alpha1.AnnotationPausedBudget: w.Budget,
-	}
 }

@@ -23,11 +23,29 @@ import (
 // a gRPC error, because Crossplane discards the response that comes with one.
 func Run(log logging.Logger, req *fnv1.RunFunctionRequest, step func(rsp *fnv1.RunFunctionResponse) error) *fnv1.RunFunctionResponse {
 	rsp := response.To(req, 0) // earlier steps' desired state comes along; no opinion on the TTL
-	if err := step(rsp); err != nil {
+	err := step(rsp)
+	if err == nil {
+		err = sayAgain(req, rsp)
+	}
+	if err != nil {
 		log.Info("Step failed", "error", err)
 		response.Fatal(rsp, err)
 	}
 	return rsp
+}
+
+// sayAgain repeats that the order is not ready where an earlier step knew it. A
+// foreign step in between may have forgotten it: the SDK's helpers read no readiness
+// of the desired composite and write it back as unspecified, and an order that
+// desires nothing counts as ready then.
+func sayAgain(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+	known := rsp.GetContext().GetFields()
+	dataset, answered := known[v1alpha1.ContextDataset]
+	held := len(known[v1alpha1.ContextHeldBack].GetListValue().GetValues()) > 0
+	if !held && (!answered || !isNull(dataset)) {
+		return nil
+	}
+	return NotReady(req, rsp)
 }
 
 // Agent returns the observed XDatasetAgent. What the XRD refuses at admission is

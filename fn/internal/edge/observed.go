@@ -58,7 +58,9 @@ func (p Part) Into(into any, path ...string) error {
 // String returns the string at a path of map keys, or "".
 func (p Part) String(path ...string) string { return p.Value(path...).GetStringValue() }
 
-func (p Part) time(path ...string) time.Time {
+// Time returns the time at a path of map keys; the zero time when there is none that
+// can be read.
+func (p Part) Time(path ...string) time.Time {
 	at, err := time.Parse(time.RFC3339, p.String(path...))
 	if err != nil {
 		return time.Time{}
@@ -76,7 +78,7 @@ func (p Part) Group() string { return groupOf(p.String("apiVersion")) }
 func (p Part) Deleting() bool { return p.String("metadata", "deletionTimestamp") != "" }
 
 // Created returns when the resource was created; the zero time when that isn't known.
-func (p Part) Created() time.Time { return p.time("metadata", "creationTimestamp") }
+func (p Part) Created() time.Time { return p.Time("metadata", "creationTimestamp") }
 
 // Condition returns the status of a condition of the resource ("True", "False",
 // "Unknown", or "" when it has none) and since when it has been so (zero when
@@ -120,7 +122,7 @@ func NamespaceActive(req *fnv1.RunFunctionRequest) bool {
 // NamespaceCreated returns when the agent's observed namespace was created; the zero
 // time when that isn't known.
 func NamespaceCreated(req *fnv1.RunFunctionRequest) time.Time {
-	return Observed(req, v1alpha1.PartNamespace).time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
+	return Observed(req, v1alpha1.PartNamespace).Time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
 }
 
 // OpenedBucket returns the bucket that an observed grant opens, or "" when there

@@ -16,10 +16,11 @@ type Budget struct {
 	Composition string
 	Pricing     v1alpha1.PricingReference
 
-	// Enforcement, Period and WarnAtPercent are their operator's when they are
+	// Enforcement, Period, TimeZone and WarnAtPercent are their operator's when they are
 	// not set here.
 	Enforcement   *v1alpha1.Enforcement
 	Period        *v1alpha1.Period
+	TimeZone      *string
 	WarnAtPercent []int32
 
 	// Opening is what goes to spec.opening: an Opening, or an observed value to be
@@ -40,6 +41,9 @@ func Render(b Budget) manifest.Object {
 	}
 	if b.Period != nil {
 		spec["period"] = *b.Period
+	}
+	if b.TimeZone != nil {
+		spec["timeZone"] = *b.TimeZone
 	}
 	if len(b.WarnAtPercent) > 0 {
 		spec["warnAtPercent"] = b.WarnAtPercent
@@ -81,7 +85,7 @@ func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {
 // had not heard yet that somebody deleted it, counts from then too, not from when it
 // was made, and so knows before its first decision what the order will tell it. A
 // time that isn't known is zero; without either there is no Beginning. Why: docs/0013.
-func Beginning(p *v1alpha1.Period, ordered, namespace time.Time) manifest.Object {
+func Beginning(p *v1alpha1.Period, zone *string, ordered, namespace time.Time) manifest.Object {
 	at := ordered
 	if namespace.After(at) {
 		at = namespace
@@ -93,7 +97,11 @@ func Beginning(p *v1alpha1.Period, ordered, namespace time.Time) manifest.Object
 	if p != nil {
 		period = *p
 	}
-	return manifest.Object{"usd": 0.0, "asOf": at.UTC().Format(time.RFC3339), "period": v1alpha1.PeriodKey(period, at)}
+	spec := v1alpha1.XAgentBudgetSpec{}
+	if zone != nil {
+		spec.TimeZone = *zone
+	}
+	return manifest.Object{"usd": 0.0, "asOf": at.UTC().Format(time.RFC3339), "period": v1alpha1.PeriodKey(period, spec.In(at))}
 }
 
 // MadeAgain says whether a budget was created after what the order knows to be

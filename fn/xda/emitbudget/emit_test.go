@@ -53,6 +53,7 @@ func TestBeginning(t *testing.T) {
 	cases := map[string]struct {
 		reason             string
 		period             *v1alpha1.Period
+		zone               *string
 		ordered, namespace time.Time
 		want               manifest.Object
 	}{
@@ -68,11 +69,15 @@ func TestBeginning(t *testing.T) {
 			reason: "A provider of another version may show less of the namespace.", ordered: early, period: new(v1alpha1.PeriodMonthly),
 			want: manifest.Object{"usd": 0.0, "asOf": "2026-11-01T01:00:00Z", "period": "2026-11"},
 		},
+		"Zone": {
+			reason: "At one in the morning UTC it is still October in New York.", ordered: early, period: new(v1alpha1.PeriodMonthly), zone: new("America/New_York"),
+			want: manifest.Object{"usd": 0.0, "asOf": "2026-11-01T01:00:00Z", "period": "2026-10"},
+		},
 		"Rendered": {reason: "An order in a file was never created."},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, Beginning(tc.period, tc.ordered, tc.namespace)); diff != "" {
+			if diff := cmp.Diff(tc.want, Beginning(tc.period, tc.zone, tc.ordered, tc.namespace)); diff != "" {
 				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})

@@ -77,6 +77,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			Pricing:       in.PricingRef,
 			Enforcement:   in.Enforcement,
 			Period:        in.Period,
+			TimeZone:      in.TimeZone,
 			WarnAtPercent: in.WarnAtPercent,
 		}
 		if opened != nil {
@@ -88,7 +89,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 				return errors.Errorf("cannot open budget: %s; correct or remove it with `kubectl edit --subresource=status xda %s`", err, agent)
 			}
 			if o == nil && opened == nil {
-				o = Beginning(in.Period, xr.CreationTimestamp.Time, edge.NamespaceCreated(req))
+				o = Beginning(in.Period, in.TimeZone, xr.CreationTimestamp.Time, edge.NamespaceCreated(req))
 			}
 			if o != nil {
 				b.Opening = o

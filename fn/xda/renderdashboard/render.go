@@ -28,20 +28,17 @@ func Render(a Agent) manifest.Object {
 	}.Object()
 }
 
-// configMap is what Grafana's sidecar looks for: the label, with the value that
-// kube-prometheus-stack wants, and a file. Every sidecar writes the files of all
+// configMap is what Grafana's sidecar looks for: the label, by default with the value
+// that kube-prometheus-stack wants, and a file. Every sidecar writes the files of all
 // ConfigMaps into one folder, so the file's name holds the agent's.
 func configMap(a Agent) manifest.Object {
 	meta := manifest.Object{
 		"name":      v1alpha1.PartName(a.Name, v1alpha1.PartDashboard),
 		"namespace": a.Input.DashboardsNamespace,
-		"labels": manifest.Object{
-			"grafana_dashboard": "1",
-			v1alpha1.LabelAgent: a.Name,
-		},
+		"labels":    sidecarLabels(a),
 	}
 	if a.Input.Folder != "" {
-		meta["annotations"] = manifest.Object{"grafana_folder": a.Input.Folder}
+		meta["annotations"] = manifest.Object{a.Input.FolderAnnotation: a.Input.Folder}
 	}
 	return manifest.Object{
 		"apiVersion": "v1",
@@ -49,6 +46,19 @@ func configMap(a Agent) manifest.Object {
 		"metadata":   meta,
 		"data":       manifest.Object{uid(a) + ".json": dashboard.with(values(a))},
 	}
+}
+
+// sidecarLabels are the sidecar's, and whose the dashboard is.
+func sidecarLabels(a Agent) manifest.Object {
+	labels := manifest.Object{}
+	for k, v := range a.Input.SidecarLabel {
+		labels[k] = v
+	}
+	if a.Input.SidecarLabel == nil {
+		labels["grafana_dashboard"] = "1"
+	}
+	labels[v1alpha1.LabelAgent] = a.Name
+	return labels
 }
 
 // uid of the dashboard: at most 35 of the 40 characters that Grafana allows. A

@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"context"
 	"strings"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
@@ -22,10 +23,14 @@ type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
 
 	log logging.Logger
+	now func() time.Time
 }
 
 // New returns the step.
-func New(log logging.Logger) *Function { return &Function{log: log} }
+func New(log logging.Logger) *Function { return NewAt(log, time.Now) }
+
+// NewAt returns the step with a clock of its own, for tests: keys expire.
+func NewAt(log logging.Logger, now func() time.Time) *Function { return &Function{log: log, now: now} }
 
 // RunFunction adds five parts, and sets conditions CredentialsPresent and
 // PartsHeldBack.
@@ -49,7 +54,9 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Ordered: key.Exists(),
 		Ready:   key.Ready() && !key.Deleting(),
 		Held:    key.HasConnectionDetail(v1alpha1.SecretKeyPrivateKey),
-	}))
+		From:    key.Time("status", "atProvider", "validAfter"),
+		Until:   key.Time("status", "atProvider", "validBefore"),
+	}, f.now()))
 
 	dataset, err := edge.Dataset(req)
 	if err != nil {

@@ -3,6 +3,7 @@ package renderiam
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 	"unicode/utf8"
 
@@ -185,22 +186,49 @@ type Key struct {
 	Ordered bool // there is a ServiceAccountKey
 	Ready   bool // the key exists in Google Cloud
 	Held    bool // its private half has reached Crossplane
+
+	// From and Until are when Google takes the key; zero when that isn't known, and
+	// Until in the year 9999 for one that doesn't expire.
+	From, Until time.Time
+}
+
+// expiresSoon says whether it is time to replace a key: two weeks before its end, or
+// in the last third of a shorter life.
+func (k Key) expiresSoon(now time.Time) bool {
+	if k.Until.IsZero() {
+		return false
+	}
+	notice := 14 * 24 * time.Hour
+	if life := k.Until.Sub(k.From); !k.From.IsZero() && life > 0 && life/3 < notice {
+		notice = life / 3
+	}
+	return !now.Before(k.Until.Add(-notice))
 }
 
 // Credentials says whether the private half of the key is there, and how to get
 // one again if it is lost: Google hands it out once, and a provider that was
-// restarted at the wrong moment forgets it and calls the key ready.
-func Credentials(agent string, k Key) metav1.Condition {
+// restarted at the wrong moment forgets it and calls the key ready. A key that an
+// organization lets expire is called ready too. The commands don't wait: Crossplane
+// makes a new key of the same name at once, and kubectl may see nothing but that.
+func Credentials(agent string, k Key, now time.Time) metav1.Condition {
 	c := metav1.Condition{Type: v1alpha1.ConditionCredentialsPresent}
 	resource := "serviceaccountkeys.cloudplatform.gcp.upbound.io " + v1alpha1.PartName(agent, v1alpha1.PartServiceAccountKey)
+	renew := fmt.Sprintf("`kubectl delete %s --wait=false`; Crossplane makes a new one", resource)
+	until := k.Until.UTC().Format(time.RFC3339)
 	switch {
+	case k.Ordered && !k.Until.IsZero() && !now.Before(k.Until):
+		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonKeyExpired
+		c.Message = fmt.Sprintf("The agent's key expired at %s: Google refuses it, and the sandbox reaches no data. Run %s", until, renew)
+	case k.Held && k.expiresSoon(now):
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonKeyExpiresSoon
+		c.Message = fmt.Sprintf("Secret %s in namespace %s holds the agent's key, which expires at %s. Before that, run %s", v1alpha1.SecretGCPCredentials, v1alpha1.AgentNamespace(agent), until, renew)
 	case k.Held:
 		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonKeyPresent
 		c.Message = fmt.Sprintf("Secret %s in namespace %s holds the agent's key", v1alpha1.SecretGCPCredentials, v1alpha1.AgentNamespace(agent))
 	case k.Ready:
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonKeyLost
-		c.Message = fmt.Sprintf("The agent's key exists, but its private half is lost: Secret %s in namespace %s has no private_key. Run `kubectl delete %s`; Crossplane makes a new one",
-			v1alpha1.SecretGCPCredentials, v1alpha1.AgentNamespace(agent), resource)
+		c.Message = fmt.Sprintf("The agent's key exists, but its private half is lost: Secret %s in namespace %s has no private_key. Run %s",
+			v1alpha1.SecretGCPCredentials, v1alpha1.AgentNamespace(agent), renew)
 	case k.Ordered:
 		// Many organizations refuse keys, and only the provider hears of it.
 		c.Status, c.Reason = metav1.ConditionUnknown, v1alpha1.ReasonNoKeyYet

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
@@ -163,15 +164,59 @@ func TestCredentials(t *testing.T) {
 		"Lost": {
 			reason: "The provider calls a key ready whose private half nobody has; the way out is one command.",
 			key:    Key{Ordered: true, Ready: true}, status: "False",
-			says: "kubectl delete serviceaccountkeys.cloudplatform.gcp.upbound.io agent-bot-sa-key",
+			says: "kubectl delete serviceaccountkeys.cloudplatform.gcp.upbound.io agent-bot-sa-key --wait=false",
+		},
+		"Expired": {
+			reason: "An organization's policy ends keys; provider and Secret show nothing of it.",
+			key:    Key{Ordered: true, Ready: true, Held: true, From: at("2026-08-01"), Until: at("2026-11-01")}, status: "False",
+			says: "expired at 2026-11-01T00:00:00Z: Google refuses it, and the sandbox reaches no data. Run `kubectl delete serviceaccountkeys.cloudplatform.gcp.upbound.io agent-bot-sa-key --wait=false`",
+		},
+		"ExpiredNow": {
+			reason: "The end is the first instant at which the key is refused.",
+			key:    Key{Ordered: true, Ready: true, Held: true, Until: at("2026-11-23")}, status: "False",
+			says: "expired at",
+		},
+		"ExpiredAndLost": {
+			reason: "A key that is past its end is not worth finding.",
+			key:    Key{Ordered: true, Ready: true, Until: at("2026-11-01")}, status: "False",
+			says: "expired at",
+		},
+		"ExpiresSoon": {
+			reason: "Two weeks are enough to replace a key that lives for three months.",
+			key:    Key{Ordered: true, Ready: true, Held: true, From: at("2026-09-01"), Until: at("2026-12-01")}, status: "True",
+			says: "expires at 2026-12-01T00:00:00Z. Before that, run `kubectl delete",
+		},
+		"NotYet": {
+			reason: "A warning that is always there is none.",
+			key:    Key{Ordered: true, Ready: true, Held: true, From: at("2026-11-01"), Until: at("2027-02-01")}, status: "True",
+			says: "holds the agent's key",
+		},
+		"ShortLived": {
+			reason: "Of a key that lives for a day the last third is soon; the day before it isn't.",
+			key:    Key{Ordered: true, Ready: true, Held: true, From: at("2026-11-22").Add(12 * time.Hour), Until: at("2026-11-23").Add(12 * time.Hour)}, status: "True",
+			says: "holds the agent's key",
+		},
+		"Endless": {
+			reason: "Google's keys end in the year 9999 where nobody says otherwise.",
+			key:    Key{Ordered: true, Ready: true, Held: true, From: at("2026-11-01"), Until: at("9999-12-31")}, status: "True",
+			says: "holds the agent's key",
 		},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			c := Credentials("bot", tc.key)
+			c := Credentials("bot", tc.key, at("2026-11-23"))
 			if string(c.Status) != tc.status || !strings.Contains(c.Message, tc.says) {
 				t.Errorf("%s\nwant %s with %q, got %s: %s", tc.reason, tc.status, tc.says, c.Status, c.Message)
 			}
 		})
 	}
+}
+
+// at is the midnight UTC of a day.
+func at(day string) time.Time {
+	t, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		panic(err)
+	}
+	return t
 }

@@ -43,16 +43,14 @@ func chatRoleBinding(a Agent) manifest.Object {
 
 // chatDeployment serves the chat page.
 func chatDeployment(a Agent) manifest.Object {
-	return deployment(a, chatName, manifest.Object{
-		"serviceAccountName":           chatName,
-		"automountServiceAccountToken": true, // to read the XAgentBudget
-		"enableServiceLinks":           false,
-		"securityContext":              podSecurity,
-		"containers": []manifest.Object{{
-			"name":  chatName,
-			"image": a.Input.Images.ChatFrontend,
-			"ports": chatPorts,
-			"env": []manifest.Object{
+	return deployment(a, chatName, a.Input.Images.ChatFrontend, chatPorts,
+		manifest.Object{
+			"serviceAccountName":           chatName,
+			"automountServiceAccountToken": true, // to read the XAgentBudget
+		},
+		podKind{
+			own: a.Input.ChatFrontend,
+			env: []manifest.Object{
 				env("AGENT_NAME", a.Name),
 				env("AGENT_NAMESPACE", a.namespace()),
 				env("AGENT_DESCRIPTION", a.description()),
@@ -63,25 +61,27 @@ func chatDeployment(a Agent) manifest.Object {
 				env("PORT", strconv.Itoa(chatPort)),
 				env("HOME", "/tmp"),
 			},
-			"resources": manifest.Object{
-				"requests": manifest.Object{"cpu": "50m", "memory": "128Mi"},
-				"limits":   manifest.Object{"cpu": "500m", "memory": "512Mi"},
-			},
-			"readinessProbe":  readinessProbe,
-			"securityContext": containerSecurity,
-			"volumeMounts":    []any{tmpMount},
-		}},
-		"volumes": []manifest.Object{tmpVolume(256)},
-	})
+			requests: manifest.Object{"cpu": "50m", "memory": "128Mi"},
+			limits:   manifest.Object{"cpu": "500m", "memory": "512Mi"},
+			mounts:   []any{tmpMount},
+			volumes:  []any{tmpVolume(256)},
+		})
 }
 
 // chatService is where the Ingress finds the chat page.
-func chatService(a Agent) manifest.Object { return service(a, chatName, chatPort) }
+func chatService(a Agent) manifest.Object {
+	s := service(a, chatName, chatPort)
+	if extra := a.Input.Ingress.ServiceAnnotations; len(extra) > 0 {
+		meta := a.meta(chatName)
+		meta["annotations"] = extra
+		s["metadata"] = meta
+	}
+	return s
+}
 
 // chatIngress publishes the chat page.
 func chatIngress(a Agent) manifest.Object {
 	spec := manifest.Object{
-		"ingressClassName": a.Input.Ingress.ClassName,
 		"rules": []manifest.Object{{
 			"host": a.host(),
 			"http": manifest.Object{
@@ -94,6 +94,9 @@ func chatIngress(a Agent) manifest.Object {
 				}},
 			},
 		}},
+	}
+	if class := a.Input.Ingress.ClassName; class != "" {
+		spec["ingressClassName"] = class
 	}
 	// An answer comes piece by piece, and between two pieces may lie several tool
 	// calls; ingress-nginx would keep the pieces back, and give up after a minute.

@@ -42,7 +42,8 @@ func (p prompt) with(values map[string]string) string {
 	return b.String()
 }
 
-// prompts is the ConfigMap that holds what planner and worker are told.
+// prompts is the ConfigMap that holds what planner and worker are told, and the
+// platform's certificates where the input holds them.
 func prompts(a Agent) manifest.Object {
 	values := map[string]string{
 		"agent":        a.Name,
@@ -53,14 +54,18 @@ func prompts(a Agent) manifest.Object {
 		"memory":       strconv.FormatInt(a.SandboxMemMi, 10),
 		"timeout":      strconv.Itoa(executionTimeoutSeconds),
 	}
+	data := manifest.Object{
+		"planner.md": plannerPrompt.with(values),
+		"worker.md":  workerPrompt.with(values),
+	}
+	if pem := a.caPEM(); pem != "" {
+		data[caKey] = pem
+	}
 	return manifest.Object{
 		"apiVersion": "v1",
 		"kind":       "ConfigMap",
 		"metadata":   a.meta(promptsName),
-		"data": manifest.Object{
-			"planner.md": plannerPrompt.with(values),
-			"worker.md":  workerPrompt.with(values),
-		},
+		"data":       data,
 	}
 }
 

@@ -36,6 +36,11 @@ const (
 	chatName      = "chat-frontend"
 	gcpSecretName = v1alpha1.SecretGCPCredentials
 
+	// noKeySecretName is written by the part namespace, where a client that nobody
+	// asks for a key wants one all the same.
+	noKeySecretName = "model-without-key"
+	noKeySecretKey  = "agent"
+
 	// chatClusterRole is in the install manifests: get xagentbudgets.
 	chatClusterRole = "whisperops-chat-frontend"
 )
@@ -54,9 +59,12 @@ const (
 		` && object.status.conditions.exists(c, c.type == "Available" && c.status == "True")`
 
 	// ReadyAgent: Ready alone is the old Deployment's while a broken spec isn't
-	// Accepted.
+	// Accepted. An Agent that is held at 0 is healthy: kagent v0.9 calls it Ready,
+	// v0.10 says that 0 of 0 pods are.
 	ReadyAgent = `has(object.status) && has(object.status.conditions)` +
-		` && ["Accepted", "Ready"].all(t, object.status.conditions.exists(c, c.type == t && c.status == "True"))`
+		` && object.status.conditions.exists(c, c.type == "Accepted" && c.status == "True")` +
+		` && object.status.conditions.exists(c, c.type == "Ready" && (c.status == "True"` +
+		` || (c.status == "False" && has(c.reason) && c.reason == "DeploymentNotReady" && has(c.message) && c.message.endsWith(" 0/0 pods are ready"))))`
 
 	// ReadyAccepted: ModelConfigs and RemoteMCPServers have no condition Ready.
 	ReadyAccepted = `has(object.status) && has(object.status.conditions)` +
@@ -123,18 +131,33 @@ func (a Agent) wrap(part string, m manifest.Object, ready string) manifest.Wrapp
 	}
 }
 
-// namespaceObject keeps the agent's namespace.
+// namespaceObject keeps the agent's namespace. Where the agents' clients want a key
+// that nobody asks them for, it also writes the Secret with one: kagent makes no
+// Deployment of an Agent whose Gemini model names no Secret. A part of its own
+// would be the 23rd; the namespaced Object can't write a Secret elsewhere. The
+// "key" is the agent's name, read from the namespace's label, and opens nothing.
 func namespaceObject(a Agent) manifest.Object {
+	spec := manifest.Object{
+		"providerConfigRef": manifest.Object{"name": a.Input.ObjectProviderConfig},
+		"watch":             true,
+		"readiness":         manifest.Object{"policy": "DeriveFromCelQuery", "celQuery": ReadyNamespace},
+		"forProvider":       manifest.Object{"manifest": namespace(a)},
+	}
+	if s := a.modelKey(); s != nil && s.Name == noKeySecretName {
+		spec["connectionDetails"] = []manifest.Object{{
+			"apiVersion":            "v1",
+			"kind":                  "Namespace",
+			"name":                  a.namespace(),
+			"fieldPath":             "metadata.labels[" + agentLabel + "]",
+			"toConnectionSecretKey": s.Key,
+		}}
+		spec["writeConnectionSecretToRef"] = manifest.Object{"name": s.Name, "namespace": a.namespace()}
+	}
 	return manifest.Object{
 		"apiVersion": "kubernetes.crossplane.io/v1alpha2",
 		"kind":       "Object",
 		"metadata":   manifest.Object{"name": v1alpha1.PartName(a.Name, v1alpha1.PartNamespace)},
-		"spec": manifest.Object{
-			"providerConfigRef": manifest.Object{"name": a.Input.ObjectProviderConfig},
-			"watch":             true,
-			"readiness":         manifest.Object{"policy": "DeriveFromCelQuery", "celQuery": ReadyNamespace},
-			"forProvider":       manifest.Object{"manifest": namespace(a)},
-		},
+		"spec":       spec,
 	}
 }
 
@@ -142,17 +165,17 @@ func namespaceObject(a Agent) manifest.Object {
 // context of its own, but takes the one that the Agents state, so that even the
 // strictest standard holds.
 func namespace(a Agent) manifest.Object {
-	return manifest.Object{
-		"apiVersion": "v1",
-		"kind":       "Namespace",
-		"metadata": manifest.Object{
-			"name": a.namespace(),
-			"labels": manifest.Object{
-				agentLabel:                           a.Name,
-				"pod-security.kubernetes.io/enforce": string(a.Input.PodSecurity),
-			},
-		},
+	labels := manifest.Object{}
+	for k, v := range a.Input.Namespace.Labels {
+		labels[k] = v
 	}
+	labels[agentLabel] = a.Name
+	labels["pod-security.kubernetes.io/enforce"] = string(a.Input.PodSecurity)
+	meta := manifest.Object{"name": a.namespace(), "labels": labels}
+	if extra := a.Input.Namespace.Annotations; len(extra) > 0 {
+		meta["annotations"] = extra
+	}
+	return manifest.Object{"apiVersion": "v1", "kind": "Namespace", "metadata": meta}
 }
 
 const (

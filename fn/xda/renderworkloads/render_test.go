@@ -193,6 +193,117 @@ func TestCredentialsAreNeverShared(t *testing.T) {
 	}
 }
 
+// How planner and worker reach their model: what kagent's clients need, no more.
+func TestModel(t *testing.T) {
+	const meter = "http://token-meter.whisperops-system.svc:8080"
+	const own = meter + "/agents/abcdefghijklmnopqrstuvwx"
+	home := manifest.Object{"name": "HOME", "value": "/tmp"}
+	for name, tc := range map[string]struct {
+		reason string
+		model  input.Model
+		config map[string]any // the ModelConfig's spec
+		env    []any          // the Agents'
+		peer   string         // namespace:port that the policy lets them reach; "" for none
+	}{
+		"Vertex": {
+			"Workload Identity: kagent's Vertex client finds its own credentials.",
+			input.Model{Provider: input.ProviderGeminiVertexAI, Name: "gemini-x", Location: "eu"},
+			map[string]any{"provider": "GeminiVertexAI", "model": "gemini-x", "geminiVertexAI": map[string]any{"projectID": "acme-data", "location": "eu"}},
+			[]any{home}, "",
+		},
+		"VertexByGateway": {
+			"kagent has no field for it, but its client reads the variable.",
+			input.Model{Provider: input.ProviderGeminiVertexAI, Name: "gemini-x", Location: "eu", BaseURL: "http://gate.ai.svc"},
+			map[string]any{"provider": "GeminiVertexAI", "model": "gemini-x", "geminiVertexAI": map[string]any{"projectID": "acme-data", "location": "eu"}},
+			[]any{home, manifest.Object{"name": "GOOGLE_VERTEX_BASE_URL", "value": "http://gate.ai.svc"}}, "ai:80",
+		},
+		"VertexMetered": {
+			"To the meter plain Gemini is spoken: kagent's Vertex client starts with none but Google's credentials.",
+			input.Model{Provider: input.ProviderGeminiVertexAI, Name: "gemini-x", Location: "eu", Meter: input.Meter{Enabled: true, URL: meter}},
+			map[string]any{"provider": "Gemini", "model": "gemini-x", "apiKeySecret": "model-without-key", "apiKeySecretKey": "agent"},
+			[]any{home, manifest.Object{"name": "GOOGLE_GEMINI_BASE_URL", "value": own + "/gemini"}}, "whisperops-system:8080",
+		},
+		"GeminiMetered": {
+			"The same, whatever the meter's upstream is.",
+			input.Model{Provider: input.ProviderGemini, Name: "gemini-x", Meter: input.Meter{Enabled: true, URL: meter + "/"}},
+			map[string]any{"provider": "Gemini", "model": "gemini-x", "apiKeySecret": "model-without-key", "apiKeySecretKey": "agent"},
+			[]any{home, manifest.Object{"name": "GOOGLE_GEMINI_BASE_URL", "value": own + "/gemini"}}, "whisperops-system:8080",
+		},
+		"OpenAIMetered": {
+			"OpenAI's clients append /chat/completions to what they are given.",
+			input.Model{Provider: input.ProviderOpenAI, Name: "gpt-x", Meter: input.Meter{Enabled: true, URL: meter}},
+			map[string]any{"provider": "OpenAI", "model": "gpt-x", "apiKeySecret": "model-without-key", "apiKeySecretKey": "agent", "openAI": map[string]any{"baseUrl": own + "/openai/v1"}},
+			[]any{home}, "whisperops-system:8080",
+		},
+		"AnthropicMetered": {
+			"Anthropic's append /v1/messages.",
+			input.Model{Provider: input.ProviderAnthropic, Name: "claude-x", Meter: input.Meter{Enabled: true, URL: meter}},
+			map[string]any{"provider": "Anthropic", "model": "claude-x", "apiKeySecret": "model-without-key", "apiKeySecretKey": "agent", "anthropic": map[string]any{"baseUrl": own + "/anthropic"}},
+			[]any{home}, "whisperops-system:8080",
+		},
+		"Anthropic": {
+			"The platform's Secret, and the provider's own API.",
+			input.Model{Provider: input.ProviderAnthropic, Name: "claude-x", CredentialSecret: &input.SecretKey{Name: "s", Key: "k"}},
+			map[string]any{"provider": "Anthropic", "model": "claude-x", "apiKeySecret": "s", "apiKeySecretKey": "k"},
+			[]any{home}, "",
+		},
+		"PublicGateway": {
+			"A public address at port 443 is open to all pods anyway.",
+			input.Model{Provider: input.ProviderOpenAI, Name: "m", BaseURL: "https://openrouter.ai/api/v1", CredentialSecret: &input.SecretKey{Name: "s", Key: "k"}},
+			map[string]any{"provider": "OpenAI", "model": "m", "apiKeySecret": "s", "apiKeySecretKey": "k", "openAI": map[string]any{"baseUrl": "https://openrouter.ai/api/v1"}},
+			[]any{home}, "",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a := anAgent()
+			a.Input.Model = tc.model
+			all := wrapped(t, a)
+			if diff := cmp.Diff(tc.config, at(all[v1alpha1.PartModelConfig], "spec")); diff != "" {
+				t.Errorf("%s\nModelConfig: -want, +got:\n%s", tc.reason, diff)
+			}
+			for _, part := range []string{v1alpha1.PartAgentPlanner, v1alpha1.PartAgentWorker} {
+				if diff := cmp.Diff(tc.env, at(all[part], "spec", "declarative", "deployment", "env")); diff != "" {
+					t.Errorf("%s\n%s: -want, +got:\n%s", tc.reason, part, diff)
+				}
+			}
+			namespace, port, _ := strings.Cut(tc.peer, ":")
+			want := `{"ports":[{"port":` + port + `,"protocol":"TCP"}],"to":[{"namespaceSelector":{"matchLabels":{"kubernetes.io/metadata.name":"` + namespace + `"}}}]}`
+			if got := asJSON(t, at(all[v1alpha1.PartNetworkPolicy], "spec", "egress")); tc.peer != "" && !strings.Contains(got, want) {
+				t.Errorf("%s\nthe policy doesn't let %s be reached: %s", tc.reason, tc.peer, got)
+			} else if tc.peer == "" && strings.Count(got, `"to"`) != 6 {
+				t.Errorf("%s\nthe policy opens more than it must: %s", tc.reason, got)
+			}
+			// The Secret that the ModelConfig names is written, or the platform's.
+			secret, _ := at(Render(a)[v1alpha1.PartNamespace], "spec", "writeConnectionSecretToRef", "name").(string)
+			if named, _ := at(all[v1alpha1.PartModelConfig], "spec", "apiKeySecret").(string); named == noKeySecretName != (secret == noKeySecretName) {
+				t.Errorf("%s\nthe ModelConfig names Secret %q, the namespace's Object writes %q", tc.reason, named, secret)
+			}
+			if tc.model.Meter.Enabled && strings.Contains(asJSON(t, all), "GOOGLE_APPLICATION_CREDENTIALS") != strings.Contains(asJSON(t, all[v1alpha1.PartSandboxDeployment]), "GOOGLE_APPLICATION_CREDENTIALS") {
+				t.Errorf("%s\nan agent holds a credential beside the meter", tc.reason)
+			}
+		})
+	}
+}
+
+func TestEndpoint(t *testing.T) {
+	for in, want := range map[string]string{
+		"http://token-meter.whisperops-system.svc:8080":         "whisperops-system::8080",
+		"http://token-meter.ai.svc.cluster.local:8080/agents/x": "ai::8080",
+		"https://gate.ai.svc.cluster.local./v1":                 "ai::443",
+		"http://gate.ai.svc":                                    "ai::80",
+		"http://10.0.0.1:8080":                                  ":10.0.0.1/32:8080",
+		"http://[fd00::1]:3128":                                 ":fd00::1/128:3128",
+		"https://api.openai.com/v1":                             "::0",
+		"http://gate.ai":                                        "::0",
+		"":                                                      "::0",
+	} {
+		namespace, cidr, port := endpoint(in)
+		if got := namespace + ":" + cidr + ":" + strconv.Itoa(port); got != want {
+			t.Errorf("endpoint(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
 // Users write what they like into descriptions; the API server admits it.
 var nastyTexts = []string{
 	`"} , "type": "BYO", {"`,

@@ -26,15 +26,11 @@ const (
 // owns them then, and whoever scales it isn't undone. Until the Secret and its
 // key exist the pod waits; it doesn't crash.
 func sandboxDeployment(a Agent) manifest.Object {
-	return deployment(a, sandboxName, manifest.Object{
-		"automountServiceAccountToken": false,
-		"enableServiceLinks":           false,
-		"securityContext":              podSecurity,
-		"containers": []manifest.Object{{
-			"name":  sandboxName,
-			"image": a.Input.Images.Sandbox,
-			"ports": sandboxPorts,
-			"env": []manifest.Object{
+	return deployment(a, sandboxName, a.Input.Images.Sandbox, sandboxPorts,
+		manifest.Object{"automountServiceAccountToken": false},
+		podKind{
+			own: a.Input.Sandbox,
+			env: []manifest.Object{
 				env("DATASET_GCS_PATH", a.Dataset.GCSPath),
 				env("DATASET_NAME", a.Dataset.Name),
 				env("OUTPUT_BUCKET", v1alpha1.AgentBucket(a.ProjectID, a.Name)),
@@ -43,26 +39,18 @@ func sandboxDeployment(a Agent) manifest.Object {
 				env("GOOGLE_CLOUD_PROJECT", a.ProjectID),
 				env("HOME", "/tmp"),
 			},
-			"resources": manifest.Object{
-				// The limit is 3.5 times the CSV: a quarter of it holds the CSV.
-				"requests": manifest.Object{"cpu": "100m", "memory": mebibytes(max(a.SandboxMemMi/4, 1))},
-				"limits":   manifest.Object{"cpu": "2", "memory": mebibytes(a.SandboxMemMi)},
-			},
-			"readinessProbe":  readinessProbe,
-			"securityContext": containerSecurity,
-			"volumeMounts":    sandboxMounts,
-		}},
-		"volumes": []any{tmpVolume(a.SandboxMemMi), gcpVolume},
-	})
+			// The limit is 3.5 times the CSV: a quarter of it holds the CSV.
+			requests: manifest.Object{"cpu": "100m", "memory": mebibytes(max(a.SandboxMemMi/4, 1))},
+			limits:   manifest.Object{"cpu": "2", "memory": mebibytes(a.SandboxMemMi)},
+			mounts:   []any{tmpMount, gcpMount},
+			volumes:  []any{tmpVolume(a.SandboxMemMi), gcpVolume},
+		})
 }
 
 var (
-	sandboxPorts  = httpPort(sandboxPort)
-	sandboxMounts = manifest.Constant([]any{
-		tmpMount,
-		manifest.Object{"name": "gcp", "mountPath": "/var/run/gcp", "readOnly": true},
-	})
-	gcpVolume = manifest.Constant(manifest.Object{
+	sandboxPorts = httpPort(sandboxPort)
+	gcpMount     = manifest.Constant(manifest.Object{"name": "gcp", "mountPath": "/var/run/gcp", "readOnly": true})
+	gcpVolume    = manifest.Constant(manifest.Object{
 		"name": "gcp",
 		"secret": manifest.Object{
 			"secretName":  gcpSecretName,
@@ -95,20 +83,47 @@ func sandboxMCPServer(a Agent) manifest.Object {
 	}
 }
 
-// deployment states no replicas.
-func deployment(a Agent, name string, pod manifest.Object) manifest.Object {
+// deployment runs one container, on a port called http. It states no replicas.
+func deployment(a Agent, name, image string, ports any, spec manifest.Object, kind podKind) manifest.Object {
+	kind.labels = manifest.Object{v1alpha1.LabelName: name, agentLabel: a.Name}
+	p := a.pod(kind)
+	container := manifest.Object{
+		"name":            name,
+		"image":           image,
+		"ports":           ports,
+		"env":             p.env,
+		"resources":       p.resources,
+		"readinessProbe":  readinessProbe,
+		"securityContext": containerSecurity,
+		"volumeMounts":    p.mounts,
+	}
+	if p.ImagePullPolicy != "" {
+		container["imagePullPolicy"] = string(p.ImagePullPolicy)
+	}
+	spec["enableServiceLinks"] = false
+	spec["securityContext"] = p.podSecurity
+	spec["containers"] = []manifest.Object{container}
+	spec["volumes"] = p.volumes
+	if p.PriorityClassName != "" {
+		spec["priorityClassName"] = p.PriorityClassName
+	}
+	if p.RuntimeClassName != "" {
+		spec["runtimeClassName"] = p.RuntimeClassName
+	}
+	if len(p.TopologySpreadConstraints) > 0 {
+		spec["topologySpreadConstraints"] = asAny(p.TopologySpreadConstraints)
+	}
+	template := manifest.Object{"labels": p.labels}
+	if len(p.annotations) > 0 {
+		template["annotations"] = p.annotations
+	}
 	return manifest.Object{
 		"apiVersion": "apps/v1",
 		"kind":       "Deployment",
 		"metadata":   a.meta(name),
 		"spec": manifest.Object{
 			"selector": manifest.Object{"matchLabels": selectorOf(name)},
-			"template": manifest.Object{
-				"metadata": manifest.Object{
-					"labels": manifest.Object{v1alpha1.LabelName: name, agentLabel: a.Name},
-				},
-				"spec": pod,
-			},
+			"template": manifest.Object{"metadata": template, "spec": p.into(spec)},
 		},
 	}
 }

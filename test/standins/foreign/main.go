@@ -1,7 +1,8 @@
 // Command foreign is a station as another team would write it, in another style:
 // it speaks bare gRPC and protobuf, imports nothing of this repository and no
 // function SDK's helpers, and knows nothing but the context contract. What it
-// leaves is said in its input, so that one package can stand in for each station:
+// leaves is said in its input, so that one package can stand in for each station. Like
+// the SDK's helpers it forgets whether the composite was ready:
 //
 //	leaves:  {should_pause: true}   # context keys it sets
 //	renders: {theirs: {...}}        # composed resources it adds, ready at once
@@ -39,6 +40,9 @@ func (foreign) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fn
 	}
 	if rsp.GetDesired().GetResources() == nil {
 		rsp.Desired.Resources = map[string]*fnv1.Resource{}
+	}
+	if xr := rsp.GetDesired().GetComposite(); xr != nil {
+		xr.Ready = fnv1.Ready_READY_UNSPECIFIED
 	}
 	if rsp.GetContext().GetFields() == nil {
 		rsp.Context = &structpb.Struct{Fields: map[string]*structpb.Value{}}

@@ -1,0 +1,89 @@
+package v1alpha1
+
+import (
+	"testing"
+	"time"
+)
+
+// shutdowns is until when Vertex AI promises to serve a model, as its page of model
+// versions said on 2026-11-27 (cloud.google.com/vertex-ai, "Model versions and
+// lifecycle"). A default must be in it.
+var shutdowns = map[string]string{
+	"gemini-2.5-flash": "2027-03-31",
+	"gemini-2.5-pro":   "2027-03-31",
+	"gemini-3.5-flash": "2027-05-19",
+}
+
+// A default that is switched off fails every new agent with a 404. This test goes red
+// a month before, when projects that are new are shut out already.
+func TestDefaultModelLives(t *testing.T) {
+	if m, left := DefaultModel, timeLeft(t, DefaultModel, time.Now()); left <= 0 {
+		t.Errorf("the default model %s can't be had by new projects any more: choose one that is generally available, with the price table and the docs", m)
+	}
+	// The rule itself: what is left counts to the month before the shutdown.
+	for at, want := range map[string]bool{"2027-02-27T00:00:00Z": true, "2027-03-02T00:00:00Z": false} {
+		now, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := timeLeft(t, "gemini-2.5-pro", now) > 0; got != want {
+			t.Errorf("gemini-2.5-pro at %s: usable %v, want %v", at, got, want)
+		}
+	}
+}
+
+func timeLeft(t *testing.T, model string, now time.Time) time.Duration {
+	t.Helper()
+	day, ok := shutdowns[model]
+	if !ok {
+		t.Fatalf("nobody knows until when %s is served: look it up, and add it", model)
+	}
+	end, err := time.Parse(time.DateOnly, day)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return end.AddDate(0, 0, -30).Sub(now)
+}
+
+func TestModelValidate(t *testing.T) {
+	key := &SecretKey{Name: "model-key", Key: "key"}
+	meter := Meter{Enabled: true, URL: "http://token-meter.whisperops-system.svc:8080"}
+	for name, tc := range map[string]struct {
+		reason string
+		model  Model
+		want   string // part of the error; empty: the model is fine
+	}{
+		"Vertex":            {"Workload Identity needs no Secret.", Model{Provider: ProviderGeminiVertexAI, Name: "gemini-3.8-flash", Location: "global"}, ""},
+		"VertexTuned":       {"A tuned model is an endpoint's number.", Model{Provider: ProviderGeminiVertexAI, Name: "projects/p/locations/us-central1/endpoints/123456", Location: "us-central1"}, ""},
+		"VertexPublisher":   {"Vertex AI's own long form.", Model{Provider: ProviderGeminiVertexAI, Name: "publishers/google/models/gemini-3.5-flash", Location: "global"}, ""},
+		"VertexNowhere":     {"A client without a location calls nobody.", Model{Provider: ProviderGeminiVertexAI, Name: "gemini-3.5-flash"}, "model.location is empty"},
+		"ClaudeOnVertex":    {"Rendered as Gemini, each question would fail.", Model{Provider: ProviderGeminiVertexAI, Name: "claude-sonnet-4-5@20250929", Location: "global"}, `model.name "claude-sonnet-4-5@20250929" is no model of model.provider GeminiVertexAI, whose are called gemini-...; set model.provider to Anthropic`},
+		"ClaudePublisher":   {"The same in Vertex AI's long form.", Model{Provider: ProviderGeminiVertexAI, Name: "publishers/anthropic/models/claude-opus-5-5", Location: "global"}, "set model.provider to Anthropic"},
+		"GPTOnVertex":       {"Another company's.", Model{Provider: ProviderGeminiVertexAI, Name: "gpt-6.1-sol", Location: "global"}, "set model.provider to OpenAI"},
+		"LlamaOnVertex":     {"Vertex AI serves it, but not by Gemini's API.", Model{Provider: ProviderGeminiVertexAI, Name: "llama-4-maverick", Location: "global"}, "is no model of model.provider GeminiVertexAI"},
+		"GPTOnGemini":       {"Another company's.", Model{Provider: ProviderGemini, Name: "gpt-6-luna", CredentialSecret: key}, "is no model of model.provider Gemini"},
+		"GeminiOnAnthropic": {"Another company's.", Model{Provider: ProviderAnthropic, Name: "gemini-3.5-flash", CredentialSecret: key}, "set model.provider to GeminiVertexAI or Gemini"},
+		"ClaudeOnOpenAI":    {"Another company's.", Model{Provider: ProviderOpenAI, Name: "claude-sonnet-5-5", CredentialSecret: key}, "set model.provider to Anthropic"},
+		"ClaudeByGateway":   {"Behind a gateway a name means what the gateway says.", Model{Provider: ProviderOpenAI, Name: "claude-sonnet-5-5", BaseURL: "http://litellm.ai.svc:4000/v1"}, ""},
+		"Claude":            {"Its own provider.", Model{Provider: ProviderAnthropic, Name: "claude-sonnet-5-5", CredentialSecret: key}, ""},
+		"Metered":           {"The meter holds the key.", Model{Provider: ProviderAnthropic, Name: "claude-sonnet-5-5", Meter: meter}, ""},
+		"NoKey":             {"The pod would start and die.", Model{Provider: ProviderOpenAI, Name: "gpt-6-sol"}, "model.credentialSecret is absent: OpenAI takes no call without a key"},
+		"MeterAndKey":       {"An agent with a key can go past the meter.", Model{Provider: ProviderOpenAI, Name: "gpt-6-sol", Meter: meter, CredentialSecret: key}, "no place beside model.meter.enabled"},
+		"MeterAndBaseURL":   {"Two places for one thing.", Model{Provider: ProviderOpenAI, Name: "gpt-6-sol", Meter: meter, BaseURL: "https://llm.example.org"}, "model.baseUrl has no place beside"},
+		"MeterNowhere":      {"An empty string isn't an absent field.", Model{Provider: ProviderOpenAI, Name: "gpt-6-sol", Meter: Meter{Enabled: true}}, "model.meter.url must be"},
+		"Provider":          {"kagent knows more, the suite doesn't count them.", Model{Provider: "Bedrock", Name: "x"}, `model.provider "Bedrock" must be`},
+		"ProviderCase":      {"Kubernetes' enums are exact.", Model{Provider: "openai", Name: "gpt-6-sol"}, `model.provider "openai" must be`},
+		"NoName":            {"An empty string isn't an absent field.", Model{Provider: ProviderOpenAI, CredentialSecret: key}, "model.name is empty"},
+		"Blank":             {"A blank is part of the name for the provider.", Model{Provider: ProviderGeminiVertexAI, Name: "gemini-3.5-flash ", Location: "global"}, "begins or ends with a blank"},
+		"BaseURLScheme":     {"A URL has a scheme.", Model{Provider: ProviderOpenAI, Name: "m", BaseURL: "litellm.ai.svc:4000"}, "model.baseUrl must be an http or https URL"},
+		"BaseURLPassword":   {"Everybody who reads a Composition would know it.", Model{Provider: ProviderOpenAI, Name: "m", BaseURL: "https://u:s3cret@llm.example.org"}, "holds a user or a password"},
+		"BaseURLQuery":      {"Clients append paths.", Model{Provider: ProviderOpenAI, Name: "m", BaseURL: "https://llm.example.org/?key=1"}, "must end with its path"},
+		"SecretName":        {"The API server takes it; the pod waits for ever.", Model{Provider: ProviderOpenAI, Name: "m", CredentialSecret: &SecretKey{Name: "Model Key", Key: "key"}}, `no Secret can be called "Model Key"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := tc.model.validate(); !says(err, tc.want) {
+				t.Errorf("%s\nvalidate() = %v, want %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
