@@ -559,4 +559,3 @@ func (n Network) validate() error {
 	}
 	return nil
 }
-
