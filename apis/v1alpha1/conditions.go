@@ -81,6 +81,7 @@ const (
 // Reasons of CredentialsPresent.
 const (
 	ReasonKeyPresent     = "KeyPresent"
+	ReasonKeyless        = "WorkloadIdentity"
 	ReasonKeyExpiresSoon = "KeyExpiresSoon"
 	ReasonKeyExpired     = "KeyExpired"
 	ReasonKeyLost        = "KeyLost"
@@ -192,7 +193,7 @@ func Cures() []Cure {
 		agent(ConditionDatasetFitsSandbox, u, "See DatasetValid: there is no dataset to judge.", ReasonNoDataset),
 		agent(ConditionPartsHeldBack, f, "", ReasonNothingHeldBack),
 		agent(ConditionPartsHeldBack, t, "The message says what waits for what. Usually over a minute after the order; if not, look at the part that is waited for.", ReasonWaitingForOthers),
-		agent(ConditionCredentialsPresent, t, "", ReasonKeyPresent),
+		agent(ConditionCredentialsPresent, t, "", ReasonKeyPresent, ReasonKeyless),
 		agent(ConditionCredentialsPresent, t, "Run the command in the message before the date in it: your organization lets keys expire.", ReasonKeyExpiresSoon),
 		agent(ConditionCredentialsPresent, f, "Google refuses the key: your organization lets keys expire. Run the command in the message; Crossplane makes a new key.", ReasonKeyExpired),
 		agent(ConditionCredentialsPresent, u, "Usually seconds. If it stays so, the message names the object to describe: many organizations refuse keys (`iam.disableServiceAccountKeyCreation`).", ReasonNoKeyYet),

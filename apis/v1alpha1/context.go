@@ -15,6 +15,10 @@ const (
 	// render yet. Absent: nothing is known to be held back.
 	ContextHeldBack = "held_back"
 
+	// ContextSandboxIdentity holds how the sandbox reaches its data when that isn't by
+	// a key: "WorkloadIdentity". Absent: by the key in Secret gcp-credentials.
+	ContextSandboxIdentity = "sandbox_identity"
+
 	// ContextSpendUSD holds the US dollars spent in the current period, a number.
 	// Absent: spend could not be measured.
 	ContextSpendUSD = "spend_usd"

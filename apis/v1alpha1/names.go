@@ -47,6 +47,10 @@ const (
 )
 
 const (
+	// SandboxServiceAccount in the agent's namespace is who the sandbox is where it has
+	// no key.
+	SandboxServiceAccount = "sandbox"
+
 	// SecretGCPCredentials in the agent's namespace holds the sandbox's key, written by
 	// the part sa-key under SecretKeyPrivateKey. It opens two buckets and nothing else.
 	SecretGCPCredentials = "gcp-credentials"

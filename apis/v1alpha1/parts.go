@@ -27,6 +27,10 @@ const (
 	PartDashboard          = "dashboard"
 	PartXAgentBudget       = "xagentbudget"
 
+	// PartSandboxServiceAccount takes the place of PartServiceAccountKey where the
+	// sandbox reaches its data by Workload Identity.
+	PartSandboxServiceAccount = "sandbox-sa"
+
 	// PartPlannerReplicas and PartWorkerReplicas are the two parts of an
 	// XAgentBudget.
 	PartPlannerReplicas = "planner-replicas"
@@ -34,7 +38,8 @@ const (
 )
 
 // AgentParts returns the composed resource names of an XDatasetAgent's 22 parts
-// in the order in which the pipeline renders them.
+// in the order in which the pipeline renders them. Of an agent without a key,
+// PartSandboxServiceAccount stands for PartServiceAccountKey.
 func AgentParts() []string {
 	return []string{
 		PartBucket, PartServiceAccount, PartServiceAccountKey, PartIAMDatasetsViewer, PartIAMBucketAdmin,

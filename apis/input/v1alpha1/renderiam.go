@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"fmt"
+	"regexp"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
@@ -42,6 +43,34 @@ type RenderIAMInput struct {
 	// +optional
 	DatasetsProjectID string `json:"datasetsProjectId,omitempty"`
 
+	// Credentials is how the sandbox of a new agent reaches its two buckets: "Key"
+	// (default), a key of its Google service account, or "WorkloadIdentity", without a
+	// key, for organizations that forbid them: the grants are for the Kubernetes
+	// service account sandbox of the agent's namespace, and the part sandbox-sa takes
+	// the place of sa-key. It needs Workload Identity Federation for GKE. A living
+	// agent keeps what it was created with.
+	//
+	// +kubebuilder:default=Key
+	Credentials Credentials `json:"credentials,omitempty"`
+
+	// WorkloadIdentityPool of the cluster, <project>.svc.id.goog. Empty: that of the
+	// order's project.
+	//
+	// +optional
+	WorkloadIdentityPool string `json:"workloadIdentityPool,omitempty"`
+
+	// KMSKeyName encrypts new objects in the agents' buckets with a key of yours:
+	// projects/P/locations/L/keyRings/R/cryptoKeys/K. Google Cloud Storage's service
+	// agent of the order's project must be allowed to use it. Empty: Google's keys.
+	//
+	// +optional
+	KMSKeyName string `json:"kmsKeyName,omitempty"`
+
+	// BucketLabels of the agents' buckets, by Google's rules, beside whisperops-agent.
+	//
+	// +optional
+	BucketLabels map[string]string `json:"bucketLabels,omitempty"`
+
 	// DataDeletion says what becomes of the agent's bucket when the agent is
 	// destroyed: "Delete" (default) leaves no data behind, "Orphan" keeps the
 	// bucket and all that is in it.
@@ -55,6 +84,7 @@ func (in *RenderIAMInput) Default() {
 	in.Location = "EU"
 	in.ProviderConfig = "default"
 	in.Grants = GrantProjectIAMMember
+	in.Credentials = CredentialsKey
 	in.DataDeletion = DataDelete
 }
 
@@ -68,6 +98,28 @@ func (in *RenderIAMInput) Validate() error {
 	}
 	if in.Grants != GrantProjectIAMMember && in.Grants != GrantBucketIAMMember {
 		return fmt.Errorf("grants %q must be %s or %s", in.Grants, GrantProjectIAMMember, GrantBucketIAMMember)
+	}
+	if in.Credentials != CredentialsKey && in.Credentials != CredentialsWorkloadIdentity {
+		return fmt.Errorf("credentials %q must be %s or %s", in.Credentials, CredentialsKey, CredentialsWorkloadIdentity)
+	}
+	if in.WorkloadIdentityPool != "" && !identityPool.MatchString(in.WorkloadIdentityPool) {
+		return fmt.Errorf("workloadIdentityPool %q must be <project>.svc.id.goog, as gcloud container clusters describe shows it", in.WorkloadIdentityPool)
+	}
+	if in.KMSKeyName != "" && !kmsKey.MatchString(in.KMSKeyName) {
+		return fmt.Errorf("kmsKeyName %q must be projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>, without a version", in.KMSKeyName)
+	}
+	if len(in.BucketLabels) > 63 {
+		return fmt.Errorf("bucketLabels holds %d labels: Google allows 64, and whisperops-agent is one", len(in.BucketLabels))
+	}
+	for _, k := range sortedKeys(in.BucketLabels) {
+		switch v := in.BucketLabels[k]; {
+		case k == "whisperops-agent":
+			return fmt.Errorf("bucketLabels must not hold whisperops-agent: it says whose the bucket is")
+		case !labelKey.MatchString(k):
+			return fmt.Errorf("bucketLabels holds the key %q: Google allows 1 to 63 lower-case letters, digits, dashes and underscores, starting with a letter", k)
+		case !labelValue.MatchString(v):
+			return fmt.Errorf("bucketLabels[%s] is %q: Google allows up to 63 lower-case letters, digits, dashes and underscores", k, v)
+		}
 	}
 	if in.DataDeletion != DataDelete && in.DataDeletion != DataOrphan {
 		return fmt.Errorf("dataDeletion %q must be %s or %s", in.DataDeletion, DataDelete, DataOrphan)
@@ -84,6 +136,25 @@ type GrantKind string
 const (
 	GrantProjectIAMMember GrantKind = "ProjectIAMMember"
 	GrantBucketIAMMember  GrantKind = "BucketIAMMember"
+)
+
+// What Google allows in names.
+var (
+	identityPool = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]\.svc\.id\.goog$`)
+	kmsKey       = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
+	labelKey     = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
+	labelValue   = regexp.MustCompile(`^[a-z0-9_-]{0,63}$`)
+)
+
+// Credentials are how a sandbox reaches its data.
+//
+// +kubebuilder:validation:Enum=Key;WorkloadIdentity
+type Credentials string
+
+// How a sandbox reaches its data.
+const (
+	CredentialsKey              Credentials = "Key"
+	CredentialsWorkloadIdentity Credentials = "WorkloadIdentity"
 )
 
 // DataDeletion says what becomes of data.

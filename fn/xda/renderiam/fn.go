@@ -50,9 +50,16 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	name := xr.Spec.AgentName
 
 	key := edge.Observed(req, v1alpha1.PartServiceAccountKey)
+	member := sandboxMember(req, *in, name, xr.Spec.ProjectID)
+	if member != "" {
+		if err := edge.SetContext(rsp, v1alpha1.ContextSandboxIdentity, string(input.CredentialsWorkloadIdentity)); err != nil {
+			return err
+		}
+	}
 	edge.Condition(rsp, Credentials(name, Key{
 		Ordered: key.Exists(),
 		Ready:   key.Ready() && !key.Deleting(),
+		Keyless: member != "",
 		Held:    key.HasConnectionDetail(v1alpha1.SecretKeyPrivateKey),
 		From:    key.Time("status", "atProvider", "validAfter"),
 		Until:   key.Time("status", "atProvider", "validBefore"),
@@ -84,13 +91,16 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		KeepData:        in.DataDeletion == input.DataOrphan,
 		ViewerGrant:     grantKind(req, v1alpha1.PartIAMDatasetsViewer, in.Grants),
 		AdminGrant:      grantKind(req, v1alpha1.PartIAMBucketAdmin, in.Grants),
-		WithKey:         key.Exists() || edge.NamespaceActive(req),
+		Member:          member,
+		KMSKeyName:      in.KMSKeyName,
+		Labels:          in.BucketLabels,
+		WithKey:         key.Exists() || member == "" && edge.NamespaceActive(req),
 	}
 	if err := edge.AddComposed(req, rsp, Render(agent)); err != nil {
 		return err
 	}
 	var heldBack []v1alpha1.HeldBack
-	if !agent.WithKey {
+	if !agent.WithKey && member == "" {
 		heldBack = append(heldBack, v1alpha1.HeldBack{
 			Part:     v1alpha1.PartServiceAccountKey,
 			WaitsFor: "namespace " + v1alpha1.AgentNamespace(name) + " to be active",
@@ -101,6 +111,24 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 	f.log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
 	return edge.NothingLost(req, rsp, "a part of this step was left out", Parts()...)
+}
+
+// sandboxMember is who the grants are for where the sandbox has no key, or "" where it
+// has one. A living agent keeps what its grants were made for: all their fields are
+// force-new.
+func sandboxMember(req *fnv1.RunFunctionRequest, in input.RenderIAMInput, agent, project string) string {
+	for _, part := range []string{v1alpha1.PartIAMDatasetsViewer, v1alpha1.PartIAMBucketAdmin} {
+		switch m := edge.Observed(req, part).String("spec", "forProvider", "member"); {
+		case isSandbox(m):
+			return m
+		case m != "":
+			return ""
+		}
+	}
+	if in.Credentials != input.CredentialsWorkloadIdentity || edge.Observed(req, v1alpha1.PartServiceAccountKey).Exists() {
+		return ""
+	}
+	return SandboxMember(cmp.Or(in.WorkloadIdentityPool, project+".svc.id.goog"), agent)
 }
 
 // location keeps a bucket where it is: an input that was changed since is for new

@@ -30,6 +30,12 @@ type Agent struct {
 	ViewerGrant input.GrantKind // of the grant on the datasets bucket
 	AdminGrant  input.GrantKind // of the grant on the agent's own bucket
 
+	// Member is who the grants are for; "": the agent's Google service account.
+	Member string
+
+	KMSKeyName string            // of new objects in the bucket; "": Google's
+	Labels     map[string]string // of the bucket, beside ours
+
 	// WithKey says that the account's key may be made: its private half is handed
 	// out once, so the namespace of its Secret must be there.
 	WithKey bool
@@ -61,10 +67,27 @@ func Render(a Agent) map[string]manifest.Object {
 // member is who the grants are for. There is no reference for it: the account's
 // address follows from its id, which is the agent's namespace's name.
 func member(a Agent) string {
+	if a.Member != "" {
+		return a.Member
+	}
 	return "serviceAccount:" + v1alpha1.AgentNamespace(a.Name) + "@" + a.Project + ".iam.gserviceaccount.com"
 }
 
+// SandboxMember is the sandbox itself as Google's policies name it, in the Workload
+// Identity pool of its cluster.
+func SandboxMember(pool, agent string) string {
+	return "serviceAccount:" + pool + "[" + v1alpha1.AgentNamespace(agent) + "/" + v1alpha1.SandboxServiceAccount + "]"
+}
+
+// isSandbox tells a SandboxMember from a Google service account.
+func isSandbox(member string) bool { return strings.Contains(member, ".svc.id.goog[") }
+
 func bucket(a Agent) manifest.Object {
+	labels := manifest.Object{}
+	for k, v := range a.Labels {
+		labels[k] = v
+	}
+	labels["whisperops-agent"] = a.Name
 	forProvider := manifest.Object{
 		"project":                  a.Project,
 		"location":                 a.Location,
@@ -73,7 +96,10 @@ func bucket(a Agent) manifest.Object {
 		"forceDestroy":             true,
 		// Deleted data stays billable and restorable otherwise.
 		"softDeletePolicy": manifest.Object{"retentionDurationSeconds": 0},
-		"labels":           manifest.Object{"whisperops-agent": a.Name},
+		"labels":           labels,
+	}
+	if a.KMSKeyName != "" {
+		forProvider["encryption"] = manifest.Object{"defaultKmsKeyName": a.KMSKeyName}
 	}
 	spec := manifest.Object{
 		"forProvider":       forProvider,
@@ -187,6 +213,9 @@ type Key struct {
 	Ready   bool // the key exists in Google Cloud
 	Held    bool // its private half has reached Crossplane
 
+	// Keyless: the sandbox has no key, and needs none.
+	Keyless bool
+
 	// From and Until are when Google takes the key; zero when that isn't known, and
 	// Until in the year 9999 for one that doesn't expire.
 	From, Until time.Time
@@ -216,6 +245,9 @@ func Credentials(agent string, k Key, now time.Time) metav1.Condition {
 	renew := fmt.Sprintf("`kubectl delete %s --wait=false`; Crossplane makes a new one", resource)
 	until := k.Until.UTC().Format(time.RFC3339)
 	switch {
+	case k.Keyless && !k.Ordered:
+		c.Status, c.Reason = metav1.ConditionTrue, v1alpha1.ReasonKeyless
+		c.Message = fmt.Sprintf("The sandbox reaches its data by Workload Identity, as service account %s of namespace %s: there is no key", v1alpha1.SandboxServiceAccount, v1alpha1.AgentNamespace(agent))
 	case k.Ordered && !k.Until.IsZero() && !now.Before(k.Until):
 		c.Status, c.Reason = metav1.ConditionFalse, v1alpha1.ReasonKeyExpired
 		c.Message = fmt.Sprintf("The agent's key expired at %s: Google refuses it, and the sandbox reaches no data. Run %s", until, renew)

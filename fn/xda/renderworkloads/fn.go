@@ -61,6 +61,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			ProjectID:    xr.Spec.ProjectID,
 			Dataset:      *dataset,
 			SandboxMemMi: memory,
+			Keyless:      keyless(req),
 			WorkerUID:    workerUID(planner, worker),
 			Input:        in,
 		})
@@ -78,7 +79,14 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	if err := edge.HoldBack(req, rsp, held...); err != nil {
 		return err
 	}
-	return edge.NothingLost(req, rsp, "there is no dataset to render the agent's workloads for", Parts()...)
+	return edge.NothingLost(req, rsp, "there is no dataset to render the agent's workloads for", append(Parts(), v1alpha1.PartSandboxServiceAccount)...)
+}
+
+// keyless says whether the sandbox has no key: render-iam says so, and what lives stays
+// even where a step in render-iam's place doesn't.
+func keyless(req *fnv1.RunFunctionRequest) bool {
+	said := req.GetContext().GetFields()[v1alpha1.ContextSandboxIdentity].GetStringValue()
+	return said == string(input.CredentialsWorkloadIdentity) || edge.Observed(req, v1alpha1.PartSandboxServiceAccount).Exists()
 }
 
 // maxSandboxMemMi is what compute-tuning's input allows at most, 1 TiB.

@@ -40,7 +40,7 @@ func networkPolicy(a Agent) manifest.Object {
 		// The chat page reads its XAgentBudget.
 		egress = append(egress, manifest.Object{"to": cidrPeers(n.APIServerCIDRs...), "ports": tcp(int(n.APIServerPort))})
 	}
-	if n.GKEMetadataServer {
+	if n.GKEMetadataServer || a.Keyless {
 		// The two ways to GKE's metadata server: its own address, and with
 		// Dataplane V2 the well-known one.
 		egress = append(egress,

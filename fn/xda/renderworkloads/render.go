@@ -18,6 +18,9 @@ type Agent struct {
 	Dataset      v1alpha1.Dataset
 	SandboxMemMi int64 // MiB, more than 0
 
+	// Keyless: the sandbox reaches its data by Workload Identity.
+	Keyless bool
+
 	// WorkerUID is the uid of the worker that lives; "" while none was seen.
 	WorkerUID string
 
@@ -78,7 +81,8 @@ const (
 )
 
 // Parts returns the composed resource names of all workloads, in the order in
-// which they are rendered.
+// which they are rendered; beside them an agent without a key has
+// v1alpha1.PartSandboxServiceAccount.
 func Parts() []string {
 	return []string{
 		v1alpha1.PartNamespace, v1alpha1.PartPrompts, v1alpha1.PartNetworkPolicy, v1alpha1.PartModelConfig,
@@ -96,6 +100,9 @@ func Render(a Agent) map[string]manifest.Object {
 	parts := map[string]manifest.Object{
 		v1alpha1.PartNamespace: namespaceObject(a),
 		v1alpha1.PartPrompts:   promptsObject(a),
+	}
+	if a.Keyless {
+		parts[v1alpha1.PartSandboxServiceAccount] = a.wrap(v1alpha1.PartSandboxServiceAccount, sandboxServiceAccount(a), readyAsWritten).Object()
 	}
 	for name, w := range map[string]struct {
 		manifest manifest.Object

@@ -1,6 +1,7 @@
 package renderworkloads
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -26,25 +27,42 @@ const (
 // owns them then, and whoever scales it isn't undone. Until the Secret and its
 // key exist the pod waits; it doesn't crash.
 func sandboxDeployment(a Agent) manifest.Object {
-	return deployment(a, sandboxName, a.Input.Images.Sandbox, sandboxPorts,
-		manifest.Object{"automountServiceAccountToken": false},
-		podKind{
-			own: a.Input.Sandbox,
-			env: []manifest.Object{
-				env("DATASET_GCS_PATH", a.Dataset.GCSPath),
-				env("DATASET_NAME", a.Dataset.Name),
-				env("OUTPUT_BUCKET", v1alpha1.AgentBucket(a.ProjectID, a.Name)),
-				env("EXECUTION_TIMEOUT_SECONDS", strconv.Itoa(executionTimeoutSeconds)),
-				env("GOOGLE_APPLICATION_CREDENTIALS", "/var/run/gcp/credentials.json"),
-				env("GOOGLE_CLOUD_PROJECT", a.ProjectID),
-				env("HOME", "/tmp"),
-			},
-			// The limit is 3.5 times the CSV: a quarter of it holds the CSV.
-			requests: manifest.Object{"cpu": "100m", "memory": mebibytes(max(a.SandboxMemMi/4, 1))},
-			limits:   manifest.Object{"cpu": "2", "memory": mebibytes(a.SandboxMemMi)},
-			mounts:   []any{tmpMount, gcpMount},
-			volumes:  []any{tmpVolume(a.SandboxMemMi), gcpVolume},
-		})
+	spec := manifest.Object{"automountServiceAccountToken": false}
+	kind := podKind{
+		own: a.Input.Sandbox,
+		env: []manifest.Object{
+			env("DATASET_GCS_PATH", a.Dataset.GCSPath),
+			env("DATASET_NAME", a.Dataset.Name),
+			env("OUTPUT_BUCKET", v1alpha1.AgentBucket(a.ProjectID, a.Name)),
+			env("EXECUTION_TIMEOUT_SECONDS", strconv.Itoa(executionTimeoutSeconds)),
+			env("GOOGLE_APPLICATION_CREDENTIALS", "/var/run/gcp/credentials.json"),
+			env("GOOGLE_CLOUD_PROJECT", a.ProjectID),
+			env("HOME", "/tmp"),
+		},
+		// The limit is 3.5 times the CSV: a quarter of it holds the CSV.
+		requests: manifest.Object{"cpu": "100m", "memory": mebibytes(max(a.SandboxMemMi/4, 1))},
+		limits:   manifest.Object{"cpu": "2", "memory": mebibytes(a.SandboxMemMi)},
+		mounts:   []any{tmpMount, gcpMount},
+		volumes:  []any{tmpVolume(a.SandboxMemMi), gcpVolume},
+	}
+	if a.Keyless {
+		// Google's metadata server knows pods by their address: no token is mounted.
+		spec["serviceAccountName"] = v1alpha1.SandboxServiceAccount
+		kind.env = slices.DeleteFunc(kind.env, func(e manifest.Object) bool { return e["name"] == "GOOGLE_APPLICATION_CREDENTIALS" })
+		kind.mounts, kind.volumes = kind.mounts[:1], kind.volumes[:1]
+	}
+	return deployment(a, sandboxName, a.Input.Images.Sandbox, sandboxPorts, spec, kind)
+}
+
+// sandboxServiceAccount is who Google's policies know the sandbox as, where it has no
+// key.
+func sandboxServiceAccount(a Agent) manifest.Object {
+	return manifest.Object{
+		"apiVersion":                   "v1",
+		"kind":                         "ServiceAccount",
+		"metadata":                     a.meta(v1alpha1.SandboxServiceAccount),
+		"automountServiceAccountToken": false,
+	}
 }
 
 var (

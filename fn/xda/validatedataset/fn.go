@@ -214,6 +214,9 @@ func backup(req *fnv1.RunFunctionRequest) *v1alpha1.Dataset {
 
 func allReady(req *fnv1.RunFunctionRequest) bool {
 	for _, name := range v1alpha1.AgentParts() {
+		if name == v1alpha1.PartServiceAccountKey && edge.Observed(req, v1alpha1.PartSandboxServiceAccount).Exists() {
+			name = v1alpha1.PartSandboxServiceAccount
+		}
 		if !edge.Observed(req, name).Ready() {
 			return false
 		}
