@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -38,6 +39,7 @@ type Flags struct {
 
 	Auth       string
 	UserHeader string
+	OIDC       OIDC
 
 	AnswerTimeout time.Duration
 	MaxAnswers    int
@@ -82,8 +84,13 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 	p.text(&f.Host, "host", "HOST", "", "address to listen at; empty: all")
 	p.number(&f.Port, "port", "PORT", 3000, "port of the page, /healthz and /readyz")
 	p.number(&f.MetricsPort, "metrics-port", "METRICS_PORT", 9090, "port of /metrics; 0 serves none")
-	p.text(&f.Auth, "auth", "AUTH", "open", "who may see the page: open (everybody who reaches it), proxy (a header of an authenticating proxy names the person)")
+	p.text(&f.Auth, "auth", "AUTH", "open", "who may see the page: open (everybody who reaches it), proxy (a header of an authenticating proxy names the person), oidc (people sign in with an OpenID Connect issuer)")
 	p.text(&f.UserHeader, "auth-header", "AUTH_HEADER", "X-Forwarded-Email", "header in which the proxy names the person; the proxy must overwrite what callers send")
+	p.text(&f.OIDC.Issuer, "oidc-issuer-url", "OIDC_ISSUER_URL", "", "issuer that signs people in")
+	p.text(&f.OIDC.ClientID, "oidc-client-id", "OIDC_CLIENT_ID", "", "this page's client id with the issuer")
+	p.text(&f.OIDC.SecretFile, "oidc-client-secret-file", "OIDC_CLIENT_SECRET_FILE", "", "file with the client's secret; empty: a public client, PKCE alone")
+	p.text(&f.OIDC.Redirect, "oidc-redirect-url", "OIDC_REDIRECT_URL", "", "https://<host of the page>/auth/callback")
+	p.text(&f.OIDC.Allowed, "oidc-allowed", "OIDC_ALLOWED", "", "who may use the page, separated by commas: addresses, @domains, group:names; empty: everybody whom the issuer signs in")
 	p.duration(&f.AnswerTimeout, "answer-timeout", "ANSWER_TIMEOUT", 30*time.Minute, "how long one answer may take")
 	p.number(&f.MaxAnswers, "max-answers", "MAX_ANSWERS", 64, "questions that are answered at the same time at most")
 	p.number(&f.MaxMemoryMi, "max-memory-mi", "MAX_MEMORY_MI", 192, "MiB of conversations to keep; what was used longest ago goes first")
@@ -164,12 +171,17 @@ func (f *Flags) check(rest []string, env error, getenv func(string) string) erro
 		return errors.New("flag --agent-name is empty: set it, or AGENT_NAME, to the agent's name")
 	case f.Port < 1 || f.Port > 65535 || f.MetricsPort < 0 || f.MetricsPort > 65535 || f.Port == f.MetricsPort:
 		return fmt.Errorf("invalid ports %d and %d: want two different ones up to 65535", f.Port, f.MetricsPort)
-	case f.Auth != "open" && f.Auth != "proxy":
-		return fmt.Errorf("invalid value %q for flag --auth: want open or proxy", f.Auth)
+	case f.Auth != "open" && f.Auth != "proxy" && f.Auth != "oidc":
+		return fmt.Errorf("invalid value %q for flag --auth: want open, proxy or oidc", f.Auth)
 	case f.Auth == "proxy" && f.UserHeader == "":
 		return errors.New("flag --auth-header is empty: name the header in which the proxy names the person")
 	case f.AnswerTimeout < time.Second || f.MaxAnswers < 1 || f.MaxMemoryMi < 1:
 		return errors.New("invalid limit: --answer-timeout must be at least 1s, --max-answers and --max-memory-mi at least 1")
+	}
+	if f.Auth == "oidc" {
+		if err := f.OIDC.check(); err != nil {
+			return err
+		}
 	}
 	if f.planner, err = address(f.Planner); err != nil {
 		return fmt.Errorf("invalid value %q for flag --planner-url: %w", f.Planner, err)
@@ -180,10 +192,11 @@ func (f *Flags) check(rest []string, env error, getenv func(string) string) erro
 		}
 	}
 	if e := getenv("STORAGE_EMULATOR_HOST"); e != "" {
+		if !strings.Contains(e, "://") {
+			e = "http://" + e
+		}
 		if f.storage, err = address(e); err != nil {
-			if f.storage, err = address("http://" + e); err != nil {
-				return fmt.Errorf("invalid value %q of STORAGE_EMULATOR_HOST: %w", e, err)
-			}
+			return fmt.Errorf("invalid value %q of STORAGE_EMULATOR_HOST: %w", e, err)
 		}
 		f.storage.Path = ""
 	}
@@ -276,8 +289,11 @@ func newServer(f Flags, registry prometheus.Registerer, log *slog.Logger) (*serv
 		return nil, err
 	}
 	var auth authenticator = open{}
-	if f.Auth == "proxy" {
+	switch f.Auth {
+	case "proxy":
 		auth = behindProxy{header: f.UserHeader}
+	case "oidc":
+		auth = newSignIn(f.OIDC, log, time.Now)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	s := &server{

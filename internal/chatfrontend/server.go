@@ -215,6 +215,9 @@ type Page struct {
 
 func (s *server) servePage(w http.ResponseWriter, r *http.Request) {
 	p := Page{Agent: s.agent, Person: personOf(r.Context()).Name, Open: s.auth.describe() == "open"}
+	if s.auth.describe() == "oidc" {
+		p.SignOut = signOutPath
+	}
 	p.Problem = s.verdict(s.money(r.Context()))
 	status := http.StatusOK
 	if p.Problem != nil {

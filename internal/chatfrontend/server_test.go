@@ -66,11 +66,15 @@ func TestBudgetDecides(t *testing.T) {
 		status int
 		want   int
 	}{
-		"Running":       {"Money is left.", func(*v1alpha1.XAgentBudget) {}, 0, 200},
-		"Exhausted":     {"The one meaning of 402.", func(b *v1alpha1.XAgentBudget) { b.Status.Paused, b.Status.Cause, b.Status.SpentUSD = &yes, v1alpha1.CauseBudgetExhausted, &spent }, 0, 402},
-		"OnlyCause":     {"Not paused: the pause is still to come, or lifted.", func(b *v1alpha1.XAgentBudget) { b.Status.Paused, b.Status.Cause = &no, v1alpha1.CauseBudgetExhausted }, 0, 200},
-		"OnlyPaused":    {"Paused for another reason is not the money.", func(b *v1alpha1.XAgentBudget) { b.Status.Paused, b.Status.Cause = &yes, v1alpha1.CauseAgentUnreachable }, 0, 200},
-		"Overspent":     {"Monitor-only measures and never cuts.", func(b *v1alpha1.XAgentBudget) { b.Status.SpentUSD, b.Spec.Enforcement = &spent, v1alpha1.EnforcementMonitorOnly }, 0, 200},
+		"Running": {"Money is left.", func(*v1alpha1.XAgentBudget) {}, 0, 200},
+		"Exhausted": {"The one meaning of 402.", func(b *v1alpha1.XAgentBudget) {
+			b.Status.Paused, b.Status.Cause, b.Status.SpentUSD = &yes, v1alpha1.CauseBudgetExhausted, &spent
+		}, 0, 402},
+		"OnlyCause":  {"Not paused: the pause is still to come, or lifted.", func(b *v1alpha1.XAgentBudget) { b.Status.Paused, b.Status.Cause = &no, v1alpha1.CauseBudgetExhausted }, 0, 200},
+		"OnlyPaused": {"Paused for another reason is not the money.", func(b *v1alpha1.XAgentBudget) { b.Status.Paused, b.Status.Cause = &yes, v1alpha1.CauseAgentUnreachable }, 0, 200},
+		"Overspent": {"Monitor-only measures and never cuts.", func(b *v1alpha1.XAgentBudget) {
+			b.Status.SpentUSD, b.Spec.Enforcement = &spent, v1alpha1.EnforcementMonitorOnly
+		}, 0, 200},
 		"NeverMeasured": {"No status yet is not exhausted.", func(b *v1alpha1.XAgentBudget) { b.Status = v1alpha1.XAgentBudgetStatus{} }, 0, 200},
 		"NoBudget":      {"An agent in the making has none.", nil, 404, 503},
 		"Forbidden":     {"A lost role is not the money.", nil, 403, 503},
@@ -353,7 +357,9 @@ func TestAgentAsksBack(t *testing.T) {
 
 // Whatever a planner sends, the person gets a word, and the page lives.
 func TestBadPlanners(t *testing.T) {
-	event := func(w io.Writer, s string) { fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":%s}\n\n", s) }
+	event := func(w io.Writer, s string) {
+		fmt.Fprintf(w, "data: {\"jsonrpc\":\"2.0\",\"id\":\"1\",\"result\":%s}\n\n", s)
+	}
 	sse := func(f func(w http.ResponseWriter)) http.HandlerFunc {
 		return func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Type", "text/event-stream")
@@ -367,17 +373,23 @@ func TestBadPlanners(t *testing.T) {
 		h    http.HandlerFunc
 		says string
 	}{
-		"HTML":        {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>nginx</html>") }, "could not be read"},
-		"500":         {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", 500) }, "can't be reached"},
-		"Redirect":    {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.com/", 302) }, "can't be reached"},
-		"Nothing":     {sse(func(http.ResponseWriter) {}), "before it began"},
-		"NoJSON":      {sse(func(w http.ResponseWriter) { fmt.Fprint(w, "data: hello\n\n") }), "could not be read"},
-		"NoEvent":     {sse(func(w http.ResponseWriter) { event(w, `{"kind":"weather"}`) }), "could not be read"},
-		"Null":        {sse(func(w http.ResponseWriter) { event(w, `null`) }), "could not be read"},
-		"WrongTypes":  {sse(func(w http.ResponseWriter) { event(w, `{"kind":"status-update","status":42}`) }), "could not be read"},
-		"Refusal":     {func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("Content-Type", "application/json"); fmt.Fprint(w, `{"jsonrpc":"2.0","id":"1","error":{"code":-32603,"message":"no"}}`) }, "could not be read"},
-		"StopsInWord": {sse(func(w http.ResponseWriter) { event(w, status("The me")); fmt.Fprint(w, `data: {"jsonrpc":"2.0","id":"1","resu`) }), ""},
-		"HugeEvent":   {sse(func(w http.ResponseWriter) { event(w, status(strings.Repeat("a", 11<<20))) }), "could not be read"},
+		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>nginx</html>") }, "could not be read"},
+		"500":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", 500) }, "can't be reached"},
+		"Redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.com/", 302) }, "can't be reached"},
+		"Nothing":    {sse(func(http.ResponseWriter) {}), "before it began"},
+		"NoJSON":     {sse(func(w http.ResponseWriter) { fmt.Fprint(w, "data: hello\n\n") }), "could not be read"},
+		"NoEvent":    {sse(func(w http.ResponseWriter) { event(w, `{"kind":"weather"}`) }), "could not be read"},
+		"Null":       {sse(func(w http.ResponseWriter) { event(w, `null`) }), "could not be read"},
+		"WrongTypes": {sse(func(w http.ResponseWriter) { event(w, `{"kind":"status-update","status":42}`) }), "could not be read"},
+		"Refusal": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			fmt.Fprint(w, `{"jsonrpc":"2.0","id":"1","error":{"code":-32603,"message":"no"}}`)
+		}, "could not be read"},
+		"StopsInWord": {sse(func(w http.ResponseWriter) {
+			event(w, status("The me"))
+			fmt.Fprint(w, `data: {"jsonrpc":"2.0","id":"1","resu`)
+		}), ""},
+		"HugeEvent": {sse(func(w http.ResponseWriter) { event(w, status(strings.Repeat("a", 11<<20))) }), "could not be read"},
 		"EndlessStream": {sse(func(w http.ResponseWriter) {
 			for range 20 {
 				event(w, status(strings.Repeat("b", 8<<20)))
