@@ -616,3 +616,22 @@ func TestStoreForgets(t *testing.T) {
 		t.Error("the youngest was dropped")
 	}
 }
+
+func TestUnfinished(t *testing.T) {
+	for in, want := range map[string]string{
+		"a **b":              "a **b**",
+		"a **":               "a ",
+		"a **b** c":          "a **b** c",
+		"see [the chart](ht": "see ",
+		"see ![c](ht":        "see ",
+		"[a](b) c":           "[a](b) c",
+		"run `x":             "run `x`",
+		"**a**\n\nb **c ":    "**a**\n\nb **c**",
+		"```python":          "```python",
+		"":                   "",
+	} {
+		if got := unfinished(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}

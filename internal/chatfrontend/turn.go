@@ -453,15 +453,23 @@ func asOutput(s string) string {
 	return fence + "text\n" + s + "\n" + fence
 }
 
-// unfinished takes off a link or picture that is not complete yet: half an address
-// would be shown as text.
+// unfinished takes off a link or picture that is not complete yet, and completes what
+// is bold or code: half of it would be shown as signs.
 func unfinished(s string) string {
-	i := strings.LastIndex(s, "](")
-	if i < 0 || strings.ContainsAny(s[i:], ")\n") {
-		return s
+	if i := strings.LastIndex(s, "]("); i >= 0 && !strings.ContainsAny(s[i:], ")\n") {
+		if j := strings.LastIndexByte(s[:i], '['); j >= 0 {
+			s = strings.TrimSuffix(s[:j], "!")
+		}
 	}
-	if j := strings.LastIndexByte(s[:i], '['); j >= 0 {
-		return strings.TrimSuffix(s[:j], "!")
+	paragraph := s[strings.LastIndex(s, "\n")+1:]
+	for _, mark := range []string{"`", "**"} {
+		if !strings.HasPrefix(paragraph, "```") && strings.Count(paragraph, mark)%2 == 1 {
+			if strings.HasSuffix(s, mark) {
+				s = strings.TrimSuffix(s, mark)
+			} else {
+				s = strings.TrimRight(s, " ") + mark
+			}
+		}
 	}
 	return s
 }

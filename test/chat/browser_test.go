@@ -5,9 +5,12 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
 	"whisperops.io/functions/internal/chatfrontend/chattest"
@@ -16,29 +19,93 @@ import (
 
 // A tab is one page of a browser.
 type tab struct {
-	t   *testing.T
-	ctx context.Context
+	t    *testing.T
+	ctx  context.Context
+	said *complaints
 }
 
-// browser starts a Chromium of its own.
-func browser(t *testing.T) tab {
+// complaints are what the browser has to say against the page: scripts that fail,
+// and what the Content-Security-Policy forbids.
+type complaints struct {
+	mu  sync.Mutex
+	all []string
+}
+
+func (c *complaints) hear(ev any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch e := ev.(type) {
+	case *runtime.EventExceptionThrown:
+		c.all = append(c.all, fmt.Sprint(e.ExceptionDetails))
+	case *log.EventEntryAdded:
+		// The statuses 402 and 503 are meant; the browser logs each.
+		if e.Entry.Source != log.EntrySourceNetwork {
+			c.all = append(c.all, e.Entry.Text)
+		}
+	}
+}
+
+// clean fails if the browser had anything to say against the page.
+func (p tab) clean() {
+	p.t.Helper()
+	p.said.mu.Lock()
+	defer p.said.mu.Unlock()
+	for _, c := range p.said.all {
+		p.t.Errorf("the browser complains: %s", c)
+	}
+}
+
+func newTab(t *testing.T, ctx context.Context) tab {
 	t.Helper()
+	p := tab{t, ctx, &complaints{}}
+	if err := chromedp.Listen(ctx, p.said.hear); err != nil {
+		t.Fatal(err)
+	}
+	p.do(chromedp.EmulateViewport(1280, 860))
+	return p
+}
+
+// TestMain starts one Chromium for all tests; each gets a profile of its own in it.
+func TestMain(m *testing.M) {
+	if os.Getenv("CHAT_FRONTEND") == "" {
+		os.Exit(m.Run()) // all are skipped
+	}
+	dir, err := os.MkdirTemp("", "chat-browser-")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	flags := []chromedp.ExecAllocatorOption{
 		chromedp.NoFirstRun, chromedp.NoDefaultBrowserCheck, chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU,
-		chromedp.ExecPath(chromium()), chromedp.UserDataDir(t.TempDir()), chromedp.WindowSize(1280, 860),
+		chromedp.ExecPath(chromium()), chromedp.UserDataDir(dir), chromedp.WindowSize(1280, 860), chromedp.WSURLReadTimeout(time.Minute),
 	}
 	for _, f := range []string{"disable-quic", "disable-background-networking", "disable-component-update", "disable-sync", "hide-scrollbars"} {
 		flags = append(flags, chromedp.Flag(f, true))
 	}
-	ctx, cancel := chromedp.NewExecAllocator(context.Background(), flags...)
+	allocator, stop := chromedp.NewExecAllocator(context.Background(), flags...)
+	var closeBrowser context.CancelFunc
+	shared, closeBrowser = chromedp.NewContext(allocator)
+	if err = chromedp.Do(shared); err != nil {
+		fmt.Fprintln(os.Stderr, "cannot start Chromium:", err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	closeBrowser()
+	stop()
+	_ = os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+var shared context.Context //nolint:containedctx // chromedp's handle of the browser
+
+// browser is a person's: a tab in a profile of its own, of the size of a laptop.
+func browser(t *testing.T) tab {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancel)
-	ctx, cancel = chromedp.NewContext(ctx)
-	t.Cleanup(cancel)
-	p := tab{t, ctx}
-	p.do(chromedp.EmulateViewport(1280, 860))
-	return p
+	return newTab(t, ctx)
 }
 
 func chromium() string {
@@ -48,13 +115,11 @@ func chromium() string {
 	return "/usr/bin/chromium"
 }
 
-// another opens one more tab in the same browser: the same person.
+// another opens one more tab of the same person's.
 func (p tab) another() tab {
-	ctx, cancel := chromedp.NewContext(p.ctx)
+	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithExistingBrowserContext(chromedp.FromContext(p.ctx).BrowserContextID))
 	p.t.Cleanup(cancel)
-	q := tab{p.t, ctx}
-	q.do(chromedp.EmulateViewport(1280, 860))
-	return q
+	return newTab(p.t, ctx)
 }
 
 func (p tab) do(steps ...chromedp.Action[chromedp.Void]) {
@@ -68,7 +133,7 @@ func (p tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // until waits for a JavaScript expression to become true.
 func (p tab) until(expression string) {
 	p.t.Helper()
-	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool](expression, chromedp.WithPollingTimeout(40*time.Second))); err != nil {
+	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("(() => { try { return Boolean("+expression+"); } catch { return false; } })()", chromedp.WithPollingTimeout(40*time.Second))); err != nil {
 		p.shoot("failed-" + p.t.Name())
 		p.t.Fatalf("%s: %v", expression, err)
 	}
@@ -81,6 +146,12 @@ func get[T any](p tab, expression string) T {
 		p.t.Fatalf("%s: %v", expression, err)
 	}
 	return v
+}
+
+// js runs a statement.
+func (p tab) js(statement string) {
+	p.t.Helper()
+	get[any](p, statement+"; null")
 }
 
 func (p tab) text(selector string) string {

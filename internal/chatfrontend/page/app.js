@@ -204,7 +204,7 @@ const kinds = {
   python: ['code', 'Ran code', 'Running code'],
   dataset: ['table', 'Looked at the dataset', 'Looking at the dataset'],
   tool: ['tool', 'Used a tool', 'Using a tool'],
-  remark: ['note', 'Said on the way', 'Thinking'],
+  remark: ['note', '', 'Thinking'],
   answered: ['note', 'Asked you', 'Asked you'],
 };
 
@@ -347,13 +347,13 @@ class Turn {
     }
     e.data = s;
     const [pic, past, now] = kinds[s.kind] || kinds.tool;
-    e.element.className = `step${s.failed ? ' failed' : ''}${s.done ? '' : ' running'}`;
+    e.element.className = `step ${s.kind}${s.failed ? ' failed' : ''}${s.done ? '' : ' running'}`;
     e.element.querySelector('.kind use').setAttribute('href', `#i-${pic}`);
     const what = e.element.querySelector('.what');
     const label = s.kind === 'tool' ? `${s.done ? 'Used' : 'Using'} ${s.tool}` : s.done ? past : now;
     what.replaceChildren(make('b', { textContent: label }));
     const hint = s.kind === 'remark' ? strip(s.html) : s.request || '';
-    if (hint) what.append(` · ${hint.replace(/\s+/g, ' ').slice(0, 200)}`);
+    if (hint) what.append(`${label ? ' · ' : ''}${hint.replace(/\s+/g, ' ').slice(0, 200)}`);
     if (s.failed) what.append(' · failed');
     const inside = e.element.querySelector('.inside');
     inside.replaceChildren();

@@ -26,14 +26,15 @@ import (
 
 // A World is a chat page, its planner and its budget.
 type World struct {
-	URL     string
+	URL     string // by way of the wire
+	Wire    *Wire
 	Planner *chattest.Planner
 	Kube    *chattest.Kube
 
-	dir string
-	bin string
-	env []string
-	cmd *exec.Cmd
+	dir, direct string
+	bin         string
+	env         []string
+	cmd         *exec.Cmd
 }
 
 // Start starts the binary at bin. Further environment overrides its own.
@@ -51,7 +52,12 @@ func Start(ctx context.Context, bin string, script func(*chattest.Task), out io.
 	if err != nil {
 		return nil, err
 	}
-	w.URL = "http://127.0.0.1:" + strconv.Itoa(port)
+	w.direct = "127.0.0.1:" + strconv.Itoa(port)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	w.URL, w.Wire = "http://"+l.Addr().String(), newWire(l, w.direct)
 	w.env = append([]string{
 		"KUBECONFIG=" + kubeconfig, "HOST=127.0.0.1", "PORT=" + strconv.Itoa(port), "METRICS_PORT=0",
 		"AGENT_NAME=housing-bot", "AGENT_NAMESPACE=agent-housing-bot", "DATASET_DISPLAY_NAME=California housing",
@@ -69,7 +75,7 @@ func (w *World) Run(ctx context.Context, out io.Writer) error {
 		return fmt.Errorf("cannot start the chat page: %w", err)
 	}
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, w.URL+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.direct+"/readyz", nil)
 		if err != nil {
 			return err
 		}
@@ -100,6 +106,7 @@ func (w *World) Close() {
 	w.Planner.CloseClientConnections()
 	w.Planner.Close()
 	_ = w.cmd.Wait()
+	_ = w.Wire.l.Close()
 	w.Kube.Close()
 	_ = os.RemoveAll(w.dir)
 }
@@ -109,7 +116,7 @@ func freePort(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	defer l.Close() //nolint:errcheck // only its number was wanted
+	defer l.Close()                          //nolint:errcheck // only its number was wanted
 	return l.Addr().(*net.TCPAddr).Port, nil //nolint:forcetypeassert // a TCP listener
 }
 
