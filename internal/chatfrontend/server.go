@@ -445,7 +445,7 @@ func (s *server) admit(w http.ResponseWriter, r *http.Request) (conn *connection
 	if err != nil {
 		<-s.slots
 		s.log.Info("Planner can't be reached", "error", err)
-		return no(Problem{Code: http.StatusServiceUnavailable, Down: "planner", Message: "The agent can't be reached: " + unreachable(err) + "."})
+		return no(Problem{Code: http.StatusServiceUnavailable, Down: "planner", Message: cantReach, Detail: sentence(unreachable(err))})
 	}
 	return conn, func() { <-s.slots }
 }

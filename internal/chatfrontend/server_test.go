@@ -146,7 +146,7 @@ func TestPlannerDownIsNotTheMoney(t *testing.T) {
 	s := newSite(t, answering("ok"))
 	s.planner.Close()
 	p := Problem{}
-	if code := s.visitor().send(http.MethodPost, "/api/conversations/new/turns", Question{"hello"}, &p); code != 503 || p.Down != "planner" || !strings.Contains(p.Message, "nothing listens") {
+	if code := s.visitor().send(http.MethodPost, "/api/conversations/new/turns", Question{"hello"}, &p); code != 503 || p.Down != "planner" || !strings.Contains(p.Detail, "othing listens") {
 		t.Errorf("got %d %+v", code, p)
 	}
 	if strings.Contains(p.Message+p.Detail, "127.0.0.1") {

@@ -330,7 +330,7 @@ func (x *exchange) end(ctx context.Context, err error) {
 	case errors.As(err, new(said)):
 		problem = &Problem{Code: 503, Down: "planner", Message: sentence(err.Error())}
 	case err != nil && x.ts.TaskID == "":
-		problem = &Problem{Code: 503, Down: "planner", Message: "The agent can't be reached: " + unreachable(err) + "."}
+		problem = &Problem{Code: 503, Down: "planner", Message: cantReach, Detail: sentence(unreachable(err))}
 	default:
 		problem = &Problem{Code: 503, Down: "planner", Message: "The agent ended its answer too early."}
 	}
@@ -473,6 +473,8 @@ func unfinished(s string) string {
 	}
 	return s
 }
+
+const cantReach = "The agent can't be reached."
 
 func sentence(s string) string {
 	if s == "" {

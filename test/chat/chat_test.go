@@ -188,7 +188,7 @@ func TestDown(t *testing.T) {
 	p.ask(question)
 	p.until(`!document.getElementById("closed").hidden`)
 	p.shoot("503-planner")
-	if got := p.text("#closed"); !strings.Contains(got, "nothing listens") || strings.Contains(got, "budget") {
+	if got := p.text("#closed"); !strings.Contains(got, "Nothing listens") || strings.Contains(got, "budget") {
 		t.Errorf("panel: %s", got)
 	}
 	p.clean()
@@ -432,4 +432,31 @@ func TestIdlePages(t *testing.T) {
 	if n := get[int](p, `performance.getEntriesByType("resource").length`); n != 0 || w.Kube.Gets() != before {
 		t.Errorf("an idle page asked %d times, and the budget was read %d times", n, w.Kube.Gets()-before)
 	}
+}
+
+// The pictures of docs/images: CHAT_SCREENSHOTS=<folder> make test-chat CHAT_FLAGS='-run Pictures'.
+func TestPictures(t *testing.T) {
+	w := start(t, world.Story(fast))
+	p := browser(t)
+	p.do(chromedp.EmulateViewport(1180, 1090))
+	p.open(w.URL)
+	for _, q := range []string{"Which columns have missing values?", question} {
+		p.ask(q)
+		p.answered()
+		p.js(`document.getElementById("new").click()`)
+		p.until(`document.querySelectorAll("article").length === 0`)
+	}
+	p.ask(question)
+	p.answered()
+	p.until(`document.querySelector("article .prose img").naturalWidth > 0`)
+	p.js(`document.activeElement.blur(); document.getElementById("scroll").scrollTop = 0`)
+	p.until(`document.getElementById("scroll").scrollTop === 0`)
+	p.shoot("chat")
+	p.dark()
+	p.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile, chromedp.EmulateTouch))
+	p.shoot("phone")
+	w.Kube.Exhaust()
+	p.js(`document.dispatchEvent(new Event("visibilitychange"))`)
+	p.until(`!document.getElementById("closed").hidden && document.getElementById("money-bar").getBoundingClientRect().width > 90`)
+	p.shoot("phone-exhausted")
 }

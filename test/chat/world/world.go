@@ -2,16 +2,11 @@
 package world
 
 import (
-	"bytes"
 	"context"
+	_ "embed" // for the chart
 	"encoding/base64"
 	"fmt"
-	"image"
-	"image/color"
-	"image/draw"
-	"image/png"
 	"io"
-	"math"
 	"net"
 	"net/http"
 	"os"
@@ -184,23 +179,7 @@ print(by.sort_values("mean", ascending=False).round(0))
 print("rows used:", len(df))`
 
 // Chart is a bar chart as a data address.
-func Chart() string { return "data:image/png;base64," + base64.StdEncoding.EncodeToString(ChartPNG()) }
+func Chart() string { return "data:image/png;base64," + base64.StdEncoding.EncodeToString(chart) }
 
-// ChartPNG is a bar chart.
-func ChartPNG() []byte {
-	const w, h = 960, 440
-	img := image.NewRGBA(image.Rect(0, 0, w, h))
-	draw.Draw(img, img.Bounds(), image.White, image.Point{}, draw.Src)
-	grid := image.NewUniform(color.RGBA{230, 228, 222, 255})
-	for y := 40; y <= 400; y += 60 {
-		draw.Draw(img, image.Rect(60, y, w-30, y+1), grid, image.Point{}, draw.Src)
-	}
-	bar := image.NewUniform(color.RGBA{14, 107, 91, 255})
-	for i, v := range []float64{380, 259, 249, 240, 125} {
-		x := 100 + i*170
-		draw.Draw(img, image.Rect(x, 400-int(math.Round(v*0.9)), x+104, 400), bar, image.Point{}, draw.Src)
-	}
-	var buf bytes.Buffer
-	_ = png.Encode(&buf, img)
-	return buf.Bytes()
-}
+//go:embed chart.png
+var chart []byte
