@@ -74,6 +74,12 @@ type XDatasetStatus struct {
 	// +optional
 	CRC32C string `json:"crc32c,omitempty"`
 
+	// UnpackedBytes is what the object unpacks to, in bytes, where it is stored with
+	// Content-Encoding gzip: that is what readers get, and what spec.sizeBytes is then.
+	//
+	// +optional
+	UnpackedBytes *int64 `json:"unpackedBytes,omitempty"`
+
 	// Conditions of the dataset: Ready, Verified and NameUnique.
 	//
 	// +optional

@@ -559,6 +559,11 @@ func (in *XDatasetStatus) DeepCopyInto(out *XDatasetStatus) {
 		in, out := &in.LastSeen, &out.LastSeen
 		*out = (*in).DeepCopy()
 	}
+	if in.UnpackedBytes != nil {
+		in, out := &in.UnpackedBytes, &out.UnpackedBytes
+		*out = new(int64)
+		**out = **in
+	}
 	if in.Conditions != nil {
 		in, out := &in.Conditions, &out.Conditions
 		*out = make([]v1.Condition, len(*in))

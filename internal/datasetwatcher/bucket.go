@@ -1,11 +1,13 @@
 package datasetwatcher
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"strings"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
@@ -22,6 +24,9 @@ type Bucket interface {
 	// First returns the first registry.SniffBytes bytes of the object's generation,
 	// as they are stored.
 	First(ctx context.Context, o registry.Object) ([]byte, error)
+	// Unpacked returns how many bytes the object's generation unpacks to, which is
+	// stored with Content-Encoding gzip. It reads all of it.
+	Unpacked(ctx context.Context, o registry.Object) (int64, error)
 }
 
 // gcs is a bucket in Google Cloud Storage, or in the emulator that
@@ -38,13 +43,17 @@ const (
 	storageAttempts = 4
 )
 
-func newGCS(ctx context.Context, bucket, prefix string) (Bucket, error) {
+func newGCS(ctx context.Context, bucket, prefix, billingProject string) (Bucket, error) {
 	c, err := storage.NewClient(ctx, option.WithScopes(storage.ScopeReadOnly), option.WithUserAgent("whisperops-dataset-watcher"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot use Google Cloud Storage: %w", err)
 	}
 	c.SetRetry(storage.WithMaxAttempts(storageAttempts))
-	return &gcs{bucket: c.Bucket(bucket), prefix: prefix}, nil
+	handle := c.Bucket(bucket)
+	if billingProject != "" {
+		handle = handle.UserProject(billingProject)
+	}
+	return &gcs{bucket: handle, prefix: prefix}, nil
 }
 
 func (g *gcs) List(ctx context.Context) ([]registry.Object, error) {
@@ -78,11 +87,57 @@ func (g *gcs) First(ctx context.Context, o registry.Object) ([]byte, error) {
 	return first, errors.Join(err, r.Close())
 }
 
+func (g *gcs) Unpacked(ctx context.Context, o registry.Object) (int64, error) {
+	r, err := g.bucket.Object(o.Name).Generation(o.Generation).ReadCompressed(true).NewReader(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = r.Close() }() // what could be read was read
+	z, err := gzip.NewReader(r)
+	if err != nil {
+		return 0, fmt.Errorf("cannot unpack: %w", err)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(z, maxUnpacked))
+	if err != nil {
+		return 0, fmt.Errorf("cannot unpack: %w", err)
+	}
+	return n, nil
+}
+
+// maxUnpacked is the most that is counted: no sandbox takes more, and an archive may
+// unpack to a thousand times its size.
+const maxUnpacked = 1 << 40
+
+// advice says in a sentence what a refusal of Google's means, where it can be told.
+func advice(err error) string {
+	g := (*googleapi.Error)(nil)
+	if !errors.As(err, &g) {
+		return ""
+	}
+	text := strings.ToLower(g.Message + " " + g.Body)
+	for _, e := range g.Errors {
+		text += " " + strings.ToLower(e.Reason+" "+e.Message)
+	}
+	switch {
+	case strings.Contains(text, "vpcservicecontrols") || strings.Contains(text, "prohibited by organization's policy"):
+		return "VPC Service Controls refuse the request: the watcher runs outside of the bucket's perimeter; let it in by an access level or an ingress rule, or run it inside"
+	case strings.Contains(text, "cloud kms") || strings.Contains(text, "cloudkms") || strings.Contains(text, "kms key"):
+		return "the key in Cloud KMS that encrypts the object can't be used: it is disabled or destroyed, or Google Cloud Storage's service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
+	case strings.Contains(text, "requester pays") || strings.Contains(text, "userprojectmissing"):
+		return "who asks must pay for this bucket: name a project with --billing-project"
+	case strings.Contains(text, "customerencryptionkey") || strings.Contains(text, "customer-supplied encryption key") || strings.Contains(text, "encrypted by a customer"):
+		return "the object is encrypted with a key that its uploader keeps: upload it without one, or with a key in Cloud KMS"
+	}
+	return ""
+}
+
 // problem puts the failure of a read into a phrase that stays the same while the
 // cause does: it stands in a condition, and every change wakes agents.
 func problem(err error) string {
 	g := (*googleapi.Error)(nil)
-	switch {
+	switch a := advice(err); {
+	case a != "":
+		return a
 	case errors.Is(err, storage.ErrObjectNotExist):
 		return "it was replaced or deleted meanwhile"
 	case errors.As(err, &g) && (g.Code == http.StatusForbidden || g.Code == http.StatusUnauthorized):

@@ -29,6 +29,7 @@ const (
 	keyMissing  = "missing"
 	keyProblem  = "problem"
 	keyCatalog  = "catalog"
+	keyIgnored  = "ignored" // what looks like a dataset and is none, and why
 
 	// keyRemoved holds the names of datasets whose removal from the registry is
 	// decided and whose entities may still be in the catalog. It is written before

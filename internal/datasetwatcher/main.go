@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -38,6 +39,9 @@ type Flags struct {
 
 	Name      string
 	Namespace string
+
+	BillingProject string
+	Notifications  string
 
 	GitURL        string
 	GitRepository string
@@ -76,6 +80,8 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 	fs.SetOutput(out)
 	fs.StringVar(&f.Bucket, "bucket", "", "name of the Google Cloud Storage bucket that holds the datasets; STORAGE_EMULATOR_HOST is honoured")
 	fs.StringVar(&f.Prefix, "prefix", "", "look only at objects whose names begin so")
+	fs.StringVar(&f.Notifications, "notifications", "", "Pub/Sub subscription to which the bucket publishes its changes, projects/<project>/subscriptions/<name>; a change is seen within seconds then, and --interval is 10m unless it is set; PUBSUB_EMULATOR_HOST is honoured")
+	fs.StringVar(&f.BillingProject, "billing-project", "", "Google Cloud project that pays for requests to a bucket with requester pays")
 	fs.DurationVar(&f.Interval, "interval", 30*time.Second, "time between two listings of the bucket, give or take a tenth")
 	fs.DurationVar(&f.ListingTimeout, "listing-timeout", 2*time.Minute, "how long one listing may take before it counts as failed")
 	fs.IntVar(&f.RemoveAfter, "remove-after", 2, "complete listings in a row that must lack an object before its dataset is removed")
@@ -102,6 +108,15 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 		return f, err
 	}
 	f.GitFolder = strings.Trim(f.GitFolder, "/")
+	if f.Notifications != "" {
+		interval := 10 * time.Minute
+		fs.Visit(func(s *flag.Flag) {
+			if s.Name == "interval" {
+				interval = f.Interval
+			}
+		})
+		f.Interval = interval
+	}
 	return f, nil
 }
 
@@ -111,6 +126,8 @@ func (f Flags) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q: flags start with --", rest[0])
 	case f.Bucket == "" || strings.ContainsAny(f.Bucket, "/:"):
 		return fmt.Errorf("invalid value %q for flag --bucket: it must be the bare name of a bucket, without gs://", f.Bucket)
+	case f.Notifications != "" && !subscriptionName.MatchString(f.Notifications):
+		return fmt.Errorf("invalid value %q for flag --notifications: it must be projects/<project>/subscriptions/<name>", f.Notifications)
 	case f.Interval < time.Second:
 		return fmt.Errorf("invalid value %s for flag --interval: it must be at least 1s", f.Interval)
 	case f.ListingTimeout < time.Second:
@@ -125,10 +142,27 @@ func (f Flags) check(rest []string) error {
 		return errors.New("flag --namespace is empty: set it, or POD_NAMESPACE, to the namespace of the lease and of the ConfigMap")
 	case !(f.GitRate > 0) || !(f.KubeQPS > 0):
 		return errors.New("invalid rate: --git-requests-per-second and --kube-requests-per-second must be more than 0")
+	case otherForge(f.GitURL) != "":
+		return fmt.Errorf("invalid value %q for flag --git-url: the catalog is written by Gitea's API, which %s does not speak; use a Gitea, or leave the flag out and mirror what another watcher wrote", f.GitURL, otherForge(f.GitURL))
 	case f.GitURL != "" && f.GitTokenFile == "":
 		return errors.New("flag --git-token-file is empty: Gitea lets nobody write without a token")
 	}
 	return nil
+}
+
+// otherForge returns the name of a forge that is known not to be a Gitea, or "".
+func otherForge(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	host := strings.ToLower(u.Hostname())
+	for domain, name := range map[string]string{"github.com": "GitHub", "ghe.com": "GitHub", "gitlab.com": "GitLab", "bitbucket.org": "Bitbucket", "dev.azure.com": "Azure DevOps", "visualstudio.com": "Azure DevOps"} {
+		if host == domain || strings.HasSuffix(host, "."+domain) {
+			return name
+		}
+	}
+	return ""
 }
 
 func run(ctx context.Context, f Flags) error {
@@ -178,9 +212,15 @@ func newWatcher(ctx context.Context, f Flags, cfg *rest.Config, mgr ctrl.Manager
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a client of the API server: %w", err)
 	}
-	bucket, err := newGCS(ctx, f.Bucket, f.Prefix)
+	bucket, err := newGCS(ctx, f.Bucket, f.Prefix, f.BillingProject)
 	if err != nil {
 		return nil, err
+	}
+	var changes *notifications
+	if f.Notifications != "" {
+		if changes, err = newNotifications(ctx, f.Notifications, log); err != nil {
+			return nil, err
+		}
 	}
 	publisher, err := newPublisher(f)
 	if err != nil {
@@ -193,6 +233,7 @@ func newWatcher(ctx context.Context, f Flags, cfg *rest.Config, mgr ctrl.Manager
 		listingTimeout: f.ListingTimeout,
 		passTimeout:    passTimeout,
 		bucket:         bucket,
+		notifications:  changes,
 		cluster:        &cluster{Client: c, metrics: m},
 		journal:        &journal{client: c, key: client.ObjectKey{Namespace: f.Namespace, Name: f.Name}},
 		publisher:      publisher,

@@ -1,11 +1,16 @@
 package datasetwatcher
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"whisperops.io/functions/internal/datasetwatcher/registry"
+)
 
 // metrics of the watcher. Only the leader's move.
 type metrics struct {
 	datasets   *prometheus.GaugeVec   // by state: ready, not_ready, missing, unverified
 	objects    *prometheus.GaugeVec   // by kind: csv, ignored
+	ignored    *prometheus.GaugeVec   // by reason
 	listing    prometheus.Histogram   // seconds
 	listings   *prometheus.CounterVec // by result: complete, failed
 	listed     prometheus.Gauge       // Unix time
@@ -32,7 +37,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	m := &metrics{
 		datasets:   gauges("datasets", "XDatasets by state: ready, not_ready, missing (no object in the bucket), unverified (in doubt after a fall of the registry).", "state"),
-		objects:    gauges("objects", "Objects of the last complete listing: csv, or ignored (*.csv with a name that can't be recorded).", "kind"),
+		objects:    gauges("objects", "Objects of the last complete listing: csv, or ignored (they look like datasets and are none).", "kind"),
+		ignored:    gauges("ignored_objects", "Objects of the last complete listing that look like datasets and are none, by reason: Name, Hidden, Spelling, Compressed, Unfinished. The ConfigMap names them.", "reason"),
 		listing:    seconds("listing_duration_seconds", "How long complete listings of the bucket took."),
 		listings:   counters("listings_total", "Listings of the bucket by result: complete or failed.", "result"),
 		listed:     gauge("last_complete_listing_timestamp_seconds", "When a listing of the bucket was last complete, in Unix time."),
@@ -43,9 +49,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		catalogued: gauge("last_catalog_success_timestamp_seconds", "When the Git catalog was last found or brought in line, in Unix time."),
 		held:       gauge("catalog_held_entities", "Entities without a dataset that are kept in the catalog because they are too many to be believed, or the registry is in doubt."),
 	}
-	r.MustRegister(m.datasets, m.objects, m.listing, m.listings, m.listed, m.pass, m.reads, m.writes, m.fall, m.catalogued, m.held)
+	r.MustRegister(m.datasets, m.objects, m.ignored, m.listing, m.listings, m.listed, m.pass, m.reads, m.writes, m.fall, m.catalogued, m.held)
 	for _, s := range []string{stateReady, stateNotReady, stateMissing, stateUnverified} {
 		m.datasets.WithLabelValues(s)
+	}
+	for _, reason := range registry.IgnoredReasons() {
+		m.ignored.WithLabelValues(reason)
 	}
 	for _, result := range []string{"complete", "failed"} {
 		m.listings.WithLabelValues(result)

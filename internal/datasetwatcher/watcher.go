@@ -1,6 +1,7 @@
 package datasetwatcher
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,7 +32,10 @@ type watcher struct {
 	// listingTimeout bounds one listing, passTimeout everything else of a pass.
 	listingTimeout, passTimeout time.Duration
 
-	bucket    Bucket
+	bucket Bucket
+	// notifications bring passes forward; nil: there are none.
+	notifications *notifications
+
 	cluster   *cluster
 	journal   *journal
 	publisher *catalog.Publisher // nil: no catalog
@@ -54,7 +59,7 @@ type told struct {
 	catalog string // of the last publication
 	missing int    // of the fall
 	fall    string // what to do about it
-	ignored []string
+	ignored []registry.Ignored
 }
 
 // health is what the probes see.
@@ -89,15 +94,48 @@ func (w *watcher) Start(ctx context.Context) error {
 	if w.publisher != nil {
 		wg.Go(func() { w.publish(ctx) })
 	}
+	if w.notifications != nil {
+		wg.Go(func() { w.notifications.listen(ctx) })
+	}
 	for {
-		w.pass(ctx)
+		ok := w.pass(ctx)
 		w.mu.Lock()
 		w.health.progress = w.now()
 		w.mu.Unlock()
-		if !sleep(ctx, jittered(w.interval)) {
+		if !w.wait(ctx, ok) {
 			return nil
 		}
 	}
+}
+
+// retryInterval is how soon the bucket is listed again where its notifications can't be
+// relied on, or the last pass failed.
+const retryInterval = 30 * time.Second
+
+// until is the time to the next pass, after one that was all right or wasn't.
+func (w *watcher) until(ok bool) time.Duration {
+	if !ok || w.notifications != nil && w.notifications.failing.Load() {
+		return min(w.interval, retryInterval)
+	}
+	return w.interval
+}
+
+// wait returns when the next pass is due, by the clock or by a notification, and false
+// when the context ended.
+func (w *watcher) wait(ctx context.Context, ok bool) bool {
+	var wake chan struct{}
+	if w.notifications != nil {
+		wake = w.notifications.wake
+	}
+	t := time.NewTimer(jittered(w.until(ok)))
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-wake:
+	}
+	return ctx.Err() == nil
 }
 
 func jittered(d time.Duration) time.Duration { return d - d/10 + rand.N(d/5+1) } //nolint:gosec // no secret
@@ -116,17 +154,18 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // pass looks at the bucket once and brings the registry in line with it. Whatever
 // fails is told in the log, in the ConfigMap, in an event and in the metrics, and
-// tried again by the next pass.
-func (w *watcher) pass(ctx context.Context) {
+// tried again by the next pass. It says whether all went well.
+func (w *watcher) pass(ctx context.Context) bool {
 	began := w.now()
 	ctx, cancel := context.WithTimeout(ctx, w.listingTimeout+w.passTimeout)
 	defer cancel()
 	err := w.look(ctx)
 	if ctx.Err() != nil && errors.Is(context.Cause(ctx), context.Canceled) {
-		return // the process ends, or leads no more
+		return false // the process ends, or leads no more
 	}
 	w.metrics.pass.Observe(w.now().Sub(began).Seconds())
 	w.tell(ctx, err)
+	return err == nil
 }
 
 // A listingError is a failure that leaves the bucket unknown.
@@ -145,6 +184,9 @@ func (w *watcher) look(ctx context.Context) error {
 		// The registry stays as it is, and so does the catalog, but for what an
 		// earlier publication could not do.
 		w.offer(catalog.Snapshot{Datasets: w.own(datasets)})
+		if a := advice(err); a != "" {
+			err = fmt.Errorf("%s (%w)", a, err)
+		}
 		return listingError{fmt.Errorf("cannot list gs://%s/%s: %w", w.settings.Bucket, w.settings.Prefix, err)}
 	}
 	world := registry.World{
@@ -208,6 +250,10 @@ func (w *watcher) read(ctx context.Context, objects []registry.Object) map[strin
 			err = fmt.Errorf("cannot read the first bytes of %q: %w", o.Name, err)
 		} else {
 			r.Verdict = registry.Sniff(first, o.Size, o.Encoding)
+			if r.Unpacked, err = w.unpacked(ctx, o, first); err != nil {
+				r = registry.Read{Problem: problem(err)}
+				result, err = "error", fmt.Errorf("cannot tell the size of %q: %w", o.Name, err)
+			}
 		}
 		w.metrics.reads.WithLabelValues(result).Inc()
 		mu.Lock()
@@ -219,6 +265,23 @@ func (w *watcher) read(ctx context.Context, objects []registry.Object) map[strin
 		w.log.Info("Some objects could not be read", "error", err.Error())
 	}
 	return reads
+}
+
+// unpacked counts what readers get of an object that is stored with Content-Encoding
+// gzip, once for each of its generations; it is nil for others. One that only says so
+// is as large as it is stored.
+func (w *watcher) unpacked(ctx context.Context, o registry.Object, first []byte) (*int64, error) {
+	if !strings.EqualFold(o.Encoding, "gzip") {
+		return nil, nil //nolint:nilnil // nothing is packed
+	}
+	if !bytes.HasPrefix(first, []byte("\x1f\x8b")) {
+		return &o.Size, nil
+	}
+	n, err := w.bucket.Unpacked(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &n, nil
 }
 
 // note logs what a plan changed, and tells a fall.
@@ -235,7 +298,7 @@ func (w *watcher) note(p registry.Plan) {
 	}
 	if !slices.Equal(p.Ignored, w.told.ignored) {
 		w.told.ignored = p.Ignored
-		w.log.Info("Some objects end in .csv and have names that can't be recorded", "objects", p.Ignored)
+		w.log.Info("Some objects look like datasets and are none", "objects", p.Ignored)
 	}
 	missing := 0
 	if p.Fall != nil {
@@ -270,6 +333,13 @@ func (w *watcher) write(ctx context.Context, p registry.Plan, keep []v1alpha1.XD
 		w.metrics.datasets.WithLabelValues(s).Set(float64(n))
 	}
 	w.metrics.objects.WithLabelValues("ignored").Set(float64(len(p.Ignored)))
+	reasons := map[string]int{}
+	for _, i := range p.Ignored {
+		reasons[i.Reason]++
+	}
+	for _, reason := range registry.IgnoredReasons() {
+		w.metrics.ignored.WithLabelValues(reason).Set(float64(reasons[reason]))
+	}
 	w.metrics.objects.WithLabelValues("csv").Set(float64(p.Objects))
 
 	w.mu.Lock()
@@ -290,7 +360,24 @@ func (w *watcher) write(ctx context.Context, p registry.Plan, keep []v1alpha1.XD
 		keyReady:    strconv.Itoa(states[stateReady]),
 		keyMissing:  strconv.Itoa(states[stateMissing]),
 		keyRemoved:  list(pending),
+		keyIgnored:  ignored(p.Ignored),
 	}, served)
+}
+
+// ignoredNamed is how many objects the ConfigMap names.
+const ignoredNamed = 20
+
+// ignored says, line by line, what looks like a dataset and is none, and why.
+func ignored(all []registry.Ignored) string {
+	var b strings.Builder
+	for i, o := range all {
+		if i == ignoredNamed {
+			fmt.Fprintf(&b, "and %d more; the log names them all\n", len(all)-ignoredNamed)
+			break
+		}
+		fmt.Fprintf(&b, "%q: %s\n", o.Object, o.Advice)
+	}
+	return b.String()
 }
 
 func stateOf(d v1alpha1.XDataset) string {

@@ -645,3 +645,16 @@ func TestPlannerNamesItsWorker(t *testing.T) {
 		})
 	}
 }
+
+// One session of the worker's for all that a user asks would bring one person's data
+// before another. v0.9 has no field against it: the API server would refuse it there.
+func TestSessionsAreKeptApart(t *testing.T) {
+	for version, want := range map[input.KagentVersion]any{input.KagentV09: nil, input.KagentV010: true} {
+		a := anAgent()
+		a.Input.KagentVersion = version
+		tools, _ := at(wrapped(t, a)[v1alpha1.PartAgentPlanner], "spec", "declarative", "tools").([]any)
+		if len(tools) != 1 || at(tools[0], "agent", "name") != "worker" || at(tools[0], "isolateSessions") != want {
+			t.Errorf("kagent %s: the planner's tools are %v, want isolateSessions %v", version, tools, want)
+		}
+	}
+}

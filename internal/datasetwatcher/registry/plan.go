@@ -52,6 +52,10 @@ type Object struct {
 type Read struct {
 	Verdict Verdict
 	Problem string
+
+	// Unpacked is what an object with Content-Encoding gzip unpacks to, in bytes; nil
+	// for others.
+	Unpacked *int64
 }
 
 // Usage says which agents hold on to which dataset.
@@ -111,11 +115,11 @@ type Plan struct {
 	// Keep are the XDatasets of this watcher as they are once the plan is carried out, by name.
 	Keep []v1alpha1.XDataset
 
-	Fall    *Fall    // nil: the listing is believed
-	Pending int      // missing datasets that later passes remove if nothing changes
-	Objects int      // CSVs in the listing
-	Ignored []string // objects that end in .csv and can't be recorded, by name
-	Foreign int      // XDatasets that are none of this watcher's business
+	Fall    *Fall     // nil: the listing is believed
+	Pending int       // missing datasets that later passes remove if nothing changes
+	Objects int       // CSVs in the listing
+	Ignored []Ignored // objects that somebody may miss, by name
+	Foreign int       // XDatasets that are none of this watcher's business
 	Memory  Memory
 }
 
@@ -196,7 +200,7 @@ type register struct {
 	Settings
 
 	objects map[string]Object // the CSVs of the listing, by name
-	ignored []string
+	ignored []Ignored
 	foreign int
 
 	byName    map[string]v1alpha1.XDataset // every XDataset of the cluster
@@ -217,16 +221,27 @@ func newRegister(s Settings, objects []Object, datasets []v1alpha1.XDataset) *re
 		newcomers: map[string]string{},
 		rivals:    map[string][]string{},
 	}
+	// What was recorded before a rule came stays: an agent may use it.
+	known := map[string]bool{}
+	for _, d := range datasets {
+		if object, here := r.objectOf(d); here && strings.HasSuffix(object, extension) {
+			known[object] = true
+		}
+	}
 	for _, o := range objects {
+		why := whyNot(o.Name)
 		switch seen, ok := r.objects[o.Name]; {
+		case why.Reason == IgnoredHidden && known[o.Name] && (!ok || o.Generation > seen.Generation):
+			r.objects[o.Name] = o
+		case why != (Ignored{}):
+			r.ignored = append(r.ignored, why)
 		case !strings.HasSuffix(o.Name, extension):
-		case !isDataset(o.Name):
-			r.ignored = append(r.ignored, o.Name)
 		case !ok || o.Generation > seen.Generation: // an upload while the pages were read may show twice
 			r.objects[o.Name] = o
 		}
 	}
-	slices.Sort(r.ignored)
+	slices.SortFunc(r.ignored, func(a, b Ignored) int { return strings.Compare(a.Object, b.Object) })
+	r.ignored = slices.CompactFunc(r.ignored, func(a, b Ignored) bool { return a.Object == b.Object })
 	for _, d := range datasets {
 		r.byName[d.Name] = d
 		r.marked = r.marked || verified(d) == v1alpha1.ReasonRegistryFell
@@ -401,12 +416,21 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 	}
 
 	old := d.Status
+	if o.packed() {
+		d.Spec.SizeBytes = r.unpacked(o, old, reads[o.Name])
+	}
 	d.Status = v1alpha1.XDatasetStatus{
-		SizeHuman:  sizeHuman(o.Size),
+		SizeHuman:  sizeHuman(d.Spec.SizeBytes),
 		LastSeen:   lastSeen(d.Name, old.LastSeen, now),
 		Generation: strconv.FormatInt(o.Generation, 10),
 		CRC32C:     crc32c(o.CRC32C),
 		Conditions: old.Conditions,
+	}
+	if o.packed() {
+		d.Status.UnpackedBytes = old.UnpackedBytes
+		if u := reads[o.Name].Unpacked; u != nil {
+			d.Status.UnpackedBytes = u
+		}
 	}
 	before := meta.FindStatusCondition(old.Conditions, v1alpha1.ConditionDatasetReady)
 	read, answered := reads[o.Name]
@@ -440,6 +464,22 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 	}
 	d.Status.Conditions = settle(old.Conditions, conditions, now)
 	return d
+}
+
+// packed says whether readers get more than is stored.
+func (o Object) packed() bool { return strings.EqualFold(o.Encoding, "gzip") && o.Size > 0 }
+
+// unpacked is what readers get of a packed object, in bytes: what was just counted, or
+// what was for the generation that is known. While neither is, it is what was known
+// last, or what is stored.
+func (r *register) unpacked(o Object, old v1alpha1.XDatasetStatus, read Read) int64 {
+	switch {
+	case read.Unpacked != nil:
+		return *read.Unpacked
+	case old.UnpackedBytes != nil:
+		return *old.UnpackedBytes
+	}
+	return o.Size
 }
 
 // lacking returns a dataset as it should be while its object is missing.
@@ -555,6 +595,7 @@ func judged(s v1alpha1.XDatasetStatus, o Object) bool {
 	c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDatasetReady)
 	return c != nil && isVerdict(c.Reason) &&
 		s.Generation == strconv.FormatInt(o.Generation, 10) && s.CRC32C == crc32c(o.CRC32C) &&
+		(!o.packed() || s.UnpackedBytes != nil) &&
 		// A status that contradicts itself proves nothing.
 		s.Ready == (c.Reason == v1alpha1.ReasonAvailable) && (o.Size == 0) == (c.Reason == v1alpha1.ReasonEmpty)
 }

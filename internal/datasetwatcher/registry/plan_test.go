@@ -530,13 +530,85 @@ func TestClocks(t *testing.T) {
 
 func TestIgnored(t *testing.T) {
 	c, m := &cluster{datasets: map[string]v1alpha1.XDataset{}}, &Memory{}
-	l := objects("a.csv", "b.CSV", "readme.txt", "folder.csv/", "two\nlines.csv", "bad\xff.csv", strings.Repeat("x", 1024)+".csv", "deep/b.csv")
+	l := objects("a.csv", "b.CSV", "readme.txt", "folder.csv/", "two\nlines.csv", "bad\xff.csv", strings.Repeat("x", 1024)+".csv", "deep/b.csv",
+		"q2.Csv", "data.csv.gz", "data.CSV.ZIP", "bad.csv ", "._a.csv", "deep/.b.csv", "__MACOSX/a.csv", "out/_temporary/0/part-0.csv", "a.csv.part", "_SUCCESS", ".part", "a.csv.md5", "_b.csv")
 	p := c.pass(m, l, Usage{}, 0)
-	if got, want := c.names(), "a deep-b"; got != want {
+	if got, want := c.names(), "a b deep-b"; got != want {
 		t.Errorf("want %s, got %s", want, got)
 	}
-	if len(p.Ignored) != 3 {
-		t.Errorf("want the three names that can't be recorded to be told, got %q", p.Ignored)
+	got := map[string]string{}
+	for _, i := range p.Ignored {
+		got[i.Object] = i.Reason
+		if i.Advice == "" {
+			t.Errorf("%q is ignored without a way out", i.Object)
+		}
+	}
+	want := map[string]string{
+		"b.CSV": IgnoredSpelling, "q2.Csv": IgnoredSpelling, "bad.csv ": IgnoredSpelling,
+		"two\nlines.csv": IgnoredName, "bad\xff.csv": IgnoredName, strings.Repeat("x", 1024) + ".csv": IgnoredName,
+		"data.csv.gz": IgnoredCompressed, "data.CSV.ZIP": IgnoredCompressed, "a.csv.part": IgnoredUnfinished,
+		"._a.csv": IgnoredHidden, "deep/.b.csv": IgnoredHidden, "__MACOSX/a.csv": IgnoredHidden, "out/_temporary/0/part-0.csv": IgnoredHidden,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want, +got:\n%s", diff)
+	}
+}
+
+// A hidden file takes no part in a fight for names, and one that was recorded before it
+// was called hidden stays: an agent may use it.
+func TestHidden(t *testing.T) {
+	c, m := &cluster{datasets: map[string]v1alpha1.XDataset{}}, &Memory{}
+	c.pass(m, objects("data.csv", "._data.csv"), Usage{}, 0)
+	if got, want := c.names(), "data"; got != want {
+		t.Errorf("want %s, got %s", want, got)
+	}
+	c = &cluster{datasets: map[string]v1alpha1.XDataset{}}
+	c.pass(m, objects("data.csv"), Usage{}, 0)
+	d := c.datasets["data"]
+	d.Spec.GCSPath = strings.Replace(d.Spec.GCSPath, "data.csv", ".data.csv", 1)
+	c.datasets["data"] = d
+	for range 3 {
+		c.pass(m, objects(".data.csv"), Usage{Known: true}, 0)
+	}
+	if got, want := c.names(), "data"; got != want {
+		t.Errorf("want what is known to stay, got %s", got)
+	}
+}
+
+// An object with Content-Encoding gzip is as large as what readers get.
+func TestPacked(t *testing.T) {
+	c, m := &cluster{datasets: map[string]v1alpha1.XDataset{}}, Memory{}
+	o := objects("a.csv")
+	o[0].Encoding, o[0].Size = "gzip", 1000
+	pass := func(reads map[string]Read) v1alpha1.XDataset {
+		c.carryOut(Make(settings, m, World{Objects: o, Datasets: c.list(), Reads: reads}, noon), -1)
+		return c.datasets["a"]
+	}
+	unread := func() int { return len(Unread(settings, o, c.list())) }
+	large := int64(50 << 20)
+	if d := pass(map[string]Read{"a.csv": {Problem: "no answer"}}); d.Spec.SizeBytes != 1000 || d.Status.Ready || unread() != 1 {
+		t.Errorf("what can't be counted isn't ready: %+v", d)
+	}
+	if d := pass(map[string]Read{"a.csv": {Verdict: goodVerdict, Unpacked: &large}}); d.Spec.SizeBytes != large || d.Status.SizeHuman != "50.0 MiB" || !d.Status.Ready {
+		t.Errorf("want 50 MiB, got %+v", d)
+	}
+	if unread() != 0 {
+		t.Error("what was counted is counted again")
+	}
+	if d := pass(nil); d.Spec.SizeBytes != large {
+		t.Errorf("what was counted is forgotten: %+v", d)
+	}
+	// One that an older version judged has no count: it is read once more.
+	d := c.datasets["a"]
+	d.Status.UnpackedBytes = nil
+	c.datasets["a"] = d
+	if unread() != 1 {
+		t.Error("an older version's size, as stored, is believed")
+	}
+	c.datasets["a"] = pass(map[string]Read{"a.csv": {Verdict: goodVerdict, Unpacked: &large}})
+	o[0].Generation++
+	if unread() != 1 {
+		t.Error("a new upload is not counted")
 	}
 }
 

@@ -5,8 +5,8 @@ import (
 	"compress/gzip"
 	"errors"
 	"io"
+	"regexp"
 	"strings"
-	"unicode/utf8"
 
 	"whisperops.io/functions/apis/v1alpha1"
 )
@@ -54,6 +54,9 @@ var formats = []struct{ magic, what string }{
 // Cloud Storage begin, in lower case.
 var markup = []string{"<!doctype", "<html", "<head", "<body", "<title", "<script", "<meta", "<!--", "<?xml", "<error", "<listbucketresult", "<svg"}
 
+// bracketed is a header whose names stand in angle brackets, as some exports write it.
+var bracketed = regexp.MustCompile(`^<[^<>\n]*>([,;|\t]<[^<>\n]*>)+[ \t\r]*(\n|$)`)
+
 // Sniff judges an object by its first bytes, at most SniffBytes of them, and its
 // size. The encoding is the object's Content-Encoding; "gzip" is undone, as
 // Google Cloud Storage does it for readers.
@@ -64,16 +67,15 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	if size == 0 || len(first) == 0 {
 		return emptyVerdict
 	}
-	cut := int64(len(first)) < size // the last character may be torn
 	if strings.EqualFold(encoding, "gzip") && bytes.HasPrefix(first, []byte("\x1f\x8b")) {
 		plain, err := gunzip(first)
 		if err != nil {
 			return Verdict{v1alpha1.ReasonBinary, "the file says it is compressed with gzip and can't be unpacked: upload it again"}
 		}
-		if len(plain) == 0 && !cut {
+		if len(plain) == 0 && int64(len(first)) == size {
 			return emptyVerdict
 		}
-		first, cut = plain, true
+		first = plain
 	}
 	for _, f := range formats {
 		if bytes.HasPrefix(first, []byte(f.magic)) {
@@ -81,7 +83,7 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 		}
 	}
 	first = bytes.TrimPrefix(first, []byte("\xef\xbb\xbf"))
-	if !isText(first, cut) {
+	if !isText(first) {
 		return Verdict{v1alpha1.ReasonBinary, "the file is no CSV: it begins with bytes that are no text; export it as CSV in UTF-8 and upload that"}
 	}
 	text := bytes.TrimSpace(first)
@@ -90,7 +92,7 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	}
 	lower := strings.ToLower(string(text))
 	for _, m := range markup {
-		if strings.HasPrefix(lower, m) {
+		if strings.HasPrefix(lower, m) && !bracketed.MatchString(lower) {
 			return Verdict{v1alpha1.ReasonMarkup, "the file is no CSV but begins like a web page or an XML document, perhaps the error page of a failed download: upload the data itself"}
 		}
 	}
@@ -117,28 +119,21 @@ func gunzip(first []byte) ([]byte, error) {
 	return plain[:n], nil
 }
 
-// isText accepts UTF-8 and the one-byte encodings that spreadsheets still write
-// (Windows-1252 and its kin): no NUL, hardly any control character, and no more
-// than a third of the bytes outside ASCII unless they are UTF-8.
-func isText(b []byte, cut bool) bool {
-	control, high := 0, 0
+// isText accepts UTF-8 and the encodings that spreadsheets and databases still write:
+// Windows-1252, windows-1251, Shift_JIS, GBK and their kin. They have one thing in
+// common that archives and pictures lack: no NUL, and hardly any control character,
+// which are an eighth of what is compressed.
+func isText(b []byte) bool {
+	control := 0
 	for _, c := range b {
 		switch {
 		case c == 0:
 			return false
 		case c < 0x20 && !strings.ContainsRune("\t\n\v\f\r\x1a", rune(c)) || c == 0x7f:
 			control++
-		case c >= 0x80:
-			high++
 		}
 	}
-	if control*50 > len(b) {
-		return false
-	}
-	for i := 0; cut && i < utf8.UTFMax-1 && len(b) > 0 && !utf8.Valid(b); i++ {
-		b = b[:len(b)-1]
-	}
-	return utf8.Valid(b) || high*3 <= len(b)
+	return control*50 <= len(b)
 }
 
 // isJSON says whether a trimmed text begins like a JSON object, or like an array
