@@ -52,7 +52,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	// The status is read apart from the spec, field by field: one that can't be
 	// read is one that was lost, and no reason to stop enforcing.
 	xr := &struct {
-		Spec v1alpha1.XAgentBudgetSpec `json:"spec"`
+		Metadata metav1.ObjectMeta         `json:"metadata"`
+		Spec     v1alpha1.XAgentBudgetSpec `json:"spec"`
 	}{}
 	if err := edge.CompositeInto(req, xr); err != nil {
 		return err
@@ -68,6 +69,11 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	facts.Spend, facts.Problem = readSpend(req)
 	ledger, flaw := readLedger(req)
 	facts.Flaw = flaw
+	if ok, why := v1alpha1.BudgetAtHome(xr.Metadata.Namespace, xr.Metadata.Name, xr.Spec.AgentName); !ok {
+		// It would stop the agent whose namespace it lies in, or read a stranger's bill.
+		facts.MonitorOnly, facts.Spend = true, nil
+		facts.Problem = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNamespaceRefused, Message: why}
+	}
 
 	v := Decide(facts)
 	f.log.Debug("Decided", "paused", v.Paused, "cause", v.Cause, "period", v.Period)

@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,7 +100,17 @@ func (f *Function) run(ctx context.Context, req *fnv1.RunFunctionRequest, rsp *f
 		return err
 	}
 
+	if ok, why := v1alpha1.BudgetAtHome(xr.GetNamespace(), xr.GetName(), xr.Spec.AgentName); !ok {
+		return edge.SetContext(rsp, v1alpha1.ContextSpendProblem, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNamespaceRefused, Message: why})
+	}
 	name, namespace := cmp.Or(xr.Spec.PricingRef.Name, "whisperops-pricing"), cmp.Or(xr.Spec.PricingRef.Namespace, "crossplane-system")
+	if !input.Allows(append(slices.Clone(in.PricingNamespaces), xr.GetNamespace()), namespace) {
+		// The same words whatever is there: a price table is no way to look around.
+		return f.leave(rsp, Outcome{NextLook: settings.MaxLook, Problem: &v1alpha1.SpendProblem{
+			Reason:  v1alpha1.ReasonPricingNotAllowed,
+			Message: "spec.pricingRef names namespace " + quote(namespace) + ", where price tables may not lie: they may in " + strings.Join(in.PricingNamespaces, ", ") + ", and in the budget's own",
+		}})
+	}
 	edge.Require(rsp, requirePricing, &fnv1.ResourceSelector{
 		ApiVersion: "v1",
 		Kind:       "ConfigMap",

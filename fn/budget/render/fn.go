@@ -7,6 +7,7 @@ package render
 import (
 	"context"
 	"strconv"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
@@ -123,7 +124,9 @@ func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
 	for _, v := range managers {
 		m := v.GetStructValue().GetFields()
 		_, sets := m["fieldsV1"].GetStructValue().GetFields()["f:spec"].GetStructValue().GetFields()["f:replicas"]
-		if sets && m["manager"].GetStringValue() == "provider-kubernetes/"+p.String("metadata", "name") {
+		// Another budget's Object is no other hand: that budget is not the agent's, and
+		// when it is gone nobody else undoes what it did.
+		if manager, is := strings.CutPrefix(m["manager"].GetStringValue(), "provider-kubernetes/"); sets && is && strings.HasSuffix(manager, "-"+name) {
 			o.SetByOther = false
 		}
 	}

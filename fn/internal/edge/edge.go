@@ -5,6 +5,7 @@ package edge
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -298,7 +299,11 @@ func HoldBack(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, parts
 	if _, err := ContextInto(req, v1alpha1.ContextHeldBack, &all); err != nil {
 		return err
 	}
-	all = append(all, parts...)
+	for _, p := range parts {
+		if !slices.Contains(all, p) { // Crossplane hands the context of one call to the next
+			all = append(all, p)
+		}
+	}
 	if len(all) == 0 {
 		response.ConditionFalse(rsp, v1alpha1.ConditionPartsHeldBack, v1alpha1.ReasonNothingHeldBack).WithMessage("No part waits for another")
 		return nil

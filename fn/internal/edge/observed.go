@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -99,6 +100,16 @@ func (p Part) Condition(typ string) (status string, since time.Time) {
 	return "", time.Time{}
 }
 
+// Message returns the message of a condition of the resource, or "".
+func (p Part) Message(typ string) string {
+	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
+		if c := v.GetStructValue().GetFields(); c["type"].GetStringValue() == typ {
+			return c["message"].GetStringValue()
+		}
+	}
+	return ""
+}
+
 // Ready says whether the resource's condition Ready is True.
 func (p Part) Ready() bool {
 	s, _ := p.Condition(v1alpha1.ConditionReady)
@@ -137,12 +148,20 @@ func OpenedBucket(grant Part) string {
 	return ""
 }
 
+// BaseDomain returns the domain that an agent is served under: its order's, or the one
+// that it keeps because its order's isn't allowed.
+func BaseDomain(req *fnv1.RunFunctionRequest, ordered string) string {
+	return cmp.Or(req.GetContext().GetFields()[v1alpha1.ContextBaseDomain].GetStringValue(), ordered)
+}
+
 // AnyObserved says whether any composed resource is observed.
 func AnyObserved(req *fnv1.RunFunctionRequest) bool { return len(req.GetObserved().GetResources()) > 0 }
 
-// AddComposed adds composed resources by name to the desired ones. It refuses to
-// put another kind under the name of an observed resource: Crossplane would
-// forget the observed one and leave it alive, unseen.
+// AddComposed adds composed resources by name to the desired ones, each marked with the
+// order's uid. It refuses to put another kind under the name of an observed resource:
+// Crossplane would forget the observed one and leave it alive, unseen. A resource that
+// isn't observed is asked for, and left out while its name is somebody else's (condition
+// NamesFree).
 func AddComposed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, parts map[string]manifest.Object) error {
 	if rsp.GetDesired() == nil {
 		rsp.Desired = &fnv1.State{}
@@ -150,20 +169,28 @@ func AddComposed(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, pa
 	if rsp.GetDesired().GetResources() == nil {
 		rsp.Desired.Resources = make(map[string]*fnv1.Resource, len(parts))
 	}
+	xr, living := ownerOf(req), AnyObserved(req)
+	var taken []v1alpha1.TakenName
 	for _, name := range manifest.Keys(parts) {
+		if err := xr.marks(parts[name]); err != nil {
+			return errors.Wrapf(err, "cannot render composed resource %q", name)
+		}
 		s, err := manifest.Composed(parts[name])
 		if err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
-		if o := Observed(req, name); o.Exists() {
-			kind, group := s.GetFields()["kind"].GetStringValue(), groupOf(s.GetFields()["apiVersion"].GetStringValue())
-			if o.Kind() != kind || o.Group() != group {
-				return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
+		o := Observed(req, name)
+		if !o.Exists() {
+			if others := ask(req, rsp, xr.names(name, parts[name], living)...); len(others) > 0 {
+				taken = append(taken, others...)
+				continue
 			}
+		} else if kind, group := s.GetFields()["kind"].GetStringValue(), groupOf(s.GetFields()["apiVersion"].GetStringValue()); o.Kind() != kind || o.Group() != group {
+			return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
 		}
 		rsp.Desired.Resources[name] = &fnv1.Resource{Resource: s}
 	}
-	return nil
+	return sayTaken(req, rsp, taken, func(n v1alpha1.TakenName) bool { _, again := parts[n.Part]; return !again })
 }
 
 // NothingLost fails when one of the named composed resources is observed and not

@@ -69,7 +69,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	case dataset == nil:
 		// An order that can't be filled has no chat page and gets no budget.
 	case budget.Exists() || edge.NamespaceActive(req):
-		status["url"] = URL(agent, xr.Spec.BaseDomain, in.ExternalPort)
+		status["url"] = URL(agent, edge.BaseDomain(req, xr.Spec.BaseDomain), in.ExternalPort)
 		b := Budget{
 			Agent:         agent,
 			USD:           xr.Spec.BudgetUSD,
@@ -100,7 +100,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		}
 		f.log.Debug("Rendered budget", "agent", agent, "with-opening", b.Opening != nil)
 	default:
-		status["url"] = URL(agent, xr.Spec.BaseDomain, in.ExternalPort)
+		status["url"] = URL(agent, edge.BaseDomain(req, xr.Spec.BaseDomain), in.ExternalPort)
 		heldBack = append(heldBack, v1alpha1.HeldBack{
 			Part:     v1alpha1.PartXAgentBudget,
 			WaitsFor: "namespace " + v1alpha1.AgentNamespace(agent) + " to be active",

@@ -48,8 +48,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		in.DashboardsNamespace = namespace(edge.Observed(req, v1alpha1.PartDashboard), in.DashboardsNamespace)
 		parts := map[string]manifest.Object{v1alpha1.PartDashboard: Render(Agent{
 			Name:        xr.Spec.AgentName,
-			Description: xr.Spec.Description,
-			BaseDomain:  xr.Spec.BaseDomain,
+			Description: manifest.Plain(xr.Spec.Description, 500), // people read it as it is
+			BaseDomain:  edge.BaseDomain(req, xr.Spec.BaseDomain),
 			BudgetUSD:   xr.Spec.BudgetUSD,
 			Input:       in,
 		})}

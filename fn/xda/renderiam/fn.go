@@ -80,7 +80,14 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			v1alpha1.PartIAMDatasetsViewer, opened, dataset.Name, dataset.Bucket())
 	}
 
+	own, restored := edge.UIDs(req)
+	whose := func(part string) Whose {
+		return Judge(found(req, part), name, xr.Spec.ProjectID, own, restored)
+	}
 	agent := Agent{
+		OrderUID:        own,
+		Bucket:          whose(v1alpha1.PartBucket),
+		Account:         whose(v1alpha1.PartServiceAccount),
 		Name:            name,
 		Project:         xr.Spec.ProjectID,
 		Description:     xr.Spec.Description,
@@ -96,21 +103,39 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Labels:          in.BucketLabels,
 		WithKey:         key.Exists() || member == "" && edge.NamespaceActive(req),
 	}
+	if agent.Account != Ours && !key.Exists() {
+		agent.WithKey = false // a key of somebody else's account opens what is theirs
+	}
 	if err := edge.AddComposed(req, rsp, Render(agent)); err != nil {
 		return err
 	}
 	var heldBack []v1alpha1.HeldBack
 	if !agent.WithKey && member == "" {
-		heldBack = append(heldBack, v1alpha1.HeldBack{
-			Part:     v1alpha1.PartServiceAccountKey,
-			WaitsFor: "namespace " + v1alpha1.AgentNamespace(name) + " to be active",
-		})
+		waitsFor := "namespace " + v1alpha1.AgentNamespace(name) + " to be active"
+		if edge.NamespaceActive(req) {
+			waitsFor = "service account " + v1alpha1.AgentNamespace(name) + " to be known as this order's"
+		}
+		heldBack = append(heldBack, v1alpha1.HeldBack{Part: v1alpha1.PartServiceAccountKey, WaitsFor: waitsFor})
+	}
+	if err := edge.SayTaken(req, rsp, taken(agent)...); err != nil {
+		return err
 	}
 	if err := edge.HoldBack(req, rsp, heldBack...); err != nil {
 		return err
 	}
 	f.log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
 	return edge.NothingLost(req, rsp, "a part of this step was left out", Parts()...)
+}
+
+// taken names what in Google Cloud is somebody else's.
+func taken(a Agent) (names []v1alpha1.TakenName) {
+	if a.Bucket == Theirs {
+		names = append(names, v1alpha1.TakenName{Part: v1alpha1.PartBucket, By: "Bucket gs://" + v1alpha1.AgentBucket(a.Project, a.Name) + " was not made by this order"})
+	}
+	if a.Account == Theirs {
+		names = append(names, v1alpha1.TakenName{Part: v1alpha1.PartServiceAccount, By: "Service account " + v1alpha1.AgentNamespace(a.Name) + " of project " + a.Project + " was not made by this order"})
+	}
+	return names
 }
 
 // sandboxMember is who the grants are for where the sandbox has no key, or "" where it
@@ -154,4 +179,31 @@ func grantKind(req *fnv1.RunFunctionRequest, part string, chosen input.GrantKind
 		return k
 	}
 	return chosen
+}
+
+// absent is what every provider says of what it may only look at and does not find:
+// crossplane-runtime, pkg/reconciler/managed.
+const absent = "external resource does not exist"
+
+// found reads what a part's provider says.
+func found(req *fnv1.RunFunctionRequest, part string) Found {
+	p := edge.Observed(req, part)
+	policies := p.Value("spec", "managementPolicies").GetListValue().GetValues()
+	synced, _ := p.Condition(v1alpha1.ConditionSynced)
+	f := Found{
+		Exists:    p.Exists(),
+		LooksOnly: len(policies) == 1 && policies[0].GetStringValue() == "Observe",
+		Made:      p.String("metadata", "annotations", "crossplane.io/external-create-succeeded") != "",
+		Absent:    synced == "False" && strings.Contains(p.Message(v1alpha1.ConditionSynced), absent),
+		There:     p.Ready() || p.String("status", "atProvider", "id") != "",
+		Project:   p.String("status", "atProvider", "project"),
+		Text:      p.String("status", "atProvider", "description"),
+	}
+	for k, v := range p.Value("status", "atProvider", "labels").GetStructValue().GetFields() {
+		if f.Labels == nil {
+			f.Labels = map[string]string{}
+		}
+		f.Labels[k] = v.GetStringValue()
+	}
+	return f
 }

@@ -57,7 +57,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		parts := Render(Agent{
 			Name:         xr.Spec.AgentName,
 			Description:  xr.Spec.Description,
-			BaseDomain:   xr.Spec.BaseDomain,
+			BaseDomain:   edge.BaseDomain(req, xr.Spec.BaseDomain),
 			ProjectID:    xr.Spec.ProjectID,
 			Dataset:      *dataset,
 			SandboxMemMi: memory,

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -71,9 +72,33 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		facts.Answer, facts.Dataset, facts.Problem = answer(ordered, found)
 	}
 	v := Validate(facts)
-	f.log.Debug("Validated dataset", "dataset", ordered, "reason", v.Condition.Reason, "phase", v.Phase)
-
 	edge.Condition(rsp, v.Condition)
+	if !facts.Live {
+		// A part that is observed is the order's own; nothing is yet.
+		taken, err := edge.NamesTaken(req, rsp, names(xr.Spec.AgentName, in.ObjectNamespace, in.DashboardsNamespace), twins(req, rsp, xr)...)
+		if err != nil {
+			return err
+		}
+		if taken {
+			v.refuse()
+		}
+	}
+	permit := Allow(reach(req, xr, facts, v), in.Allow)
+	edge.Condition(rsp, permit.Condition)
+	if permit.Condition.Status == metav1.ConditionFalse {
+		tell(rsp, xr.Status.Conditions, permit.Condition)
+	}
+	switch {
+	case permit.Refused:
+		v.refuse()
+	case permit.Stop:
+		return errors.Errorf("cannot use order: %s", permit.Condition.Message)
+	case permit.Domain != "":
+		if err := edge.SetContext(rsp, v1alpha1.ContextBaseDomain, permit.Domain); err != nil {
+			return err
+		}
+	}
+	f.log.Debug("Validated dataset", "dataset", ordered, "reason", v.Condition.Reason, "phase", v.Phase)
 	if v.Stop {
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
@@ -96,6 +121,41 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		status["dataset"] = v.LastValid
 	}
 	return edge.SetStatus(req, rsp, status)
+}
+
+// reach reads what the order reaches for, and what its living agent has.
+func reach(req *fnv1.RunFunctionRequest, xr *v1alpha1.XDatasetAgent, facts Facts, v Verdict) Reach {
+	r := Reach{Domain: xr.Spec.BaseDomain, Project: xr.Spec.ProjectID, Live: facts.Live}
+	if v.Dataset != nil {
+		r.Bucket = v.Dataset.Bucket()
+	} else if facts.Answer == Found {
+		r.Bucket = facts.Dataset.Bucket()
+	}
+	rules := edge.Observed(req, v1alpha1.PartChatIngress).Value("spec", "forProvider", "manifest", "spec", "rules").GetListValue().GetValues()
+	if len(rules) > 0 {
+		if d, is := strings.CutPrefix(rules[0].GetStructValue().GetFields()["host"].GetStringValue(), v1alpha1.AgentHost(xr.Spec.AgentName, "")); is {
+			r.LiveDomain = d
+		}
+	}
+	return r
+}
+
+// twins asks for the orders whose bucket would have the same name, and returns those that
+// have it before this one: the older of two that nothing was made for.
+func twins(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, xr *v1alpha1.XDatasetAgent) (taken []v1alpha1.TakenName) {
+	for _, t := range v1alpha1.Twins(xr.Spec.ProjectID, xr.Spec.AgentName) {
+		name := edge.Name{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindXDatasetAgent, Name: t.AgentName}
+		for _, p := range edge.Ask(req, rsp, "twin/"+t.AgentName, name) {
+			lives := p.String("status", "url") != ""
+			older := p.Created().Before(xr.CreationTimestamp.Time) ||
+				p.Created().Equal(xr.CreationTimestamp.Time) && p.String("metadata", "uid") < string(xr.GetUID())
+			if p.String("spec", "projectId") == t.ProjectID && (lives || older) {
+				taken = append(taken, v1alpha1.TakenName{Part: v1alpha1.PartBucket, By: "Bucket " + v1alpha1.AgentBucket(xr.Spec.ProjectID, xr.Spec.AgentName) +
+					" is that of XDatasetAgent " + t.AgentName + " in project " + t.ProjectID + ": choose another agentName"})
+			}
+		}
+	}
+	return taken
 }
 
 // How soon an order is looked at again: while its parts are made, and when they
