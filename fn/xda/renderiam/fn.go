@@ -103,7 +103,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Labels:          in.BucketLabels,
 		WithKey:         key.Exists() || member == "" && edge.NamespaceActive(req),
 	}
-	if agent.Account != Ours && !key.Exists() {
+	if agent.Account != Ours && edge.Observed(req, v1alpha1.PartServiceAccount).Exists() && !key.Exists() {
 		agent.WithKey = false // a key of somebody else's account opens what is theirs
 	}
 	if err := edge.AddComposed(req, rsp, Render(agent)); err != nil {
@@ -190,12 +190,14 @@ func found(req *fnv1.RunFunctionRequest, part string) Found {
 	p := edge.Observed(req, part)
 	policies := p.Value("spec", "managementPolicies").GetListValue().GetValues()
 	synced, _ := p.Condition(v1alpha1.ConditionSynced)
+	id := p.String("status", "atProvider", "id")
 	f := Found{
 		Exists:    p.Exists(),
 		LooksOnly: len(policies) == 1 && policies[0].GetStringValue() == "Observe",
 		Made:      p.String("metadata", "annotations", "crossplane.io/external-create-succeeded") != "",
 		Absent:    synced == "False" && strings.Contains(p.Message(v1alpha1.ConditionSynced), absent),
-		There:     p.Ready() || p.String("status", "atProvider", "id") != "",
+		There:     id != "",
+		Silent:    id == "" && p.Ready(),
 		Project:   p.String("status", "atProvider", "project"),
 		Text:      p.String("status", "atProvider", "description"),
 	}

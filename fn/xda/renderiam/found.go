@@ -18,6 +18,7 @@ type Found struct {
 	Made      bool // the provider made the thing
 	Absent    bool // it looked, and there is none
 	There     bool // it looked, and there is one
+	Silent    bool // it calls it ready, and says nothing of it: no provider of Google's
 
 	Project string            // that the thing lies in; "" when that isn't said
 	Labels  map[string]string // of the thing; nil when none are said
@@ -50,7 +51,7 @@ func Judge(f Found, agent, project string, uids ...string) Whose {
 	switch {
 	case f.Project != "" && f.Project != project, named && other != agent, isMarked && !marked(mark):
 		return Theirs // whatever made us think that it was ours
-	case f.Exists && !f.LooksOnly, f.Made, f.Absent:
+	case f.Exists && !f.LooksOnly, f.Made, f.Absent, f.Silent:
 		return Ours
 	case f.There && (marked(mark) || marked(markIn(f.Text))):
 		return Ours
