@@ -314,3 +314,34 @@ func (c *counters) wait(d time.Duration) {
 	case <-time.After(d):
 	}
 }
+
+// Handler serves calls, for whoever listens by themselves.
+func (s *Server) Handler() http.Handler { return s.meter }
+
+// Metrics serves metrics and probes, for whoever listens by themselves.
+func (s *Server) Metrics() http.Handler { return s.ops() }
+
+// SetBudgets and SetPrices are for a meter without an API server.
+func (s *Server) SetBudgets(b []Budget) { s.meter.state.SetBudgets(b) }
+
+// SetPrices replaces the price table, which is the text of its ConfigMap's key.
+func (s *Server) SetPrices(text string) error { return s.meter.state.SetPrices(text) }
+
+// Counted is what was counted so far, by agent and model.
+func (s *Server) Counted() map[[2]string]usage.Tokens {
+	out := map[[2]string]usage.Tokens{}
+	tokens, _ := s.meter.journal.Snapshot()
+	for k, t := range tokens {
+		l := [2]string{k.Agent, k.Model}
+		if sum := out[l].Plus(t); sum.Sum() > 0 {
+			out[l] = sum
+		}
+	}
+	return out
+}
+
+// Close ends a meter that nobody runs.
+func (s *Server) Close() error {
+	s.meter.drains.wait()
+	return errors.Join(s.calls.Close(), s.metrics.Close(), s.meter.journal.Close())
+}
