@@ -21,6 +21,7 @@ type call struct {
 	hold    *hold // of a hard cap; nil if there is none
 
 	reader *usage.Reader // nil: an answer that isn't counted
+	packed bool          // another goroutine writes to the reader
 
 	mu      sync.Mutex
 	left    bool // the caller
@@ -47,13 +48,12 @@ func (c *call) firstByte() {
 // progress counts an answer as soon as its last figures are known: a caller that
 // has what it wants leaves before the end.
 func (c *call) progress() {
-	if c.reader == nil || c.early {
+	// A packed answer is read by a goroutine of its own, and counted at its end.
+	if c.reader == nil || c.packed || c.early || !c.reader.Final() {
 		return
 	}
-	if r := c.reader.Report(); r.Final {
-		c.early = true
-		c.meter.add(c, c.news(r, outcomeComplete))
-	}
+	c.early = true
+	c.meter.add(c, c.news(c.reader.Report(), outcomeComplete))
 }
 
 // leave says that the caller has gone. The answer is read on, within bounds.

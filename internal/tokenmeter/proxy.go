@@ -331,6 +331,8 @@ func (m *Meter) answer(res *http.Response) error {
 	if c.route.op == opGenerate {
 		c.reader = usage.NewReader(c.route.reads, res.Header.Get("X-Gemini-Service-Tier"))
 		b.tee = newTee(res.Header.Get("Content-Encoding"), c.reader)
+		_, plain := b.tee.(plainTee)
+		c.packed = !plain
 		if b.tee == nil {
 			c.unreadable()
 		}
@@ -541,7 +543,7 @@ func (m *Meter) learn(asked, answered string) {
 // buffers of answers on their way. Events are small, and streams are many.
 type buffers struct{ pool sync.Pool }
 
-const bufferSize = 16 << 10
+const bufferSize = 32 << 10
 
 func (b *buffers) Get() []byte {
 	if p, ok := b.pool.Get().(*[]byte); ok {

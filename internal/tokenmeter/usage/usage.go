@@ -8,6 +8,7 @@
 package usage
 
 import (
+	"bytes"
 	"strings"
 )
 
@@ -138,12 +139,36 @@ func Tier(name string) string {
 // A Reader is told the decoded bytes of one answer, cut anywhere. It doesn't
 // fail: what it can't read it counts, and goes on. It keeps one document of the
 // answer at most, and of it at most MaxDocument bytes.
+//
+// Most events of a stream say nothing new of tokens, so that they are looked over
+// and not parsed: a meter must not cost more than the network.
 type Reader struct {
-	frames frames
-	fold   func(*Report, []byte)
-	report Report
-	state  anthropicState
+	frames  frames
+	fold    func(*Report, []byte)
+	telling [][]byte // a document that has one of these is read at once
+	growing [][]byte // one that has all of these holds figures that a later one replaces
+	first   bool     // a document was read: the first one is, it names the model
+	latest  []byte   // of the growing ones, not read yet
+	report  Report
+	state   anthropicState
 }
+
+func words(w ...string) [][]byte {
+	out := make([][]byte, len(w))
+	for i, s := range w {
+		out[i] = []byte(s)
+	}
+	return out
+}
+
+// What stands in documents that matter. Inside a string a quote has a backslash
+// before it, so that no text can look like one of these.
+var (
+	geminiTelling    = words(`"finishReason"`, `"blockReason"`, `"error"`)
+	geminiGrowing    = words(`"usageMetadata"`, `"totalTokenCount"`)
+	openAITelling    = words(`_tokens"`, `"error"`, `"response.completed"`, `"response.failed"`, `"response.incomplete"`, `"response.cancelled"`)
+	anthropicTelling = words(`"usage"`, `"message_stop"`, `"error"`)
+)
 
 // MaxDocument bounds what is kept of one event or of one plain answer, in bytes.
 // What is larger is relayed all the same, but not read.
@@ -155,13 +180,13 @@ func NewReader(d Dialect, tier string) *Reader {
 	r := &Reader{report: Report{Tier: Tier(tier)}}
 	switch d {
 	case OpenAI:
-		r.fold = foldOpenAI
+		r.fold, r.telling = foldOpenAI, openAITelling
 	case Anthropic:
-		r.fold = r.state.fold
+		r.fold, r.telling = r.state.fold, anthropicTelling
 	case Gemini:
-		r.fold = foldGemini
+		r.fold, r.telling, r.growing = foldGemini, geminiTelling, geminiGrowing
 	default:
-		r.fold = foldGemini
+		r.fold, r.telling = foldGemini, geminiTelling
 	}
 	r.frames.emit = r.document
 	return r
@@ -182,9 +207,49 @@ func (r *Reader) Close() {
 
 // Report is what was said so far.
 func (r *Reader) Report() Report {
+	r.catchUp()
 	rep := r.report
 	rep.Unread += r.frames.dropped
 	return rep
 }
 
-func (r *Reader) document(doc []byte) { r.fold(&r.report, doc) }
+// Final says whether the last figures were read.
+func (r *Reader) Final() bool { return r.report.Final }
+
+func (r *Reader) catchUp() {
+	if len(r.latest) > 0 {
+		doc := r.latest
+		r.latest = nil
+		r.fold(&r.report, doc)
+	}
+}
+
+func (r *Reader) document(doc []byte) {
+	if !r.first || len(doc) < 2 || doc[0] != '{' || doc[len(doc)-1] != '}' || anyOf(doc, r.telling) {
+		r.first = true
+		r.catchUp()
+		r.fold(&r.report, doc)
+		return
+	}
+	if len(r.growing) > 0 && allOf(doc, r.growing) {
+		r.latest = append(r.latest[:0], doc...)
+	}
+}
+
+func anyOf(doc []byte, words [][]byte) bool {
+	for _, w := range words {
+		if bytes.Contains(doc, w) {
+			return true
+		}
+	}
+	return false
+}
+
+func allOf(doc []byte, words [][]byte) bool {
+	for _, w := range words {
+		if !bytes.Contains(doc, w) {
+			return false
+		}
+	}
+	return true
+}
