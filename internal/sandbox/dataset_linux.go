@@ -96,8 +96,9 @@ type dataset struct {
 	log   *slog.Logger
 	store store
 	dir   string
-	path  string // gs://...
-	limit int64  // bytes that a file may have; more would not fit beside the runs
+	path  string          // gs://...
+	limit int64           // bytes that a file may have; more would not fit beside the runs
+	life  context.Context //nolint:containedctx // of what goes on in the background
 
 	fetching chan struct{} // holds one token: who has it may fetch
 	mu       sync.Mutex
@@ -106,8 +107,8 @@ type dataset struct {
 	looked   time.Time
 }
 
-func newDataset(log *slog.Logger, s store, dir, path string, limit int64) *dataset {
-	d := &dataset{log: log, store: s, dir: dir, path: path, limit: limit, fetching: make(chan struct{}, 1)}
+func newDataset(life context.Context, log *slog.Logger, s store, dir, path string, limit int64) *dataset {
+	d := &dataset{life: life, log: log, store: s, dir: dir, path: path, limit: limit, fetching: make(chan struct{}, 1)}
 	d.fetching <- struct{}{}
 	return d
 }
@@ -264,11 +265,7 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 	if err := w.Chmod(0o444); err != nil { // also for the user that code runs as
 		return nil, err
 	}
-	f := &file{object: o, Path: path, Bytes: n, Fetched: time.Now()}
-	if f.Profile, err = profileFile(ctx, path); err != nil {
-		return nil, err
-	}
-	return f, nil
+	return &file{object: o, Path: path, Bytes: n, Fetched: time.Now(), Profile: profileFile(d.life, path)}, nil
 }
 
 // unpack copies, and undoes gzip, which is told by its first bytes: uploads name it

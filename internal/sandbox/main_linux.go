@@ -177,7 +177,7 @@ func newServer(ctx context.Context, log *slog.Logger, set settings, base string,
 		return nil, err
 	}
 	s := &server{log: log, set: set, runner: r, slots: newSlots()}
-	s.dataset = newDataset(log, &gcs{client: client, object: client.Bucket(bucket).Object(key)}, r.dataDir(), set.datasetPath, budget.Limit)
+	s.dataset = newDataset(ctx, log, &gcs{client: client, object: client.Bucket(bucket).Object(key)}, r.dataDir(), set.datasetPath, budget.Limit)
 	s.charts = &gallery{log: log, bucket: set.outputBucket, expiry: set.linkExpiry, metrics: func() *metrics { return s.metrics }}
 	if set.outputBucket != "" {
 		s.charts.handle = client.Bucket(set.outputBucket)

@@ -196,7 +196,8 @@ func (s *server) describe(ctx context.Context, req *mcp.CallToolRequest, _ noInp
 	defer free()
 	s.last.Store(f.Generation)
 	_, memory := share(s.runner.budget.forRuns(s.resident()), f.need())
-	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: s.description(f, memory)}}}, nil, nil
+	p, err := f.Profile.wait(ctx)
+	return &mcp.CallToolResult{Content: []mcp.Content{&mcp.TextContent{Text: s.description(f, p, err, memory)}}}, nil, nil
 }
 
 // resident is what the waiting interpreter takes, or usually takes.

@@ -218,7 +218,7 @@ func TestServerAnswers(t *testing.T) {
 		t.Errorf("want 1000 rows with the sum %d of generation %d, got %q", want, first, text)
 	}
 	text, r = call(t, address, "describe_dataset", nil)
-	if r.IsError || !strings.Contains(text, "california-housing") {
+	if r.IsError || !strings.Contains(text, "ocean_proximity") {
 		t.Errorf("describe_dataset: %q", text)
 	}
 	t.Log(text)

@@ -203,7 +203,37 @@ def save_figures():
 
 
 def guard_reads(guard):
-    pass
+    """Makes pandas.read_csv say at once what would end in a MemoryError after a minute:
+    a whole read of columns that can't fit by a wide margin."""
+    if not guard:
+        return
+    import functools
+
+    import pandas
+
+    read = pandas.read_csv
+
+    def cost(usecols):
+        order, costs = guard["order"], guard["columns"]
+        if usecols is None:
+            return sum(costs.values())
+        if callable(usecols):
+            return sum(costs[c] for c in order if usecols(c))
+        return sum(costs[c] if isinstance(c, str) else costs[order[c]] for c in usecols)
+
+    @functools.wraps(read)
+    def read_csv(filepath_or_buffer, *args, **kwargs):
+        bounded = any(kwargs.get(k) for k in ("nrows", "chunksize", "iterator", "skiprows", "skipfooter", "dtype")) or kwargs.get("nrows") == 0
+        if not bounded and not args and isinstance(filepath_or_buffer, (str, os.PathLike)) and os.fspath(filepath_or_buffer) == guard["path"]:
+            try:
+                wanted = cost(kwargs.get("usecols"))
+            except (LookupError, TypeError):
+                wanted = 0  # pandas says better what is wrong with such a choice
+            if wanted * 0.75 > guard["memory"]:
+                raise MemoryError("this read would take about %d MiB, and a run has %d MiB; it was not begun" % (wanted / 1048576, guard["memory"] / 1048576))
+        return read(filepath_or_buffer, *args, **kwargs)
+
+    pandas.read_csv = read_csv
 
 
 def warm():

@@ -179,7 +179,7 @@ var (
 			"apiGroup":  "kagent.dev",
 			"kind":      "RemoteMCPServer", // the default is another kind
 			"name":      sandboxName,
-			"toolNames": []string{"execute_python"},
+			"toolNames": []string{"execute_python", "describe_dataset"},
 		},
 	}})
 )
