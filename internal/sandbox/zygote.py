@@ -196,7 +196,8 @@ def exit_status(e):
 def save_figures():
     """Saves what was drawn and not saved: code that calls plt.show() means to show it."""
     pyplot = sys.modules.get("matplotlib.pyplot")
-    if pyplot is None or any(n.lower().endswith((".png", ".jpg", ".jpeg", ".svg", ".pdf")) for n in os.listdir(".")):
+    pictures = (".png", ".jpg", ".jpeg", ".svg", ".pdf")
+    if pyplot is None or any(n.lower().endswith(pictures) for _, _, names in os.walk(".") for n in names):
         return
     for number in pyplot.get_fignums()[:4]:
         pyplot.figure(number).savefig("figure-%d.png" % number, dpi=120, bbox_inches="tight")
