@@ -376,7 +376,9 @@ func (c *Column) kind() Kind {
 	switch {
 	case n == 0:
 		return Empty
-	case c.counts[0] == n && c.Missing == 0 && c.min >= math.MinInt64 && c.max < math.MaxUint64:
+	case c.counts[0] == n && (c.min < math.MinInt64 || c.max >= math.MaxUint64):
+		return Text // whole numbers that no type of pandas holds
+	case c.counts[0] == n && c.Missing == 0:
 		return Integer
 	case c.counts[0]+c.counts[1] == n:
 		return Float // integers with gaps are floats for pandas

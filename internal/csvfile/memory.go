@@ -173,3 +173,15 @@ func (c *Column) Dtype() string {
 	}
 	return ""
 }
+
+// ReadShare is how much of a run's memory a whole read may be estimated to take, so
+// that something is left to calculate with, and for what the estimate misses.
+const ReadShare = 0.7
+
+// sandboxOverhead is what a sandbox takes beside a run's data: its server, the
+// interpreter that waits, what a run copies of it.
+const sandboxOverhead = 300 << 20
+
+// SandboxBytes is the memory limit of a sandbox that reads a CSV as a whole, which
+// takes pandas this many bytes.
+func SandboxBytes(read float64) float64 { return read/ReadShare + sandboxOverhead }

@@ -21,9 +21,6 @@ type guard struct {
 }
 
 const (
-	// readShare is how much of a run's memory a whole read may be estimated to take,
-	// so that something is left to calculate with.
-	readShare = 0.7
 	// chunkShare is how much of it one piece may.
 	chunkShare = 0.25
 	// workBytes is what a run needs beside the data.
@@ -38,7 +35,7 @@ func (f *file) need() int64 {
 	if p == nil {
 		return workBytes
 	}
-	return int64(float64(p.ReadBytes(f.Bytes))/readShare) + workBytes
+	return int64(float64(p.ReadBytes(f.Bytes))/csvfile.ReadShare) + workBytes
 }
 
 // fits says whether a whole read leaves something to calculate with.
@@ -59,7 +56,7 @@ func (f *file) advice(memory int64) string {
 	}
 	return about + fmt.Sprintf(", and a run has %s. Name the columns you need with usecols=[...], give small types with dtype={...}, or read in pieces with chunksize=%d and combine sums, counts and extremes. "+
 		"If a question needs all of it at once, say that the dataset needs a sandbox of about %s, which the platform team sets with maxSandboxGi, the input of step compute-tuning",
-		mi(memory), p.ChunkRows(int64(float64(memory)*chunkShare)), mi(f.need()+serverReserve+copyReserve+100*mebibyte))
+		mi(memory), p.ChunkRows(int64(float64(memory)*chunkShare)), mi(int64(csvfile.SandboxBytes(float64(p.ReadBytes(f.Bytes))))))
 }
 
 func (f *file) guard(memory int64) *guard {
@@ -158,7 +155,7 @@ func (f *file) reading(p *csvfile.Profile, memory int64) string {
 	if types := smallTypes(p); types != "" {
 		fmt.Fprintf(&b, "Small types that hold every value: dtype={%s}.\n", types)
 	}
-	fmt.Fprintf(&b, "To have all of it at once the agent would need a sandbox of about %s: that is maxSandboxGi, the platform team's input of step compute-tuning.\n", mi(f.need()+serverReserve+copyReserve+100*mebibyte))
+	fmt.Fprintf(&b, "To have all of it at once the agent would need a sandbox of about %s: that is maxSandboxGi, the platform team's input of step compute-tuning.\n", mi(int64(csvfile.SandboxBytes(float64(p.ReadBytes(f.Bytes))))))
 	return b.String()
 }
 

@@ -96,7 +96,7 @@ func TestHostileCode(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 			defer cancel()
-			timeout := 20 * time.Second
+			timeout := 45 * time.Second
 			if tc.want == causeTimeout {
 				timeout = 2 * time.Second
 			}

@@ -51,7 +51,7 @@ type outcome struct {
 
 // Bounds of one run.
 const (
-	outputLimit    = 64 << 20  // bytes on one stream; then the run is ended
+	outputLimit    = 16 << 20  // bytes on one stream; then the run is ended
 	fileLimit      = 64 << 20  // bytes in one file
 	filesLimit     = 256 << 20 // bytes in all files
 	fileCountLimit = 4096
