@@ -62,6 +62,12 @@ type Dataset struct {
 
 	// DisplayName is how people call the dataset.
 	DisplayName string `json:"displayName"`
+
+	// MemoryFactor is what pandas takes to read the whole CSV, as a multiple of
+	// SizeBytes; an estimate. Absent: unknown.
+	//
+	// +optional
+	MemoryFactor float64 `json:"memoryFactor,omitempty"`
 }
 
 // Tuning is what compute-tuning derives from a dataset.

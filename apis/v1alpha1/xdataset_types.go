@@ -80,12 +80,37 @@ type XDatasetStatus struct {
 	// +optional
 	UnpackedBytes *int64 `json:"unpackedBytes,omitempty"`
 
+	// Shape of the CSV, told from its first megabyte. Absent until that was read.
+	//
+	// +optional
+	Shape *DatasetShape `json:"shape,omitempty"`
+
 	// Conditions of the dataset: Ready, Verified and NameUnique.
 	//
 	// +optional
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// DatasetShape is how large a CSV is as a table, and in memory.
+type DatasetShape struct {
+	// Rows without the header, estimated for a file of more than a megabyte.
+	//
+	// +optional
+	Rows int64 `json:"rows,omitempty"`
+
+	// Columns of the header. 0: the file's first megabyte holds no row.
+	//
+	// +optional
+	Columns int64 `json:"columns,omitempty"`
+
+	// MemoryFactor is what pandas takes at its peak to read the whole CSV, as a
+	// multiple of spec.sizeBytes: 1 for long numbers, 4 for a usual mix, 18 for cells that
+	// are mostly empty. An estimate, right to within a third. 0: unknown.
+	//
+	// +optional
+	MemoryFactor float64 `json:"memoryFactor,omitempty"`
 }
 
 // XDatasetList is a list of datasets.

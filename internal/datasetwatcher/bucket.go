@@ -21,7 +21,7 @@ import (
 type Bucket interface {
 	// List returns every object, or an error: never a part of them.
 	List(ctx context.Context) ([]registry.Object, error)
-	// First returns the first registry.SniffBytes bytes of the object's generation,
+	// First returns the first registry.SampleBytes bytes of the object's generation,
 	// as they are stored.
 	First(ctx context.Context, o registry.Object) ([]byte, error)
 	// Unpacked returns how many bytes the object's generation unpacks to, which is
@@ -79,11 +79,11 @@ func (g *gcs) List(ctx context.Context) ([]registry.Object, error) {
 }
 
 func (g *gcs) First(ctx context.Context, o registry.Object) ([]byte, error) {
-	r, err := g.bucket.Object(o.Name).Generation(o.Generation).ReadCompressed(true).NewRangeReader(ctx, 0, registry.SniffBytes)
+	r, err := g.bucket.Object(o.Name).Generation(o.Generation).ReadCompressed(true).NewRangeReader(ctx, 0, registry.SampleBytes)
 	if err != nil {
 		return nil, err
 	}
-	first, err := io.ReadAll(io.LimitReader(r, registry.SniffBytes))
+	first, err := io.ReadAll(io.LimitReader(r, registry.SampleBytes))
 	return first, errors.Join(err, r.Close())
 }
 

@@ -249,10 +249,12 @@ func (w *watcher) read(ctx context.Context, objects []registry.Object) map[strin
 			r.Problem, result = problem(err), "error"
 			err = fmt.Errorf("cannot read the first bytes of %q: %w", o.Name, err)
 		} else {
-			r.Verdict = registry.Sniff(first, o.Size, o.Encoding)
+			r.Verdict = registry.Sniff(first[:min(len(first), registry.SniffBytes)], o.Size, o.Encoding)
 			if r.Unpacked, err = w.unpacked(ctx, o, first); err != nil {
 				r = registry.Read{Problem: problem(err)}
 				result, err = "error", fmt.Errorf("cannot tell the size of %q: %w", o.Name, err)
+			} else {
+				r.Shape = registry.Measure(first, o.Size, o.Encoding, r.Unpacked)
 			}
 		}
 		w.metrics.reads.WithLabelValues(result).Inc()

@@ -23,6 +23,13 @@ type ComputeTuningInput struct {
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=1024
 	MaxSandboxGi int32 `json:"maxSandboxGi,omitempty"`
+
+	// IgnoreMemoryEstimate goes back to 3.5 times the size of the CSV alone. Without
+	// it the sandbox gets what the dataset's cells are estimated to take, if that
+	// is more.
+	//
+	// +optional
+	IgnoreMemoryEstimate bool `json:"ignoreMemoryEstimate,omitempty"`
 }
 
 // Default fills in what an absent field means.

@@ -51,7 +51,11 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		return edge.SetStatus(req, rsp, map[string]any{"sandboxMemMi": xr.Status.SandboxMemMi})
 	}
 
-	v := Tune(dataset.SizeBytes, in.MaxSandboxGi)
+	need := NeedOf(*dataset)
+	if in.IgnoreMemoryEstimate {
+		need.Factor = 0
+	}
+	v := Tune(need, in.MaxSandboxGi)
 	f.log.Debug("Computed tuning", "sandbox-mem-mi", v.SandboxMemMi, "needed-gi", v.NeededGi)
 	edge.Condition(rsp, v.Condition())
 	if err := edge.SetContext(rsp, v1alpha1.ContextTuning, v.Tuning); err != nil {

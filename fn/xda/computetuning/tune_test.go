@@ -31,7 +31,7 @@ func TestTune(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got := Tune(tc.size, tc.maxGi)
+			got := Tune(Need{Bytes: tc.size}, tc.maxGi)
 			if got.SandboxMemMi != tc.mi || got.NeededGi != tc.needed {
 				t.Errorf("%s\nTune(%d, %d): want %d MiB of %d GiB, got %d MiB of %d GiB", tc.reason, tc.size, tc.maxGi, tc.mi, tc.needed, got.SandboxMemMi, got.NeededGi)
 			}
@@ -48,8 +48,34 @@ func TestTuneIsExact(t *testing.T) {
 		size := rapid.Int64Range(0, math.MaxInt64).Draw(t, "size")
 		gi := new(big.Int).Mul(big.NewInt(7), big.NewInt(size))
 		gi.Add(gi, big.NewInt(1<<31-1)).Div(gi, big.NewInt(1<<31))
-		if want := max(gi.Int64(), 1); Tune(size, 8).NeededGi != want {
-			t.Fatalf("Tune(%d): want %d GiB, got %d", size, want, Tune(size, 8).NeededGi)
+		if want := max(gi.Int64(), 1); Tune(Need{Bytes: size}, 8).NeededGi != want {
+			t.Fatalf("Tune(%d): want %d GiB, got %d", size, want, Tune(Need{Bytes: size}, 8).NeededGi)
 		}
 	})
+}
+
+func TestTuneTakesTheLargerEstimate(t *testing.T) {
+	const mib = 1 << 20
+	cases := map[string]struct {
+		reason    string
+		need      Need
+		gi        int64
+		estimated bool
+	}{
+		"Unknown":    {reason: "Without an estimate it is 3.5 alone.", need: Need{Bytes: 249 * mib}, gi: 1},
+		"Housing":    {reason: "A mix like California housing is killed at 1 GiB from 249 MiB on.", need: Need{Bytes: 249 * mib, Factor: 3.7}, gi: 2, estimated: true},
+		"Empty":      {reason: "Mostly empty cells are killed at 1 GiB from 51 MiB on.", need: Need{Bytes: 51 * mib, Factor: 18.3}, gi: 2, estimated: true},
+		"LongFloats": {reason: "Long numbers take less than 3.5; the larger one counts.", need: Need{Bytes: 1 << 30, Factor: 0.9}, gi: 4},
+		"Small":      {reason: "A small file of a bad kind fits.", need: Need{Bytes: 2 * mib, Factor: 18}, gi: 1},
+		"NaN":        {reason: "No number is no estimate.", need: Need{Bytes: 1 << 30, Factor: math.NaN()}, gi: 4},
+		"Infinite":   {reason: "Nor does infinity move mountains.", need: Need{Bytes: mib, Factor: math.Inf(1)}, gi: 1},
+		"Negative":   {reason: "Nor what is below nothing.", need: Need{Bytes: 1 << 30, Factor: -4}, gi: 4},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if v := Tune(tc.need, 64); v.NeededGi != tc.gi || v.Estimated != tc.estimated {
+				t.Errorf("%s\nTune(%+v): want %d GiB, estimated %t, got %d, %t", tc.reason, tc.need, tc.gi, tc.estimated, v.NeededGi, v.Estimated)
+			}
+		})
+	}
 }

@@ -101,7 +101,7 @@ func sandboxMemory(req *fnv1.RunFunctionRequest, d v1alpha1.Dataset) (int64, err
 		return 0, err
 	}
 	if !known {
-		return computetuning.Tune(d.SizeBytes, v1alpha1.DefaultMaxSandboxGi).SandboxMemMi, nil
+		return computetuning.Tune(computetuning.NeedOf(d), v1alpha1.DefaultMaxSandboxGi).SandboxMemMi, nil
 	}
 	if t.SandboxMemMi < 1 || t.SandboxMemMi > maxSandboxMemMi {
 		return 0, errors.Errorf("cannot use context key %q: sandboxMemMi %d must be from 1 to %d", v1alpha1.ContextTuning, t.SandboxMemMi, maxSandboxMemMi)

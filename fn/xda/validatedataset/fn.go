@@ -255,10 +255,21 @@ func answer(ordered string, found []edge.Part) (Answer, v1alpha1.Dataset, string
 		return Invalid, v1alpha1.Dataset{}, "its spec can't be read: " + err.Error()
 	}
 	d := v1alpha1.Dataset{Name: ordered, GCSPath: spec.GCSPath, SizeBytes: spec.SizeBytes, DisplayName: spec.DisplayName}
+	d.MemoryFactor = memoryFactor(o)
 	if err := d.Validate(); err != nil {
 		return Invalid, v1alpha1.Dataset{}, err.Error()
 	}
 	return Found, d, ""
+}
+
+// memoryFactor returns what the dataset watcher estimates of a CSV, or 0. Watchers of
+// earlier versions say nothing, and what can't be read says nothing either.
+func memoryFactor(o edge.Part) float64 {
+	var s v1alpha1.DatasetShape
+	if err := o.Into(&s, "status", "shape"); err != nil {
+		return 0
+	}
+	return max(s.MemoryFactor, 0)
 }
 
 // backup returns the dataset that render-workloads notes on a part, or nil. It is

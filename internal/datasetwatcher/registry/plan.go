@@ -51,6 +51,7 @@ type Object struct {
 // on them, or Problem, a phrase that does not change while the cause does not.
 type Read struct {
 	Verdict Verdict
+	Shape   v1alpha1.DatasetShape
 	Problem string
 
 	// Unpacked is what an object with Content-Encoding gzip unpacks to, in bytes; nil
@@ -440,13 +441,17 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 		verdict = emptyVerdict
 	case judged(old, o):
 		verdict = Verdict{before.Reason, before.Message}
+		d.Status.Shape = old.Shape
 	case answered && read.Problem == "":
 		verdict = read.Verdict
+		if verdict.Ready() {
+			d.Status.Shape = &read.Shape
+		}
 	case before != nil && isVerdict(before.Reason) && before.Reason != v1alpha1.ReasonEmpty:
 		// A new upload that can't be read now: what was found out about the last
 		// one stands until it can.
 		verdict = Verdict{before.Reason, before.Message}
-		d.Status.Generation, d.Status.CRC32C = old.Generation, old.CRC32C
+		d.Status.Generation, d.Status.CRC32C, d.Status.Shape = old.Generation, old.CRC32C, old.Shape
 	default:
 		verdict = Verdict{v1alpha1.ReasonNotReadYet, notReadYet(read)}
 	}
@@ -597,7 +602,9 @@ func judged(s v1alpha1.XDatasetStatus, o Object) bool {
 		s.Generation == strconv.FormatInt(o.Generation, 10) && s.CRC32C == crc32c(o.CRC32C) &&
 		(!o.packed() || s.UnpackedBytes != nil) &&
 		// A status that contradicts itself proves nothing.
-		s.Ready == (c.Reason == v1alpha1.ReasonAvailable) && (o.Size == 0) == (c.Reason == v1alpha1.ReasonEmpty)
+		s.Ready == (c.Reason == v1alpha1.ReasonAvailable) && (o.Size == 0) == (c.Reason == v1alpha1.ReasonEmpty) &&
+		// An earlier version measured nothing.
+		s.Ready == (s.Shape != nil)
 }
 
 func isVerdict(reason string) bool {
