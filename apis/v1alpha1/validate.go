@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 )
 
@@ -39,9 +38,14 @@ func OrderFields() []OrderField {
 	return []OrderField{UsesAgentName, UsesDatasetRef, UsesProjectID, UsesBaseDomain, UsesBudgetUSD}
 }
 
-// Check says what of the named fields can't be used, or nil. A station checks what it
-// uses and nothing else: it may serve somebody else's kind, that has no other fields.
+// Check says what of an order can't be used, or nil. An XDatasetAgent must be good as a
+// whole. Of somebody else's kind only the named fields must be there: those that a
+// station uses.
 func (x *XDatasetAgent) Check(uses ...OrderField) error {
+	ours := x.Kind == KindXDatasetAgent
+	if ours {
+		uses = OrderFields()
+	}
 	for _, f := range uses {
 		if err := x.Spec.check(f); err != nil {
 			return err
@@ -49,7 +53,7 @@ func (x *XDatasetAgent) Check(uses ...OrderField) error {
 	}
 	// Two orders of one agent would fight over every part. Other kinds have rules of
 	// their own for it.
-	if slices.Contains(uses, UsesAgentName) && x.Kind == KindXDatasetAgent && x.GetName() != x.Spec.AgentName {
+	if ours && x.GetName() != x.Spec.AgentName {
 		return fmt.Errorf("metadata.name %q and spec.agentName %q must be equal: the agent's name is its identity and never changes", x.GetName(), x.Spec.AgentName)
 	}
 	return nil

@@ -57,7 +57,7 @@ func TestContractIsWrittenOnce(t *testing.T) {
 		t.Fatalf("only %d names were found in %v", len(names), contract)
 	}
 	// Words that mean something else where they stand: fields of objects, words of logs.
-	elsewhere := []string{"namespace", "dataset", "bucket", "dashboard", "prompts", "ledger"}
+	elsewhere := []string{"namespace", "dataset", "bucket", "dashboard", "prompts", "ledger", "sandbox", "WorkloadIdentity"}
 	for _, dir := range []string{"apis/input", "fn", "internal", "cmd"} {
 		for path, f := range sources(t, dir) {
 			ast.Inspect(f, func(n ast.Node) bool {
