@@ -23,6 +23,14 @@ const (
 	// for the first time.
 	ConditionPartsHeldBack = "PartsHeldBack"
 
+	// ConditionNamesFree says whether every name that is needed is free or the XR's own. It
+	// is written when a name is taken, and once more when none is any longer. A budget
+	// has it, too.
+	ConditionNamesFree = "NamesFree"
+
+	// ConditionOrderAllowed says whether the platform allows what an order reaches for.
+	ConditionOrderAllowed = "OrderAllowed"
+
 	// ConditionCredentialsPresent says whether the agent's key is where its sandbox
 	// looks for it.
 	ConditionCredentialsPresent = "CredentialsPresent"
@@ -78,6 +86,18 @@ const (
 	ReasonWaitingForOthers = "WaitingForOthers"
 )
 
+// Reasons of NamesFree, beside ReasonNameTaken.
+const ReasonNoNameTaken = "NoNameTaken"
+
+// Reasons of OrderAllowed.
+const (
+	ReasonAllowed           = "Allowed"
+	ReasonNoAllowList       = "NoAllowList"
+	ReasonDomainNotAllowed  = "DomainNotAllowed"
+	ReasonProjectNotAllowed = "ProjectNotAllowed"
+	ReasonBucketNotAllowed  = "BucketNotAllowed"
+)
+
 // Reasons of CredentialsPresent.
 const (
 	ReasonKeyPresent     = "KeyPresent"
@@ -109,6 +129,8 @@ const (
 	ReasonTooManySamples        = "TooManySamples"
 	ReasonPricingNotFound       = "PricingNotFound"
 	ReasonPricingInvalid        = "PricingInvalid"
+	ReasonPricingNotAllowed     = "PricingNotAllowed"
+	ReasonNamespaceRefused      = "NamespaceRefused"
 	ReasonCredentialsMissing    = "CredentialsMissing"
 	ReasonInvalidURL            = "InvalidURL"
 	ReasonInvalidCA             = "InvalidCA"
@@ -153,7 +175,7 @@ const (
 	ReasonListed        = "Listed"        // Verified=True
 	ReasonRegistryFell  = "RegistryFell"  // Verified=Unknown: too much was missing at once to be believed
 	ReasonUnique        = "Unique"        // NameUnique=True
-	ReasonNameTaken     = "NameTaken"     // NameUnique=False
+	ReasonNameTaken     = "NameTaken"     // NameUnique=False; NamesFree=False of an order or a budget
 )
 
 // A Cure is what a person does about a condition: docs/troubleshooting.md shows all
@@ -196,6 +218,12 @@ func Cures() []Cure {
 		agent(ConditionCredentialsPresent, t, "", ReasonKeyPresent, ReasonKeyless),
 		agent(ConditionCredentialsPresent, t, "Run the command in the message before the date in it: your organization lets keys expire.", ReasonKeyExpiresSoon),
 		agent(ConditionCredentialsPresent, f, "Google refuses the key: your organization lets keys expire. Run the command in the message; Crossplane makes a new key.", ReasonKeyExpired),
+		agent(ConditionNamesFree, t, "", ReasonNoNameTaken),
+		agent(ConditionNamesFree, f, "The message names the object that has a name the order needs. Nothing of it is changed. Order under another name, or have it removed: the order goes on by itself. After a restore see docs/backup.md.", ReasonNameTaken),
+		agent(ConditionOrderAllowed, t, "", ReasonAllowed),
+		agent(ConditionOrderAllowed, t, "The platform set no list for what the message names: any domain, project or bucket goes. See docs/tenancy.md.", ReasonNoAllowList),
+		agent(ConditionOrderAllowed, f, "Name something that the list in the message allows, or have the platform team add to it (input of validate-dataset, ConfigMap whisperops-allow).",
+			ReasonDomainNotAllowed, ReasonProjectNotAllowed, ReasonBucketNotAllowed),
 		agent(ConditionCredentialsPresent, u, "Usually seconds. If it stays so, the message names the object to describe: many organizations refuse keys (`iam.disableServiceAccountKeyCreation`).", ReasonNoKeyYet),
 		agent(ConditionCredentialsPresent, f, "The key's private half is gone for good. Run the command in the message; Crossplane makes a new key.", ReasonKeyLost),
 
@@ -204,6 +232,10 @@ func Cures() []Cure {
 		budget(ConditionSpendMeasured, f, "The metrics server, or the way to it; the message says which server and what it answered. The last decision stands meanwhile.",
 			ReasonPrometheusUnreachable, ReasonQueryFailed, ReasonQueryTimedOut, ReasonUnauthorized, ReasonPartialAnswer, ReasonBadAnswer, ReasonTooManySamples),
 		budget(ConditionSpendMeasured, f, "The price table. The message names the ConfigMap and the line.", ReasonPricingNotFound, ReasonPricingInvalid),
+		budget(ConditionSpendMeasured, f, "`pricingRef` names a namespace where price tables may not lie; the message lists where they may (`pricingNamespaces`, fetch-spend).", ReasonPricingNotAllowed),
+		budget(ConditionSpendMeasured, f, "This budget lies outside its agent's namespace: delete it. The one that counts is XAgentBudget agent-<name>/<name>.", ReasonNamespaceRefused),
+		budget(ConditionNamesFree, t, "", ReasonNoNameTaken),
+		budget(ConditionNamesFree, f, "Somebody else's Object has the name of one with which the budget stops its agent. Delete it: until then only the meter stops the agent.", ReasonNameTaken),
 		budget(ConditionSpendMeasured, f, "The input of fetch-spend, or the credentials of its step in the Composition.", ReasonCredentialsMissing, ReasonInvalidURL, ReasonInvalidCA),
 		budget(ConditionSpendMeasured, f, "Two clocks disagree: that of fetch-spend's pod, and the server's. Set the one that is wrong.", ReasonClockAhead, ReasonClockBehind),
 		budget(ConditionSpendMeasured, f, "A step in fetch-spend's place, or one that drops the context, left something decide can't use. OtherPeriod: compare the clocks of both functions.",

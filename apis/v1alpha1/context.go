@@ -19,6 +19,14 @@ const (
 	// a key: "WorkloadIdentity". Absent: by the key in Secret gcp-credentials.
 	ContextSandboxIdentity = "sandbox_identity"
 
+	// ContextNamesTaken holds a list of TakenName: the names that earlier steps found to
+	// be somebody else's. Absent: none.
+	ContextNamesTaken = "names_taken"
+
+	// ContextBaseDomain holds the domain that a living agent keeps, a string: the one in
+	// its order is not allowed. Absent: spec.baseDomain.
+	ContextBaseDomain = "base_domain"
+
 	// ContextSpendUSD holds the US dollars spent in the current period, a number.
 	// Absent: spend could not be measured.
 	ContextSpendUSD = "spend_usd"

@@ -9,6 +9,10 @@ const (
 	// LabelAgent holds the agent's name, on everything in its namespace.
 	LabelAgent = "whisperops.io/agent"
 
+	// LabelOrderUID is the uid of the order that made a thing: on composed resources, and
+	// on what Objects wrap. What it proves: docs/0014-ours-and-nobody-elses.md.
+	LabelOrderUID = "whisperops.io/order-uid"
+
 	// LabelWorkerUID on the planner is the uid of the worker it was last told about.
 	LabelWorkerUID = "whisperops.io/worker-uid"
 
@@ -20,7 +24,22 @@ const (
 	LabelManagedBy = "app.kubernetes.io/managed-by"
 )
 
+// Labels of what belongs to an agent in Google Cloud, which has neither dots nor slashes
+// in them.
 const (
+	GoogleLabelAgent    = "whisperops-agent"
+	GoogleLabelOrderUID = "whisperops-order-uid"
+)
+
+const (
+	// AnnotationRestoredFrom on an order names the uid that it had in the backup that it
+	// was restored from: what carries that uid is taken over, and nothing else.
+	AnnotationRestoredFrom = "whisperops.io/restored-from"
+
+	// AnnotationRestoredBudget on an order holds the status.budget that it had in that
+	// backup, as JSON: what was spent is not forgotten.
+	AnnotationRestoredBudget = "whisperops.io/restored-budget"
+
 	// AnnotationDataset on the Object of the part "prompts" repeats status.dataset, a
 	// Dataset as JSON: a backup that is restored brings no status along.
 	AnnotationDataset = "whisperops.io/dataset"

@@ -86,6 +86,7 @@ func Call(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, req *fnv1.Ru
 		}
 		last = rsp.GetRequirements()
 		req = ownCopy(req)
+		req.Context = rsp.GetContext() // Crossplane hands the context of one call to the next
 		req.RequiredResources = map[string]*fnv1.Resources{}
 		for key, sel := range last.GetResources() {
 			items, err := Select(cluster, sel)

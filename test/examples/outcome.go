@@ -197,7 +197,9 @@ func (w *writer) item(prefix string, pairs ...pair) {
 // Order returns the keys of parts in the order in which the pipeline renders
 // them; unknown ones come last.
 func Order[V any](parts map[string]V) []string {
-	known := append(v1alpha1.AgentParts(), v1alpha1.PartSandboxServiceAccount, v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerReplicas)
+	known := v1alpha1.AgentParts()
+	key := slices.Index(known, v1alpha1.PartServiceAccountKey)
+	known = append(slices.Insert(known, key, v1alpha1.PartSandboxServiceAccount), v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerReplicas)
 	place := func(name string) int {
 		if i := slices.Index(known, name); i >= 0 {
 			return i

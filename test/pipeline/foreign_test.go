@@ -21,6 +21,7 @@ type foreign struct {
 
 	leaves  map[string]any            // context keys it sets
 	drops   bool                      // it forgets the context of the steps before it
+	forgets bool                      // it forgets whether the order was ready, as the SDK's helpers do
 	renders map[string]map[string]any // composed resources it adds
 }
 
@@ -28,6 +29,9 @@ func (f *foreign) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (
 	rsp := &fnv1.RunFunctionResponse{Desired: req.GetDesired(), Context: req.GetContext()}
 	if f.drops {
 		rsp.Context = nil
+	}
+	if xr := rsp.GetDesired().GetComposite(); f.forgets && xr != nil {
+		xr.Ready = fnv1.Ready_READY_UNSPECIFIED
 	}
 	for k, v := range f.leaves {
 		if rsp.GetContext().GetFields() == nil {
@@ -224,6 +228,36 @@ func TestDroppedContextIsFatal(t *testing.T) {
 					t.Errorf("want a fatal result of step %s that names the key, got %q", next.step, r.Fatal)
 				}
 			})
+		}
+	}
+}
+
+// The SDK's helpers read no readiness of the composite and write it back as unspecified;
+// an order that desires nothing counts as ready then, and kubectl wait and Argo CD take it
+// for done. Every station of ours says again what it knows. What comes behind the last of
+// them can still spoil it (docs/replace-a-station.md).
+func TestForeignStepForgetsReadiness(t *testing.T) {
+	steps, err := Agent(All())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := slices.IndexFunc(steps, func(s crossplane.Step) bool { return s.Name == "emit-budget" })
+	if last < 0 {
+		t.Fatal("there is no step emit-budget")
+	}
+	waiting := []map[string]any{} // an order whose dataset isn't there
+	for i := 1; i <= last+1; i++ {
+		note := crossplane.Step{Name: "note", Function: &foreign{forgets: true}}
+		with := slices.Insert(slices.Clone(steps), i, note)
+		for what, cluster := range map[string][]map[string]any{"no dataset": waiting, "parts held back": registry} {
+			r, err := crossplane.Run(context.Background(), with, &fnv1.State{Composite: xr(t)}, cluster, nil)
+			if err != nil || r.Fatal != "" {
+				t.Fatal(err, r.Fatal)
+			}
+			notReady := r.Desired.GetComposite().GetReady() == fnv1.Ready_READY_FALSE
+			if behind := i == last+1; notReady == behind {
+				t.Errorf("%s, a foreign step behind %s: the order is said not to be ready: %v, want %v", what, steps[i-1].Name, notReady, !behind)
+			}
 		}
 	}
 }

@@ -1,5 +1,7 @@
 # The stories of examples/, rendered by the Crossplane CLI. Both of its programs
 # can be others than the pinned ones: make render CROSSPLANE=path CROSSPLANE_CORE=path.
+# AUTO_READY=path renders with a real function-auto-ready instead of its stand-in.
+export AUTO_READY
 CROSSPLANE ?= $(CROSSPLANE_CLI)
 EXAMPLE    ?=
 

@@ -43,6 +43,9 @@ func showParts(out io.Writer, s *examples.Story, r *examples.Rendering) {
 	for _, name := range expectedParts[s.Kind()] {
 		rows[name] = r.Parts[name]
 	}
+	if r.Parts[v1alpha1.PartSandboxServiceAccount] != nil && r.Parts[v1alpha1.PartServiceAccountKey] == nil {
+		delete(rows, v1alpha1.PartServiceAccountKey) // an agent without a key: the other stands for it
+	}
 	lost := s.Lost(r)
 	for _, name := range lost {
 		rows[name] = nil

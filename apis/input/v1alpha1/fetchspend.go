@@ -4,6 +4,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // FetchSpendInput configures the step "fetch-spend".
@@ -30,6 +32,14 @@ type FetchSpendInput struct {
 	//
 	// +kubebuilder:default=true
 	InputContainsCached *bool `json:"inputContainsCached,omitempty"`
+
+	// PricingNamespaces are the namespaces in which price tables may lie, beside the
+	// budget's own: what Crossplane may read is more than who writes a budget may. A *
+	// stands for any characters; "*" alone allows all.
+	//
+	// +kubebuilder:default={"crossplane-system"}
+	// +listType=atomic
+	PricingNamespaces []string `json:"pricingNamespaces,omitempty"`
 
 	// ReplicaLabels tell the twins of a replicated Prometheus apart; series that
 	// differ in nothing else are one series.
@@ -87,6 +97,7 @@ func (in *FetchSpendInput) Default() {
 	in.Prometheus.Timeout = after(10 * time.Second)
 	in.Metrics.Default()
 	in.InputContainsCached = &contained
+	in.PricingNamespaces = []string{v1alpha1.ControlPlaneNamespace}
 	in.ReplicaLabels = []string{"prometheus_replica", "__replica__"}
 	in.Grid = after(30 * time.Second)
 	in.IngestDelay = after(15 * time.Second)

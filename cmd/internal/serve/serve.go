@@ -71,7 +71,7 @@ func Parse(name string, args []string, env func(string) string, out io.Writer) (
 	fs.StringVar(&f.MetricsAddress, "metrics-address", ":8080", "address at which to serve /metrics; empty serves none")
 	fs.StringVar(&f.TLSCertsDir, "tls-certs-dir", env("TLS_SERVER_CERTS_DIR"), "folder that holds tls.crt, tls.key and ca.crt (env TLS_SERVER_CERTS_DIR)")
 	fs.BoolVar(&f.Insecure, "insecure", false, "serve without TLS, for rendering and development; --tls-certs-dir is ignored then")
-	fs.IntVar(&f.MaxRecvMessageSize, "max-recv-message-size", 16, "largest request in MiB: 22 observed parts are many kilobytes, a large dashboard is more")
+	fs.IntVar(&f.MaxRecvMessageSize, "max-recv-message-size", 16, "largest request in MiB, and how much of requests is answered at once: 22 observed parts are many kilobytes, a large dashboard is more")
 	if err := fs.Parse(args); err != nil {
 		return f, err
 	}
@@ -107,7 +107,8 @@ func run[F fnv1.FunctionRunnerServiceServer](ctx context.Context, f Flags, newFu
 		return errors.Wrap(err, "cannot listen for gRPC connections")
 	}
 	calls := grpcprometheus.NewServerMetrics()
-	srv := grpc.NewServer(grpc.Creds(secured.Credentials), grpc.MaxRecvMsgSize(f.MaxRecvMessageSize*1024*1024), grpc.UnaryInterceptor(calls.UnaryServerInterceptor()))
+	listener, bounds := bounded(listener, f.MaxRecvMessageSize*1024*1024)
+	srv := grpc.NewServer(append(bounds, grpc.Creds(secured.Credentials), grpc.ChainUnaryInterceptor(calls.UnaryServerInterceptor()))...)
 	fnv1.RegisterFunctionRunnerServiceServer(srv, Surviving(log, newFunction(log)))
 	reflection.Register(srv)
 	calls.InitializeMetrics(srv)

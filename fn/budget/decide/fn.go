@@ -38,7 +38,8 @@ func run(c *edge.Call, now time.Time) error {
 	// The status is read apart from the spec, field by field: one that can't be
 	// read is one that was lost, and no reason to stop enforcing.
 	xr := &struct {
-		Spec v1alpha1.XAgentBudgetSpec `json:"spec"`
+		Metadata metav1.ObjectMeta         `json:"metadata"`
+		Spec     v1alpha1.XAgentBudgetSpec `json:"spec"`
 	}{}
 	if err := c.CompositeInto(xr); err != nil {
 		return err
@@ -54,6 +55,11 @@ func run(c *edge.Call, now time.Time) error {
 	facts.Spend, facts.Problem = readSpend(c)
 	ledger, flaw := readLedger(c)
 	facts.Flaw = flaw
+	if ok, why := v1alpha1.BudgetAtHome(xr.Metadata.Namespace, xr.Metadata.Name, xr.Spec.AgentName); !ok {
+		// It would stop the agent whose namespace it lies in, or read a stranger's bill.
+		facts.MonitorOnly, facts.Spend = true, nil
+		facts.Problem = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNamespaceRefused, Message: why}
+	}
 
 	v := Decide(facts)
 	c.Log.Debug("Decided", "paused", v.Paused, "cause", v.Cause, "period", v.Period)

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -87,7 +88,17 @@ func (s station) run(c *edge.Call) error {
 		return errors.Wrap(err, "cannot use budget")
 	}
 
+	if ok, why := v1alpha1.BudgetAtHome(xr.GetNamespace(), xr.GetName(), xr.Spec.AgentName); !ok {
+		return c.SetContext(v1alpha1.ContextSpendProblem, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNamespaceRefused, Message: why})
+	}
 	table := xr.Spec.PricingRef.OrDefault()
+	if !input.Allows(append(slices.Clone(in.PricingNamespaces), xr.GetNamespace()), table.Namespace) {
+		// The same words whatever is there: a price table is no way to look around.
+		return leave(c, Outcome{NextLook: settings.MaxLook, Problem: &v1alpha1.SpendProblem{
+			Reason:  v1alpha1.ReasonPricingNotAllowed,
+			Message: "spec.pricingRef names namespace " + quote(table.Namespace) + ", where price tables may not lie: they may in " + strings.Join(in.PricingNamespaces, ", ") + ", and in the budget's own",
+		}})
+	}
 	c.Require(requirePricing, &fnv1.ResourceSelector{
 		ApiVersion: "v1",
 		Kind:       "ConfigMap",

@@ -7,6 +7,7 @@ package render
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
@@ -52,8 +53,8 @@ func run(c *edge.Call) error {
 		Pause:           edge.Bool(c.ContextValue(v1alpha1.ContextShouldPause)),
 		Unknown:         xr.Spec.Enforcement != string(v1alpha1.EnforcementMonitorOnly) && c.DesiredComposite().String("status", "cause") == string(v1alpha1.CauseUnknown),
 		Why:             readWhy(c),
-		Planner:         readObject(c.Observed(v1alpha1.PartPlannerReplicas)),
-		Worker:          readObject(c.Observed(v1alpha1.PartWorkerReplicas)),
+		Planner:         readObject(c, v1alpha1.PartPlannerReplicas),
+		Worker:          readObject(c, v1alpha1.PartWorkerReplicas),
 	}
 	if err := c.AddComposed(Render(facts)); err != nil {
 		return err
@@ -73,7 +74,8 @@ func readWhy(c *edge.Call) Why {
 	return w
 }
 
-func readObject(p edge.Part) Observed {
+func readObject(c *edge.Call, name string) Observed {
+	p := c.Observed(name)
 	o := Observed{
 		Wants:   readCount(p.Value("spec", "forProvider", "manifest", "spec", "replicas")),
 		Has:     readCount(p.Value("status", "atProvider", "manifest", "spec", "replicas")),
@@ -95,7 +97,9 @@ func readObject(p edge.Part) Observed {
 	for _, v := range managers {
 		m := v.GetStructValue().GetFields()
 		_, sets := m["fieldsV1"].GetStructValue().GetFields()["f:spec"].GetStructValue().GetFields()["f:replicas"]
-		if sets && m["manager"].GetStringValue() == "provider-kubernetes/"+p.String("metadata", "name") {
+		// Another budget's Object is no other hand: that budget is not the agent's, and
+		// when it is gone nobody else undoes what it did.
+		if manager, is := strings.CutPrefix(m["manager"].GetStringValue(), "provider-kubernetes/"); sets && is && strings.HasSuffix(manager, "-"+name) {
 			o.SetByOther = false
 		}
 	}

@@ -47,8 +47,8 @@ type Observed struct {
 	// remembers it; 0 when it doesn't.
 	Before int64
 
-	// SetByOther: the Deployment tells who set what, and it wasn't this Object that
-	// set its replicas last.
+	// SetByOther: the Deployment tells who set what, and it wasn't this Object, nor that
+	// of another budget, that set its replicas last.
 	SetByOther bool
 }
 

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -82,6 +83,12 @@ func (c *Call) Dataset() (*v1alpha1.Dataset, error) {
 		return nil, errors.Wrapf(err, "cannot decode context key %q", v1alpha1.ContextDataset)
 	}
 	return d, errors.Wrapf(d.Validate(), "cannot use context key %q", v1alpha1.ContextDataset)
+}
+
+// BaseDomain returns the domain that an agent is served under: its order's, or the one
+// that it keeps because its order's isn't allowed.
+func (c *Call) BaseDomain(ordered string) string {
+	return cmp.Or(c.ContextValue(v1alpha1.ContextBaseDomain).GetStringValue(), ordered)
 }
 
 // Composite returns the observed XR, to be read field by field.

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -140,7 +141,11 @@ func (c *Call) HoldBack(parts ...v1alpha1.HeldBack) error {
 	if _, err := c.ContextInto(v1alpha1.ContextHeldBack, &all); err != nil {
 		return err
 	}
-	all = append(all, parts...)
+	for _, p := range parts {
+		if !slices.Contains(all, p) { // Crossplane hands the context of one call to the next
+			all = append(all, p)
+		}
+	}
 	if len(all) == 0 {
 		response.ConditionFalse(c.Rsp, v1alpha1.ConditionPartsHeldBack, v1alpha1.ReasonNothingHeldBack).WithMessage("No part waits for another")
 		return nil
@@ -167,9 +172,11 @@ func (c *Call) Require(key string, sel *fnv1.ResourceSelector) {
 	c.Rsp.Requirements.Resources[key] = sel
 }
 
-// AddComposed adds composed resources by name to the desired ones. It refuses to
-// put another kind under the name of an observed resource: Crossplane would
-// forget the observed one and leave it alive, unseen.
+// AddComposed adds composed resources by name to the desired ones, each marked with the
+// order's uid. It refuses to put another kind under the name of an observed resource:
+// Crossplane would forget the observed one and leave it alive, unseen. A resource that
+// isn't observed is asked for, and left out while its name is somebody else's (condition
+// NamesFree).
 func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 	if c.Rsp.GetDesired() == nil {
 		c.Rsp.Desired = &fnv1.State{}
@@ -177,20 +184,28 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 	if c.Rsp.GetDesired().GetResources() == nil {
 		c.Rsp.Desired.Resources = make(map[string]*fnv1.Resource, len(parts))
 	}
+	xr, living := c.owner(), c.AnyObserved()
+	var taken []v1alpha1.TakenName
 	for _, name := range manifest.Keys(parts) {
+		if err := xr.marks(parts[name]); err != nil {
+			return errors.Wrapf(err, "cannot render composed resource %q", name)
+		}
 		s, err := manifest.Composed(parts[name])
 		if err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
-		if o := c.Observed(name); o.Exists() {
-			kind, group := s.GetFields()["kind"].GetStringValue(), groupOf(s.GetFields()["apiVersion"].GetStringValue())
-			if o.Kind() != kind || o.Group() != group {
-				return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
+		o := c.Observed(name)
+		if !o.Exists() {
+			if others := c.others(xr.names(name, parts[name], living)...); len(others) > 0 {
+				taken = append(taken, others...)
+				continue
 			}
+		} else if kind, group := s.GetFields()["kind"].GetStringValue(), groupOf(s.GetFields()["apiVersion"].GetStringValue()); o.Kind() != kind || o.Group() != group {
+			return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
 		}
 		c.Rsp.Desired.Resources[name] = &fnv1.Resource{Resource: s}
 	}
-	return nil
+	return c.sayTaken(taken, func(n v1alpha1.TakenName) bool { _, again := parts[n.Part]; return !again })
 }
 
 // NothingLost fails when one of the named composed resources is observed and not

@@ -85,6 +85,16 @@ func (p Part) Condition(typ string) (status string, since time.Time) {
 	return "", time.Time{}
 }
 
+// Message returns the message of a condition of the resource, or "".
+func (p Part) Message(typ string) string {
+	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
+		if c := v.GetStructValue().GetFields(); c["type"].GetStringValue() == typ {
+			return c["message"].GetStringValue()
+		}
+	}
+	return ""
+}
+
 // Ready says whether the resource's condition Ready is True.
 func (p Part) Ready() bool {
 	s, _ := p.Condition(v1alpha1.ConditionReady)

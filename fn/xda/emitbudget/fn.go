@@ -47,7 +47,7 @@ func run(c *edge.Call) error {
 	case dataset == nil:
 		// An order that can't be filled has no chat page and gets no budget.
 	case budget.Exists() || c.NamespaceActive():
-		status["url"] = URL(agent, xr.Spec.BaseDomain, in.ExternalPort)
+		status["url"] = URL(agent, c.BaseDomain(xr.Spec.BaseDomain), in.ExternalPort)
 		opening, err := Open(Before{
 			Exists:    budget.Exists(),
 			Deleting:  budget.Deleting(),
@@ -79,7 +79,7 @@ func run(c *edge.Call) error {
 		}
 		c.Log.Debug("Rendered budget", "agent", agent, "with-opening", b.Opening != nil)
 	default:
-		status["url"] = URL(agent, xr.Spec.BaseDomain, in.ExternalPort)
+		status["url"] = URL(agent, c.BaseDomain(xr.Spec.BaseDomain), in.ExternalPort)
 		heldBack = append(heldBack, v1alpha1.HeldBack{
 			Part:     v1alpha1.PartXAgentBudget,
 			WaitsFor: "namespace " + v1alpha1.AgentNamespace(agent) + " to be active",

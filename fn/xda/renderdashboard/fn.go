@@ -25,8 +25,8 @@ func run(c *edge.Call) error {
 		in.DashboardsNamespace = namespace(c.Observed(v1alpha1.PartDashboard), in.DashboardsNamespace)
 		parts := map[string]manifest.Object{v1alpha1.PartDashboard: Render(Agent{
 			Name:        xr.Spec.AgentName,
-			Description: xr.Spec.Description,
-			BaseDomain:  xr.Spec.BaseDomain,
+			Description: manifest.Plain(xr.Spec.Description, 500), // people read it as it is
+			BaseDomain:  c.BaseDomain(xr.Spec.BaseDomain),
 			BudgetUSD:   xr.Spec.BudgetUSD,
 			Input:       *in,
 		})}

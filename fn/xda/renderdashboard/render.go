@@ -11,7 +11,7 @@ import (
 // An Agent is everything that its dashboard is rendered from.
 type Agent struct {
 	Name        string  // 3 to 24 of [a-z0-9-], letter first
-	Description string  // a person's text; may be empty
+	Description string  // one line of text; may be empty
 	BaseDomain  string  // a DNS name
 	BudgetUSD   float64 // US dollars in each period of the budget
 

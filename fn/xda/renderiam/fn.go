@@ -61,7 +61,14 @@ func run(c *edge.Call, now time.Time) error {
 			v1alpha1.PartIAMDatasetsViewer, opened, dataset.Name, dataset.Bucket())
 	}
 
+	own, restored := c.UIDs()
+	whose := func(part string) Whose {
+		return Judge(found(c.Observed(part)), name, xr.Spec.ProjectID, own, restored)
+	}
 	agent := Agent{
+		OrderUID:        own,
+		Bucket:          whose(v1alpha1.PartBucket),
+		Account:         whose(v1alpha1.PartServiceAccount),
 		Name:            name,
 		Project:         xr.Spec.ProjectID,
 		Description:     xr.Spec.Description,
@@ -77,21 +84,39 @@ func run(c *edge.Call, now time.Time) error {
 		Labels:          in.BucketLabels,
 		WithKey:         key.Exists() || member == "" && c.NamespaceActive(),
 	}
+	if agent.Account != Ours && c.Observed(v1alpha1.PartServiceAccount).Exists() && !key.Exists() {
+		agent.WithKey = false // a key of somebody else's account opens what is theirs
+	}
 	if err := c.AddComposed(Render(agent)); err != nil {
 		return err
 	}
 	var heldBack []v1alpha1.HeldBack
 	if !agent.WithKey && member == "" {
-		heldBack = append(heldBack, v1alpha1.HeldBack{
-			Part:     v1alpha1.PartServiceAccountKey,
-			WaitsFor: "namespace " + v1alpha1.AgentNamespace(name) + " to be active",
-		})
+		waitsFor := "namespace " + v1alpha1.AgentNamespace(name) + " to be active"
+		if c.NamespaceActive() {
+			waitsFor = "service account " + v1alpha1.AgentNamespace(name) + " to be known as this order's"
+		}
+		heldBack = append(heldBack, v1alpha1.HeldBack{Part: v1alpha1.PartServiceAccountKey, WaitsFor: waitsFor})
+	}
+	if err := c.SayTaken(taken(agent)...); err != nil {
+		return err
 	}
 	if err := c.HoldBack(heldBack...); err != nil {
 		return err
 	}
 	c.Log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
 	return c.NothingLost("a part of this step was left out", Parts()...)
+}
+
+// taken names what in Google Cloud is somebody else's.
+func taken(a Agent) (names []v1alpha1.TakenName) {
+	if a.Bucket == Theirs {
+		names = append(names, v1alpha1.TakenName{Part: v1alpha1.PartBucket, By: "Bucket gs://" + v1alpha1.AgentBucket(a.Project, a.Name) + " was not made by this order"})
+	}
+	if a.Account == Theirs {
+		names = append(names, v1alpha1.TakenName{Part: v1alpha1.PartServiceAccount, By: "Service account " + v1alpha1.AgentNamespace(a.Name) + " of project " + a.Project + " was not made by this order"})
+	}
+	return names
 }
 
 // sandboxMember is who the grants are for where the sandbox has no key, or "" where it
@@ -135,4 +160,32 @@ func grantKind(c *edge.Call, part string, chosen input.GrantKind) input.GrantKin
 		return k
 	}
 	return chosen
+}
+
+// absent is what every provider says of what it may only look at and does not find:
+// crossplane-runtime, pkg/reconciler/managed.
+const absent = "external resource does not exist"
+
+// found reads what a part's provider says.
+func found(p edge.Part) Found {
+	policies := p.Value("spec", "managementPolicies").GetListValue().GetValues()
+	synced, _ := p.Condition(v1alpha1.ConditionSynced)
+	id := p.String("status", "atProvider", "id")
+	f := Found{
+		Exists:    p.Exists(),
+		LooksOnly: len(policies) == 1 && policies[0].GetStringValue() == "Observe",
+		Made:      p.String("metadata", "annotations", "crossplane.io/external-create-succeeded") != "",
+		Absent:    synced == "False" && strings.Contains(p.Message(v1alpha1.ConditionSynced), absent),
+		There:     id != "",
+		Silent:    id == "" && p.Ready(),
+		Project:   p.String("status", "atProvider", "project"),
+		Text:      p.String("status", "atProvider", "description"),
+	}
+	for k, v := range p.Value("status", "atProvider", "labels").GetStructValue().GetFields() {
+		if f.Labels == nil {
+			f.Labels = map[string]string{}
+		}
+		f.Labels[k] = v.GetStringValue()
+	}
+	return f
 }

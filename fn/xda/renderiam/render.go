@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -35,6 +34,13 @@ type Agent struct {
 
 	KMSKeyName string            // of new objects in the bucket; "": Google's
 	Labels     map[string]string // of the bucket, beside ours
+
+	// OrderUID marks what lies in Google Cloud as the order's; "" where nobody gave it one.
+	OrderUID string
+
+	// Bucket and Account say whose these are. What isn't known to be the order's is only
+	// looked at.
+	Bucket, Account Whose
 
 	// WithKey says that the account's key may be made: its private half is handed
 	// out once, so the namespace of its Secret must be there.
@@ -83,11 +89,6 @@ func SandboxMember(pool, agent string) string {
 func isSandbox(member string) bool { return strings.Contains(member, ".svc.id.goog[") }
 
 func bucket(a Agent) manifest.Object {
-	labels := manifest.Object{}
-	for k, v := range a.Labels {
-		labels[k] = v
-	}
-	labels["whisperops-agent"] = a.Name
 	forProvider := manifest.Object{
 		"project":                  a.Project,
 		"location":                 a.Location,
@@ -96,7 +97,7 @@ func bucket(a Agent) manifest.Object {
 		"forceDestroy":             true,
 		// Deleted data stays billable and restorable otherwise.
 		"softDeletePolicy": manifest.Object{"retentionDurationSeconds": 0},
-		"labels":           labels,
+		"labels":           labels(a),
 	}
 	if a.KMSKeyName != "" {
 		forProvider["encryption"] = manifest.Object{"defaultKmsKeyName": a.KMSKeyName}
@@ -112,6 +113,9 @@ func bucket(a Agent) manifest.Object {
 		// still manages the bucket.
 		spec["managementPolicies"] = []string{"Observe", "Create", "Update", "LateInitialize"}
 	}
+	if a.Bucket != Ours {
+		spec["managementPolicies"] = lookOnly
+	}
 	return manifest.Object{
 		"apiVersion": "storage.gcp.upbound.io/v1beta2",
 		"kind":       "Bucket",
@@ -123,7 +127,34 @@ func bucket(a Agent) manifest.Object {
 	}
 }
 
+// lookOnly lets a provider say what is there, and neither change nor delete it.
+var lookOnly = []string{"Observe"}
+
+// labels of the bucket in Google Cloud.
+func labels(a Agent) manifest.Object {
+	l := manifest.Object{}
+	for k, v := range a.Labels {
+		l[k] = v
+	}
+	l[v1alpha1.GoogleLabelAgent] = a.Name
+	if a.OrderUID != "" {
+		l[v1alpha1.GoogleLabelOrderUID] = a.OrderUID
+	}
+	return l
+}
+
 func serviceAccount(a Agent) manifest.Object {
+	spec := manifest.Object{
+		"forProvider": manifest.Object{
+			"project":     a.Project,
+			"displayName": "Whisperops agent " + a.Name, // at most 41 of 100 bytes
+			"description": description(a),
+		},
+		"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
+	}
+	if a.Account != Ours {
+		spec["managementPolicies"] = lookOnly
+	}
 	return manifest.Object{
 		"apiVersion": "cloudplatform.gcp.upbound.io/v1beta1",
 		"kind":       "ServiceAccount",
@@ -131,14 +162,7 @@ func serviceAccount(a Agent) manifest.Object {
 			"name":        v1alpha1.PartName(a.Name, v1alpha1.PartServiceAccount),
 			"annotations": manifest.Object{"crossplane.io/external-name": v1alpha1.AgentNamespace(a.Name)},
 		},
-		"spec": manifest.Object{
-			"forProvider": manifest.Object{
-				"project":     a.Project,
-				"displayName": "Whisperops agent " + a.Name, // at most 41 of 100 bytes
-				"description": description(a),
-			},
-			"providerConfigRef": manifest.Object{"name": a.ProviderConfig},
-		},
+		"spec": spec,
 	}
 }
 
@@ -187,13 +211,15 @@ func grant(a Agent, part string, kind input.GrantKind, role, project, bucket, ti
 // description is what Google shows beside the account, from user text in at most
 // 256 bytes.
 func description(a Agent) string {
-	text := strings.Join(strings.FieldsFunc(a.Description, func(r rune) bool {
-		return unicode.IsSpace(r) || unicode.IsControl(r)
-	}), " ")
+	text := manifest.Plain(a.Description, 500)
 	if text == "" {
 		text = "Identity of agent " + a.Name
 	}
-	return cut(text, 256)
+	if a.OrderUID == "" {
+		return cut(text, 256)
+	}
+	mark := " " + textMark(a.OrderUID)
+	return cut(text, 256-len(mark)) + mark
 }
 
 // cut shortens text to at most n bytes, between two characters.

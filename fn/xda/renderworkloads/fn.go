@@ -34,7 +34,7 @@ func run(c *edge.Call) error {
 		parts := Render(Agent{
 			Name:         xr.Spec.AgentName,
 			Description:  xr.Spec.Description,
-			BaseDomain:   xr.Spec.BaseDomain,
+			BaseDomain:   c.BaseDomain(xr.Spec.BaseDomain),
 			ProjectID:    xr.Spec.ProjectID,
 			Dataset:      *dataset,
 			SandboxMemMi: memory,

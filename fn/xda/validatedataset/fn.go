@@ -7,6 +7,7 @@ package validatedataset
 import (
 	"encoding/json"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -60,9 +61,33 @@ func run(c *edge.Call, now time.Time) error {
 		facts.Answer, facts.Dataset, facts.Problem = answer(ordered, found)
 	}
 	v := Validate(facts)
-	c.Log.Debug("Validated dataset", "dataset", ordered, "reason", v.Condition.Reason, "phase", v.Phase)
-
 	c.Condition(v.Condition)
+	if !facts.Live {
+		// A part that is observed is the order's own; nothing is yet.
+		taken, err := c.NamesTaken(names(xr.Spec.AgentName, in.ObjectNamespace, in.DashboardsNamespace), twins(c, xr)...)
+		if err != nil {
+			return err
+		}
+		if taken {
+			v.refuse()
+		}
+	}
+	permit := Allow(reach(c, xr, facts, v), in.Allow)
+	c.Condition(permit.Condition)
+	if permit.Condition.Status == metav1.ConditionFalse {
+		tell(c, xr.Status.Conditions, permit.Condition)
+	}
+	switch {
+	case permit.Refused:
+		v.refuse()
+	case permit.Stop:
+		return errors.Errorf("cannot use order: %s", permit.Condition.Message)
+	case permit.Domain != "":
+		if err := c.SetContext(v1alpha1.ContextBaseDomain, permit.Domain); err != nil {
+			return err
+		}
+	}
+	c.Log.Debug("Validated dataset", "dataset", ordered, "reason", v.Condition.Reason, "phase", v.Phase)
 	if v.Stop {
 		return errors.Errorf("cannot use dataset: %s", v.Condition.Message)
 	}
@@ -85,6 +110,41 @@ func run(c *edge.Call, now time.Time) error {
 		status["dataset"] = v.LastValid
 	}
 	return c.SetStatus(status)
+}
+
+// reach reads what the order reaches for, and what its living agent has.
+func reach(c *edge.Call, xr *v1alpha1.XDatasetAgent, facts Facts, v Verdict) Reach {
+	r := Reach{Domain: xr.Spec.BaseDomain, Project: xr.Spec.ProjectID, Live: facts.Live}
+	if v.Dataset != nil {
+		r.Bucket = v.Dataset.Bucket()
+	} else if facts.Answer == Found {
+		r.Bucket = facts.Dataset.Bucket()
+	}
+	rules := c.Observed(v1alpha1.PartChatIngress).Value("spec", "forProvider", "manifest", "spec", "rules").GetListValue().GetValues()
+	if len(rules) > 0 {
+		if d, is := strings.CutPrefix(rules[0].GetStructValue().GetFields()["host"].GetStringValue(), v1alpha1.AgentHost(xr.Spec.AgentName, "")); is {
+			r.LiveDomain = d
+		}
+	}
+	return r
+}
+
+// twins asks for the orders whose bucket would have the same name, and returns those that
+// have it before this one: the older of two that nothing was made for.
+func twins(c *edge.Call, xr *v1alpha1.XDatasetAgent) (taken []v1alpha1.TakenName) {
+	for _, t := range v1alpha1.Twins(xr.Spec.ProjectID, xr.Spec.AgentName) {
+		name := edge.Name{APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindXDatasetAgent, Name: t.AgentName}
+		for _, p := range c.LookUp("twin/"+t.AgentName, name) {
+			lives := p.String("status", "url") != ""
+			older := p.Created().Before(xr.CreationTimestamp.Time) ||
+				p.Created().Equal(xr.CreationTimestamp.Time) && p.String("metadata", "uid") < string(xr.GetUID())
+			if p.String("spec", "projectId") == t.ProjectID && (lives || older) {
+				taken = append(taken, v1alpha1.TakenName{Part: v1alpha1.PartBucket, By: "Bucket " + v1alpha1.AgentBucket(xr.Spec.ProjectID, xr.Spec.AgentName) +
+					" is that of XDatasetAgent " + t.AgentName + " in project " + t.ProjectID + ": choose another agentName"})
+			}
+		}
+	}
+	return taken
 }
 
 // answer reads what Crossplane found. An XDataset of another name is the answer

@@ -93,6 +93,10 @@ func Validate(f Facts) Verdict {
 	return v
 }
 
+// refuse takes the dataset back: nothing may be made, because a name is somebody else's, or
+// the order reaches for what isn't allowed.
+func (v *Verdict) refuse() { v.Dataset, v.Waits, v.Phase = nil, true, v1alpha1.PhaseFailed }
+
 func (v *Verdict) say(s metav1.ConditionStatus, reason, message string) {
 	v.Condition = metav1.Condition{Type: v1alpha1.ConditionDatasetValid, Status: s, Reason: reason, Message: message}
 }
