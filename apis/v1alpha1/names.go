@@ -36,10 +36,6 @@ const (
 	// was restored from: what carries that uid is taken over, and nothing else.
 	AnnotationRestoredFrom = "whisperops.io/restored-from"
 
-	// AnnotationRestoredBudget on an order holds the status.budget that it had in that
-	// backup, as JSON: what was spent is not forgotten.
-	AnnotationRestoredBudget = "whisperops.io/restored-budget"
-
 	// AnnotationDataset on the Object of the part "prompts" repeats status.dataset, a
 	// Dataset as JSON: a backup that is restored brings no status along.
 	AnnotationDataset = "whisperops.io/dataset"

@@ -37,22 +37,21 @@ const (
 type OIDC struct {
 	Issuer     string
 	ClientID   string
+	Secret     string // of the client; empty with SecretFile, or for a public client
 	SecretFile string // read at every sign-in, so that a new one works at once
-	Redirect   string // <page>/auth/callback, as the issuer knows it
+	Redirect   string // <page>/auth/callback, as the issuer knows it; empty: by the host that the browser asked for
 	Allowed    string // comma-separated: a@b.c, @b.c, group:g; empty: everybody the issuer knows
 }
 
 func (o OIDC) check() error {
 	switch {
-	case o.Issuer == "" || o.ClientID == "" || o.Redirect == "":
-		return errors.New("--auth=oidc wants --oidc-issuer-url, --oidc-client-id and --oidc-redirect-url")
+	case o.Issuer == "" || o.ClientID == "":
+		return errors.New("--auth=oidc wants --oidc-issuer-url and --oidc-client-id")
 	}
-	for _, s := range []string{o.Issuer, o.Redirect} {
-		if _, err := address(s); err != nil {
-			return fmt.Errorf("invalid address %q: %w", s, err)
-		}
+	if _, err := address(o.Issuer); err != nil {
+		return fmt.Errorf("invalid value %q for flag --oidc-issuer-url: %w", o.Issuer, err)
 	}
-	if u, err := url.Parse(o.Redirect); err != nil || u.Path != "/auth/callback" {
+	if u, err := address(o.Redirect); o.Redirect != "" && (err != nil || u.Path != callbackPath) {
 		return fmt.Errorf("invalid value %q for flag --oidc-redirect-url: want https://<host of the page>/auth/callback", o.Redirect)
 	}
 	for _, a := range split(o.Allowed) {
@@ -93,11 +92,27 @@ func (s *signIn) describe() string { return "oidc" }
 
 func (s *signIn) routes(mux *http.ServeMux) {
 	mux.HandleFunc("GET /auth/login", s.login)
-	mux.HandleFunc("GET /auth/callback", s.callback)
+	mux.HandleFunc("GET "+callbackPath, s.callback)
 	mux.HandleFunc("GET "+signOutPath, s.logout)
 }
 
-const signOutPath = "/auth/logout"
+const (
+	signOutPath  = "/auth/logout"
+	callbackPath = "/auth/callback"
+)
+
+// redirect is where the issuer sends people back to. It sends them only where it knows
+// that a page of this client is, so the browser's word for the host does no harm.
+func (s *signIn) redirect(r *http.Request) string {
+	if s.Redirect != "" {
+		return s.Redirect
+	}
+	u := url.URL{Scheme: "http", Host: r.Host, Path: callbackPath}
+	if isHTTPS(r) {
+		u.Scheme = "https"
+	}
+	return u.String()
+}
 
 func (s *signIn) person(w http.ResponseWriter, r *http.Request) (Person, bool) {
 	if c, err := r.Cookie(sessionCookie); err == nil {
@@ -117,7 +132,7 @@ func (s *signIn) person(w http.ResponseWriter, r *http.Request) (Person, bool) {
 }
 
 // config finds the issuer, which need not be there when this program starts.
-func (s *signIn) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, error) {
+func (s *signIn) config(ctx context.Context, r *http.Request) (*oauth2.Config, *oidc.Provider, error) {
 	s.mu.Lock()
 	p := s.provider
 	s.mu.Unlock()
@@ -130,7 +145,7 @@ func (s *signIn) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, er
 		s.provider = p
 		s.mu.Unlock()
 	}
-	secret := []byte{}
+	secret := []byte(s.Secret)
 	if s.SecretFile != "" {
 		var err error
 		if secret, err = os.ReadFile(s.SecretFile); err != nil {
@@ -138,7 +153,7 @@ func (s *signIn) config(ctx context.Context) (*oauth2.Config, *oidc.Provider, er
 		}
 	}
 	return &oauth2.Config{
-		ClientID: s.ClientID, ClientSecret: strings.TrimSpace(string(secret)), RedirectURL: s.Redirect, Endpoint: p.Endpoint(),
+		ClientID: s.ClientID, ClientSecret: strings.TrimSpace(string(secret)), RedirectURL: s.redirect(r), Endpoint: p.Endpoint(),
 		Scopes: []string{oidc.ScopeOpenID, "email", "profile"},
 	}, p, nil
 }
@@ -152,7 +167,7 @@ type pending struct {
 }
 
 func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
-	cfg, _, err := s.config(oidc.ClientContext(r.Context(), s.http))
+	cfg, _, err := s.config(oidc.ClientContext(r.Context(), s.http), r)
 	if err != nil {
 		s.fail(w, r, http.StatusServiceUnavailable, "Signing in does not work at the moment.", err)
 		return
@@ -163,7 +178,7 @@ func (s *signIn) login(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusInternalServerError, "Signing in does not work at the moment.", err)
 		return
 	}
-	http.SetCookie(w, s.cookie(loginCookie, base64.RawURLEncoding.EncodeToString(b), loginAge))
+	http.SetCookie(w, s.cookie(r, loginCookie, base64.RawURLEncoding.EncodeToString(b), loginAge))
 	http.Redirect(w, r, cfg.AuthCodeURL(p.State, oidc.Nonce(p.Nonce), oauth2.S256ChallengeOption(p.Verifier)), http.StatusFound)
 }
 
@@ -190,12 +205,12 @@ func (s *signIn) callback(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, http.StatusBadRequest, "Signing in took too long, or was begun elsewhere. Open the page again.", err)
 		return
 	}
-	http.SetCookie(w, s.cookie(loginCookie, "", -1))
+	http.SetCookie(w, s.cookie(r, loginCookie, "", -1))
 	if e := q.Get("error"); e != "" {
 		s.fail(w, r, http.StatusForbidden, "You were not signed in.", errors.New(clip(e+": "+q.Get("error_description"), 300)))
 		return
 	}
-	cfg, provider, err := s.config(ctx)
+	cfg, provider, err := s.config(ctx, r)
 	if err != nil {
 		s.fail(w, r, http.StatusServiceUnavailable, "Signing in does not work at the moment.", err)
 		return
@@ -212,7 +227,7 @@ func (s *signIn) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	id := newID()
 	s.keep(id, session{person: person, expires: s.now().Add(sessionAge)})
-	http.SetCookie(w, s.cookie(sessionCookie, id, sessionAge))
+	http.SetCookie(w, s.cookie(r, sessionCookie, id, sessionAge))
 	http.Redirect(w, r, local(p.Next), http.StatusFound)
 }
 
@@ -317,15 +332,15 @@ func (s *signIn) logout(w http.ResponseWriter, r *http.Request) {
 		delete(s.sessions, c.Value)
 		s.mu.Unlock()
 	}
-	http.SetCookie(w, s.cookie(sessionCookie, "", -1))
+	http.SetCookie(w, s.cookie(r, sessionCookie, "", -1))
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	fmt.Fprintln(w, "You have been signed out of this page. Your account at the issuer may still be signed in.")
 }
 
-func (s *signIn) cookie(name, value string, age time.Duration) *http.Cookie {
+func (s *signIn) cookie(r *http.Request, name, value string, age time.Duration) *http.Cookie {
 	return &http.Cookie{
 		Name: name, Value: value, Path: "/", MaxAge: int(age.Seconds()), HttpOnly: true,
-		SameSite: http.SameSiteLaxMode, Secure: strings.HasPrefix(s.Redirect, "https:"),
+		SameSite: http.SameSiteLaxMode, Secure: strings.HasPrefix(s.redirect(r), "https:"),
 	}
 }
 

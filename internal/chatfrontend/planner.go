@@ -258,6 +258,22 @@ func hopeless(err error) bool {
 		strings.Contains(err.Error(), "token too long") || strings.Contains(err.Error(), "unknown event")
 }
 
+// unreadable says in words what was wrong with an answer, without its address.
+func unreadable(err error) string {
+	var bad notA2A
+	var refused *a2a.Error
+	switch {
+	case errors.As(err, &bad):
+		return clip(sentence(bad.message), 300)
+	case errors.As(err, &refused):
+		return clip(redact("It refused: "+refused.Error()), 300)
+	case strings.Contains(err.Error(), "token too long"):
+		return "One piece of it was larger than 10 MiB."
+	default:
+		return "What came was none of the agents' protocol (A2A)."
+	}
+}
+
 // unreachable says in words why a planner could not be reached, without its address.
 func unreachable(err error) string {
 	var status *agentcard.ErrStatusNotOK

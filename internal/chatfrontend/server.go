@@ -31,7 +31,10 @@ var pageFiles embed.FS
 const (
 	// maxQuestion bounds a question, in bytes.
 	maxQuestion = 16 << 10
-	maxBody     = 64 << 10
+	// maxAtOnce bounds the questions of one person that are answered at the same time, so
+	// that nobody takes all the room.
+	maxAtOnce = 5
+	maxBody   = 64 << 10
 	// keepAlive is how often a stream without news says so: proxies close what is silent
 	// for a minute.
 	keepAlive = 15 * time.Second
@@ -380,6 +383,10 @@ func (s *server) ask(w http.ResponseWriter, r *http.Request) {
 			s.busy(w, r)
 			return
 		}
+	}
+	if n := s.store.answering(personOf(r.Context()).Key); n >= maxAtOnce {
+		refuse(w, r, http.StatusTooManyRequests, Problem{Code: http.StatusTooManyRequests, Message: fmt.Sprintf("The agent is answering %d questions of yours already.", n)})
+		return
 	}
 	conn, done := s.admit(w, r)
 	if conn == nil {

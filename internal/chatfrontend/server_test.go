@@ -416,6 +416,9 @@ func TestBadPlanners(t *testing.T) {
 			if got.State != TurnFailed || got.Problem == nil || got.Problem.Code != 503 || !strings.Contains(got.Problem.Message, tc.says) {
 				t.Errorf("got %s %+v", got.State, got.Problem)
 			}
+			if strings.Contains(got.Problem.Message+got.Problem.Detail, "://") {
+				t.Errorf("an address reaches the page: %+v", got.Problem)
+			}
 			if len(got.text()) > 1<<20 {
 				t.Errorf("the page gets %d bytes", len(got.text()))
 			}
@@ -634,4 +637,31 @@ func TestUnfinished(t *testing.T) {
 			t.Errorf("%q: got %q, want %q", in, got, want)
 		}
 	}
+}
+
+func TestRedact(t *testing.T) {
+	for in, want := range map[string]string{
+		`Post "http://token-meter.whisperops-system.svc:8080/agents/a": connection refused`: `Post "[address]": connection refused`,
+		"https://x.example/v1?key=AIzaSyA0123456789 failed":                                 "[address] failed",
+		"API key: sk-0123456789abcdef is wrong":                                             "API key=[left out] is wrong",
+		"Authorization: Bearer abcdefgh12345":                                               "Authorization: Bearer=[left out]",
+		"LLM error: 429 RESOURCE_EXHAUSTED the token limit of 8192 was reached":             "LLM error: 429 RESOURCE_EXHAUSTED the token limit of 8192 was reached",
+	} {
+		if got := redact(in); got != want {
+			t.Errorf("%q: got %q, want %q", in, got, want)
+		}
+	}
+}
+
+// One person can't take all the room.
+func TestManyAtOnce(t *testing.T) {
+	s := newSite(t, waiting)
+	v := s.visitor()
+	for range maxAtOnce {
+		v.ask("new", "forever")
+	}
+	if code := v.send(http.MethodPost, "/api/conversations/new/turns", Question{"one more"}, nil); code != http.StatusTooManyRequests {
+		t.Errorf("got %d", code)
+	}
+	s.visitor().ask("new", "somebody else's")
 }

@@ -146,6 +146,17 @@ func (s *store) list(owner string) []*conversation {
 	return out
 }
 
+// answering counts the owner's questions that are being answered.
+func (s *store) answering(owner string) int {
+	n := 0
+	for _, c := range s.list(owner) {
+		if c.running() != nil {
+			n++
+		}
+	}
+	return n
+}
+
 func byUse(cs []*conversation) {
 	used := make(map[*conversation]time.Time, len(cs))
 	for _, c := range cs {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -291,6 +292,18 @@ func (x *exchange) resume(ctx context.Context, lost time.Time) error {
 	}
 }
 
+// redact takes out of an agent's error what such errors carry along: addresses with
+// keys in them, and keys.
+func redact(s string) string {
+	s = addresses.ReplaceAllString(s, "[address]")
+	return secrets.ReplaceAllString(s, "$1=[left out]")
+}
+
+var (
+	addresses = regexp.MustCompile(`(?i)\b[a-z][a-z0-9+.-]*://[^\s"'<>)\]]+`)
+	secrets   = regexp.MustCompile(`(?i)\b((?:api[-_]?)?key|token|secret|password|signature|authorization|bearer)["']?(?:\s*[:=]\s*|\s+)["']?[A-Za-z0-9+/_.~-]{8,}`)
+)
+
 // said is an error in words for the person.
 type said string
 
@@ -319,14 +332,14 @@ func (x *exchange) end(ctx context.Context, err error) {
 		x.tell()
 		problem = &Problem{Code: 503, Down: "answer", Message: fmt.Sprintf("The agent took %d steps without coming to an answer, so it was stopped. Ask in a simpler way, or for a part of it.", transcript.MaxSteps)}
 	case x.ts.State == transcript.Failed:
-		problem = &Problem{Code: 503, Down: "answer", Message: "The agent could not answer.", Detail: x.ts.Problem}
+		problem = &Problem{Code: 503, Down: "answer", Message: "The agent could not answer.", Detail: redact(x.ts.Problem)}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		x.tell()
 		problem = &Problem{Code: 503, Down: "answer", Message: fmt.Sprintf("The agent had no answer after %s, so it was stopped.", x.timeout)}
 	case ctx.Err() != nil:
 		problem = &Problem{Code: 503, Down: "page", Message: "The server of this page was stopped while the agent answered. Ask again."}
 	case err != nil && hopeless(err):
-		problem = &Problem{Code: 503, Down: "planner", Message: "The agent's answer could not be read.", Detail: clip(err.Error(), 500)}
+		problem = &Problem{Code: 503, Down: "planner", Message: "The agent's answer could not be read.", Detail: unreadable(err)}
 	case errors.As(err, new(said)):
 		problem = &Problem{Code: 503, Down: "planner", Message: sentence(err.Error())}
 	case err != nil && x.ts.TaskID == "":
