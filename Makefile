@@ -3,8 +3,8 @@ SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
-# Where the CRDs of the kinds we render are: a folder, searched for *.yaml. See
-# "Schemas" in the README for how to get them.
+# A folder with CRDs that no Go module carries, searched for *.yaml; make validate says
+# which and where they are. Empty: their kinds are named as not checked.
 SCHEMAS ?=
 export SCHEMAS
 
@@ -48,11 +48,16 @@ test-modules: ## vet the modules beside the product's, and run those of their te
 # What CI runs: first what is quick, then what needs a control plane and mostly
 # waits for it; meanwhile the packages are built for all machines, and the tools that
 # only the rest needs, with what time is left over.
-QUICK      := generate-check build test test-modules render validate test-dashboard test-load test-mutants
-MEANWHILE  := xpkg-check
+QUICK      := generate-check build test test-modules render validate test-dashboard test-load test-mutants tools up-build
+MEANWHILE  := rest-tools xpkg-check
 LIVE       := e2e-short chaos-short
-REST       := lint test-controlplane test-prometheus test-simulation test-watcher
-REST_TOOLS  = $(GOLANGCI_LINT) $(FAKE_GCS_SERVER) $(GITEA)
+REST       := lint test-controlplane test-prometheus test-simulation test-watcher test-again
+
+.PHONY: rest-tools test-again
+rest-tools: $(GOLANGCI_LINT) $(FAKE_GCS_SERVER) $(GITEA)
+
+test-again:
+	@go test -count=1 ./test/pipeline ./test/examples ./test/architecture
 
 # lint vets every module, tests included, and its facts about dependencies can't be
 # shared with go vet's, nor those with go test's: on an empty cache, vetting three
@@ -61,12 +66,8 @@ check: export VET = true
 check: export GOFLAGS += -vet=off
 
 .PHONY: check
-check: ## everything CI runs
-	@set -e; for c in $(QUICK) tools up-build; do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done
-	@set -e; nice -n 19 $(MAKE) $(REST_TOOLS) $(MEANWHILE) & meanwhile=$$!; trap 'kill $$meanwhile 2>/dev/null || true' EXIT; \
-	  for c in $(LIVE); do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done; wait $$meanwhile
-	@set -e; for c in $(REST); do echo "=== $$(date +%T) make $$c"; $(MAKE) $$c; done
-	@echo "=== $$(date +%T) all of: $(QUICK) $(MEANWHILE) $(LIVE) $(REST)"; go test -count=1 ./test/pipeline ./test/examples ./test/architecture
+check: ## everything CI runs; at the end, what took how long and what was not checked
+	@hack/check.sh '$(QUICK)' '$(MEANWHILE)' '$(LIVE)' '$(REST)'
 
 .PHONY: lint
 lint: $(GOLANGCI_LINT) ## run every linter that has no exception in .golangci.yml, in every module

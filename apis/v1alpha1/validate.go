@@ -21,39 +21,72 @@ var (
 	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)
 )
 
-// Validate says what of an order can't be rendered, or nil. Two orders of one agent
-// would fight over every part.
-func (x *XDatasetAgent) Validate() error {
-	if err := x.Spec.Validate(); err != nil {
-		return err
+// An OrderField is a field of an order that a station uses, and that must be good then.
+type OrderField int
+
+// The fields of an order, in the order in which they are looked at.
+const (
+	UsesAgentName OrderField = iota
+	UsesDatasetRef
+	UsesProjectID
+	UsesBaseDomain
+	UsesBudgetUSD
+)
+
+// OrderFields are all of them.
+func OrderFields() []OrderField {
+	return []OrderField{UsesAgentName, UsesDatasetRef, UsesProjectID, UsesBaseDomain, UsesBudgetUSD}
+}
+
+// Check says what of an order can't be used, or nil. An XDatasetAgent must be good as a
+// whole. Of somebody else's kind only the named fields must be there: those that a
+// station uses.
+func (x *XDatasetAgent) Check(uses ...OrderField) error {
+	ours := x.Kind == KindXDatasetAgent
+	if ours {
+		uses = OrderFields()
 	}
-	if x.GetName() != x.Spec.AgentName {
+	for _, f := range uses {
+		if err := x.Spec.check(f); err != nil {
+			return err
+		}
+	}
+	// Two orders of one agent would fight over every part. Other kinds have rules of
+	// their own for it.
+	if ours && x.GetName() != x.Spec.AgentName {
 		return fmt.Errorf("metadata.name %q and spec.agentName %q must be equal: the agent's name is its identity and never changes", x.GetName(), x.Spec.AgentName)
 	}
 	return nil
 }
 
-// Validate says what of an order's spec can't be rendered, or nil.
-func (s XDatasetAgentSpec) Validate() error {
-	if err := validateAgentName(s.AgentName); err != nil {
-		return err
+func (s XDatasetAgentSpec) check(f OrderField) error {
+	switch f {
+	case UsesAgentName:
+		if err := validateAgentName(s.AgentName); err != nil {
+			return err
+		}
+		if looksLikeGoogle.MatchString(s.AgentName) {
+			return fmt.Errorf("spec.agentName %q must not contain \"google\" or what looks like it: Google refuses a bucket with that name", s.AgentName)
+		}
+	case UsesDatasetRef:
+		if s.DatasetRef.Name == "" {
+			return fmt.Errorf("spec.datasetRef.name is empty: it names an XDataset (kubectl get xds lists them)")
+		}
+	case UsesProjectID:
+		if !projectIDPattern.MatchString(s.ProjectID) {
+			return fmt.Errorf("spec.projectId %q must be 6 to 30 lower-case letters, digits and dashes, starting with a letter and not ending with a dash", s.ProjectID)
+		}
+		if looksLikeGoogle.MatchString(s.ProjectID) || strings.HasPrefix(s.ProjectID, "goog") {
+			return fmt.Errorf("spec.projectId %q must not contain \"google\" or what looks like it, or start with \"goog\": Google refuses a bucket with that name", s.ProjectID)
+		}
+	case UsesBaseDomain:
+		if len(s.BaseDomain) > 220 || !baseDomainPattern.MatchString(s.BaseDomain) {
+			return fmt.Errorf("spec.baseDomain %q must be a DNS name in lower case of at most 220 characters", s.BaseDomain)
+		}
+	case UsesBudgetUSD:
+		return validateBudget(s.BudgetUSD)
 	}
-	if looksLikeGoogle.MatchString(s.AgentName) {
-		return fmt.Errorf("spec.agentName %q must not contain \"google\" or what looks like it: Google refuses a bucket with that name", s.AgentName)
-	}
-	if s.DatasetRef.Name == "" {
-		return fmt.Errorf("spec.datasetRef.name is empty: it names an XDataset (kubectl get xds lists them)")
-	}
-	if !projectIDPattern.MatchString(s.ProjectID) {
-		return fmt.Errorf("spec.projectId %q must be 6 to 30 lower-case letters, digits and dashes, starting with a letter and not ending with a dash", s.ProjectID)
-	}
-	if looksLikeGoogle.MatchString(s.ProjectID) || strings.HasPrefix(s.ProjectID, "goog") {
-		return fmt.Errorf("spec.projectId %q must not contain \"google\" or what looks like it, or start with \"goog\": Google refuses a bucket with that name", s.ProjectID)
-	}
-	if len(s.BaseDomain) > 220 || !baseDomainPattern.MatchString(s.BaseDomain) {
-		return fmt.Errorf("spec.baseDomain %q must be a DNS name in lower case of at most 220 characters", s.BaseDomain)
-	}
-	return validateBudget(s.BudgetUSD)
+	return nil
 }
 
 // Validate says what of a budget can't be used, or nil.

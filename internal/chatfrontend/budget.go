@@ -135,7 +135,7 @@ func money(b v1alpha1.XAgentBudget, agent, contact string, now time.Time) Money 
 		m.AsOf = b.Status.Ledger.AsOf
 	}
 	for _, c := range b.Status.Conditions {
-		if c.Type == "SpendMeasured" && c.Status == metav1.ConditionFalse {
+		if c.Type == v1alpha1.ConditionSpendMeasured && c.Status == metav1.ConditionFalse {
 			m.Stale = true
 		}
 	}

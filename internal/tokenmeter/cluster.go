@@ -39,7 +39,7 @@ type cluster struct {
 }
 
 // priceKey is the key of the price table's ConfigMap.
-const priceKey = "prices.yaml"
+const priceKey = v1alpha1.PricingKey
 
 func newScheme() (*runtime.Scheme, error) {
 	s := runtime.NewScheme()

@@ -109,7 +109,7 @@ func neverFatal(t *testing.T, rsp *fnv1.RunFunctionResponse) {
 	}
 }
 
-func meter() *fetchspend.Function {
+func meter() fnv1.FunctionRunnerServiceServer {
 	return fetchspend.NewWith(log(), noon, func(fetchspend.Server) (fetchspend.Querier, error) { return samples{}, nil })
 }
 

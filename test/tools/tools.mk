@@ -92,6 +92,14 @@ PROVIDER_KUBERNETES_FILES := $(PROVIDER_KUBERNETES).files
 $(eval $(call tool-files,$(CROSSPLANE_FILES),crossplane-core,github.com/crossplane/crossplane/v2,cluster/crds cluster/webhookconfigurations))
 $(eval $(call tool-files,$(PROVIDER_KUBERNETES_FILES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes,package))
 
+# The CRDs of the kinds we render, as far as Go modules carry them: CRDS.
+CRDS := $(TOOLS_DIR)/crds-$(shell cksum <$(TOOLS_SRC)/schemas/modules.txt | cut -d' ' -f1)
+$(CRDS):
+	@mkdir -p $(@D)
+	@echo "copying CRDs out of Go modules, once for this machine (1 minute) ..." >&2
+	@tmp=$@.building-$$$$; trap 'rm -rf "$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; mkdir "$$tmp" && \
+	  $(TOOLS_SRC)/schemas/modules.sh "$$tmp" && if [ ! -d $@ ]; then mv "$$tmp" $@; fi
+
 # What a control plane needs; test/controlplane reads the paths from tools-paths.
 CONTROLPLANE_TOOLS := CROSSPLANE_CLI CROSSPLANE_CORE CROSSPLANE_FILES ETCD KUBE_APISERVER KUBE_CONTROLLER_MANAGER KUBECTL \
                       PROVIDER_KUBERNETES PROVIDER_KUBERNETES_FILES PROMETHEUS

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -16,6 +17,8 @@ type report struct {
 	kinds    map[schema.GroupVersionKind]*tally
 	sources  map[string]int // files or folders read, by what they are
 	failures []string
+
+	unchecked map[schema.GroupVersionKind]int // objects of kinds whose CRD is not there
 }
 
 // A tally counts the objects of one kind.
@@ -28,7 +31,7 @@ type tally struct {
 }
 
 func newReport() *report {
-	return &report{kinds: map[schema.GroupVersionKind]*tally{}, sources: map[string]int{}}
+	return &report{kinds: map[schema.GroupVersionKind]*tally{}, sources: map[string]int{}, unchecked: map[schema.GroupVersionKind]int{}}
 }
 
 func (r *report) tally(gvk schema.GroupVersionKind) *tally {
@@ -105,5 +108,13 @@ func (r *report) write(w io.Writer) error {
 		return fmt.Errorf("%d of what was checked would be refused or never be ready", n)
 	}
 	fmt.Fprintf(w, "%d objects of %d kinds: all accepted\n", objects, len(kinds))
+	if len(r.unchecked) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	for _, gvk := range slices.SortedFunc(maps.Keys(r.unchecked), func(a, b schema.GroupVersionKind) int { return strings.Compare(a.String(), b.String()) }) {
+		fmt.Fprintf(w, "NOT CHECKED: %d objects of kind %s (%s): no CRD of it is here\n", r.unchecked[gvk], gvk.Kind, gvk.GroupVersion())
+	}
+	fmt.Fprintln(w, howToGetSchemas)
 	return nil
 }

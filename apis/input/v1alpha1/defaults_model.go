@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // DefaultModel is generally available on Vertex AI at "global", and in the price
@@ -36,7 +38,7 @@ func (m Model) validate() error {
 		if s.Name == "" || s.Key == "" {
 			return fmt.Errorf("model.credentialSecret needs the name of a Secret and a key in it; leave it out for Workload Identity")
 		}
-		if s.Name == "gcp-credentials" {
+		if s.Name == v1alpha1.SecretGCPCredentials {
 			return fmt.Errorf("model.credentialSecret must not be gcp-credentials: that is the sandbox's key, which opens two buckets and nothing else")
 		}
 		if len(validation.IsDNS1123Subdomain(s.Name)) > 0 || len(validation.IsConfigMapKey(s.Key)) > 0 {

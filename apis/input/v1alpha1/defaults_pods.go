@@ -16,6 +16,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // The rules below are the API server's own, as far as its libraries have them
@@ -94,7 +96,7 @@ func (in *RenderWorkloadsInput) PodTemplateOf(own PodTemplate) PodTemplate {
 const openShiftDNS = "openshift-dns"
 
 // reservedLabels select pods, or say whose they are.
-var reservedLabels = []string{"app.kubernetes.io/name", "app", "kagent", "whisperops.io/agent", "whisperops.io/worker-uid"}
+var reservedLabels = []string{v1alpha1.LabelName, "app", "kagent", v1alpha1.LabelAgent, v1alpha1.LabelWorkerUID}
 
 // reservedEnv is what containers have by contract, and what kagent sets behind our
 // back: two entries of one name are refused by server-side apply.
@@ -121,7 +123,7 @@ func (in *RenderWorkloadsInput) validatePods() error {
 		fixed  bool // memory is compute-tuning's
 	}
 	blocks := []block{
-		{name: "planner", pod: in.Planner, kagent: true}, {name: "worker", pod: in.Worker, kagent: true},
+		{name: v1alpha1.Planner, pod: in.Planner, kagent: true}, {name: v1alpha1.Worker, pod: in.Worker, kagent: true},
 		{name: "sandbox", pod: in.Sandbox, fixed: true}, {name: "chatFrontend", pod: in.ChatFrontend},
 	}
 	if errs := in.PodTemplate.validate(field.NewPath("podTemplate")); len(errs) > 0 {
@@ -473,7 +475,7 @@ func validateEnvSource(e corev1.EnvVar, from *corev1.EnvVarSource, path *field.P
 	}
 	if r := from.SecretKeyRef; r != nil {
 		key("secretKeyRef", r.Name, r.Key)
-		if r.Name == "gcp-credentials" {
+		if r.Name == v1alpha1.SecretGCPCredentials {
 			errs = append(errs, field.Forbidden(path.Child("secretKeyRef", "name"), "it is the sandbox's key, which opens two buckets and nothing else"))
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // FetchSpendInput configures the step "fetch-spend".
@@ -95,7 +97,7 @@ func (in *FetchSpendInput) Default() {
 	in.Prometheus.Timeout = after(10 * time.Second)
 	in.Metrics.Default()
 	in.InputContainsCached = &contained
-	in.PricingNamespaces = []string{"crossplane-system"}
+	in.PricingNamespaces = []string{v1alpha1.ControlPlaneNamespace}
 	in.ReplicaLabels = []string{"prometheus_replica", "__replica__"}
 	in.Grid = after(30 * time.Second)
 	in.IngestDelay = after(15 * time.Second)

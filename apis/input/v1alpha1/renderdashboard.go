@@ -114,7 +114,7 @@ func (in *RenderDashboardInput) Validate() error {
 	if errs := metavalidation.ValidateLabels(in.SidecarLabel, field.NewPath("sidecarLabel")); len(errs) > 0 {
 		return errs.ToAggregate()
 	}
-	if _, ours := in.SidecarLabel["whisperops.io/agent"]; ours {
+	if _, ours := in.SidecarLabel[v1alpha1.LabelAgent]; ours {
 		return fmt.Errorf("sidecarLabel must not be whisperops.io/agent: that says whose the dashboard is")
 	}
 	if in.Folder != "" {

@@ -5,6 +5,8 @@ import (
 	"regexp"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // RenderIAMInput configures the step "render-iam".
@@ -113,7 +115,7 @@ func (in *RenderIAMInput) Validate() error {
 	}
 	for _, k := range sortedKeys(in.BucketLabels) {
 		switch v := in.BucketLabels[k]; {
-		case k == "whisperops-agent":
+		case k == v1alpha1.GoogleLabelAgent:
 			return fmt.Errorf("bucketLabels must not hold whisperops-agent: it says whose the bucket is")
 		case !labelKey.MatchString(k):
 			return fmt.Errorf("bucketLabels holds the key %q: Google allows 1 to 63 lower-case letters, digits, dashes and underscores, starting with a letter", k)

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // ValidateDatasetInput configures the step "validate-dataset".
@@ -70,7 +72,7 @@ type AllowLists struct {
 // Default fills in what an absent field means.
 func (in *ValidateDatasetInput) Default() {
 	in.RetryAfter = &metav1.Duration{Duration: time.Minute}
-	in.ObjectNamespace = "crossplane-system"
+	in.ObjectNamespace = v1alpha1.ControlPlaneNamespace
 	in.DashboardsNamespace = "monitoring"
 }
 

@@ -35,7 +35,7 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 	case !v.Paused && last.paused:
 		add(false, "Resumed", "Planner and worker may run again: %s", sentence(f, v, why))
 	case !v.Paused && v.Cause == v1alpha1.CauseBudgetExhausted && f.Status.Cause != v.Cause:
-		add(true, "BudgetExhausted", "The budget of %s is spent; enforcement is monitor-only, so the agent keeps running", f.Budget)
+		add(true, v1alpha1.ReasonBudgetExhausted, "The budget of %s is spent; enforcement is monitor-only, so the agent keeps running", f.Budget)
 	}
 
 	switch was, is := f.Status.Cause == v1alpha1.CauseAgentUnreachable, v.Cause == v1alpha1.CauseAgentUnreachable; {

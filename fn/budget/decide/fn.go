@@ -6,7 +6,6 @@ package decide
 
 import (
 	"cmp"
-	"context"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,8 +14,6 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,28 +22,17 @@ import (
 	"whisperops.io/functions/fn/internal/edge"
 )
 
-// Function decides whether an agent may keep running.
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
+// New returns the step.
+func New(log logging.Logger) *edge.Function { return NewAt(log, time.Now) }
 
-	log logging.Logger
-	now func() time.Time
+// NewAt returns the step with a clock of its own, for tests and stories.
+func NewAt(log logging.Logger, now func() time.Time) *edge.Function {
+	return edge.New(log, func(c *edge.Call) error { return run(c, now()) })
 }
 
-// New returns the function.
-func New(log logging.Logger) *Function { return NewAt(log, time.Now) }
-
-// NewAt returns the function with a clock of its own, for tests and stories.
-func NewAt(log logging.Logger, now func() time.Time) *Function { return &Function{log: log, now: now} }
-
-// RunFunction decides.
-func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
-}
-
-func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+func run(c *edge.Call, now time.Time) error {
 	in := &input.DecideInput{}
-	if err := edge.Input(req, in); err != nil {
+	if err := c.Input(in); err != nil {
 		return err
 	}
 	// The status is read apart from the spec, field by field: one that can't be
@@ -55,19 +41,19 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Metadata metav1.ObjectMeta         `json:"metadata"`
 		Spec     v1alpha1.XAgentBudgetSpec `json:"spec"`
 	}{}
-	if err := edge.CompositeInto(req, xr); err != nil {
+	if err := c.CompositeInto(xr); err != nil {
 		return err
 	}
 	if err := xr.Spec.Validate(); err != nil {
 		return errors.Wrap(err, "cannot use budget")
 	}
 
-	facts := factsOf(xr.Spec, in, f.now())
-	facts.Status = readStatus(req)
-	facts.OpenedAnew = openedAnew(req, xr.Spec.Opening, facts.Now)
-	facts.Objects = []Replicas{readReplicas(req, v1alpha1.PartPlannerReplicas), readReplicas(req, v1alpha1.PartWorkerReplicas)}
-	facts.Spend, facts.Problem = readSpend(req)
-	ledger, flaw := readLedger(req)
+	facts := factsOf(xr.Spec, in, now)
+	facts.Status = readStatus(c)
+	facts.OpenedAnew = openedAnew(c, xr.Spec.Opening, facts.Now)
+	facts.Objects = []Replicas{readReplicas(c.Observed(v1alpha1.PartPlannerReplicas)), readReplicas(c.Observed(v1alpha1.PartWorkerReplicas))}
+	facts.Spend, facts.Problem = readSpend(c)
+	ledger, flaw := readLedger(c)
 	facts.Flaw = flaw
 	if ok, why := v1alpha1.BudgetAtHome(xr.Metadata.Namespace, xr.Metadata.Name, xr.Spec.AgentName); !ok {
 		// It would stop the agent whose namespace it lies in, or read a stranger's bill.
@@ -76,8 +62,8 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	}
 
 	v := Decide(facts)
-	f.log.Debug("Decided", "paused", v.Paused, "cause", v.Cause, "period", v.Period)
-	return write(req, rsp, facts.Budget, v, ledger)
+	c.Log.Debug("Decided", "paused", v.Paused, "cause", v.Cause, "period", v.Period)
+	return leave(c, facts.Budget, v, ledger)
 }
 
 // factsOf fills in what an absent field means: a budget rendered by hand has
@@ -106,13 +92,12 @@ func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Tim
 }
 
 // readSpend reads what fetch-spend left: a figure, or why there is none.
-func readSpend(req *fnv1.RunFunctionRequest) (*Spend, *v1alpha1.SpendProblem) {
-	ctx := req.GetContext().GetFields()
-	if v, ok := ctx[v1alpha1.ContextSpendProblem]; ok && !absent(v) {
+func readSpend(c *edge.Call) (*Spend, *v1alpha1.SpendProblem) {
+	if v := c.ContextValue(v1alpha1.ContextSpendProblem); !edge.IsNull(v) {
 		return nil, readProblem(v)
 	}
-	v, ok := ctx[v1alpha1.ContextSpendUSD]
-	if !ok || absent(v) {
+	v := c.ContextValue(v1alpha1.ContextSpendUSD)
+	if edge.IsNull(v) {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNoFigure, Message: "The step fetch-spend left neither spend_usd nor spend_problem in the context: it was left out of the pipeline, comes later, or a step in between dropped the context"}
 	}
 	n, number := v.GetKind().(*structpb.Value_NumberValue)
@@ -125,7 +110,7 @@ func readSpend(req *fnv1.RunFunctionRequest) (*Spend, *v1alpha1.SpendProblem) {
 	}
 
 	s := &Spend{USD: usd}
-	m := ctx[v1alpha1.ContextMeasurement].GetStructValue().GetFields()
+	m := c.ContextValue(v1alpha1.ContextMeasurement).GetStructValue().GetFields()
 	s.Period = m["period"].GetStringValue()
 	s.NeverSeen = m["neverSeen"].GetBoolValue()
 	s.Unpriced = readStrings(m["unpricedModels"])
@@ -164,20 +149,18 @@ func clip(s string) string {
 // readStrings reads a list of strings. An empty one is one, too: the model of
 // tokens without a model label.
 func readStrings(v *structpb.Value) []string {
-	var out []string
-	for _, e := range v.GetListValue().GetValues() {
-		if s, ok := e.GetKind().(*structpb.Value_StringValue); ok {
-			out = append(out, clip(s.StringValue))
-		}
+	out := edge.Strings(v)
+	for i := range out {
+		out[i] = clip(out[i])
 	}
 	return out
 }
 
 // readLedger returns the ledger to write: fetch-spend's, or else the observed one,
 // because a status field that is not sent is deleted. nil: there is none.
-func readLedger(req *fnv1.RunFunctionRequest) (any, *v1alpha1.SpendProblem) {
+func readLedger(c *edge.Call) (any, *v1alpha1.SpendProblem) {
 	l := &v1alpha1.Ledger{}
-	found, err := edge.ContextInto(req, v1alpha1.ContextLedger, l)
+	found, err := c.ContextInto(v1alpha1.ContextLedger, l)
 	if err == nil {
 		err = l.Validate()
 	}
@@ -188,7 +171,7 @@ func readLedger(req *fnv1.RunFunctionRequest) (any, *v1alpha1.SpendProblem) {
 	if err != nil {
 		flaw = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonInvalidLedger, Message: clip("The ledger that the step fetch-spend left can't be written, and the old one is kept: " + err.Error())}
 	}
-	if v := observedStatus(req)["ledger"]; v.GetStructValue() != nil {
+	if v := c.Composite().Value("status", "ledger"); v.GetStructValue() != nil {
 		return v, flaw
 	}
 	return nil, flaw
@@ -198,45 +181,36 @@ func readLedger(req *fnv1.RunFunctionRequest) (any, *v1alpha1.SpendProblem) {
 // in its status: an order that takes over the budget of an earlier order of its name opens
 // it with its own beginning, and one that finds it made again without what was
 // spent, with that.
-func openedAnew(req *fnv1.RunFunctionRequest, o *v1alpha1.Opening, now time.Time) bool {
+func openedAnew(c *edge.Call, o *v1alpha1.Opening, now time.Time) bool {
 	if o == nil {
 		return false
 	}
 	asOf, err := time.Parse(time.RFC3339, o.AsOf)
-	from, errFrom := time.Parse(time.RFC3339, observedStatus(req)["ledger"].GetStructValue().GetFields()["from"].GetStringValue())
+	from, errFrom := time.Parse(time.RFC3339, c.Composite().String("status", "ledger", "from"))
 	// A ledger begins at a full second; an opening to come opens nothing yet.
 	return err == nil && errFrom == nil && asOf.Truncate(time.Second).After(from) && !asOf.After(now)
 }
 
-func observedStatus(req *fnv1.RunFunctionRequest) map[string]*structpb.Value {
-	return req.GetObserved().GetComposite().GetResource().GetFields()["status"].GetStructValue().GetFields()
-}
-
-func readStatus(req *fnv1.RunFunctionRequest) Status {
-	f := observedStatus(req)
+func readStatus(c *edge.Call) Status {
+	xr := c.Composite()
 	s := Status{
-		Spent:         readMoney(f["spentUsd"]),
-		Cause:         v1alpha1.Cause(f["cause"].GetStringValue()),
-		Period:        f["period"].GetStringValue(),
-		DecidedBudget: readMoney(f["decidedBudgetUsd"]),
+		Spent:         readMoney(xr.Value("status", "spentUsd")),
+		Paused:        edge.Bool(xr.Value("status", "paused")),
+		Cause:         v1alpha1.Cause(xr.String("status", "cause")),
+		Period:        cmp.Or(xr.String("status", "period"), xr.String("status", "ledger", "period")),
+		DecidedBudget: readMoney(xr.Value("status", "decidedBudgetUsd")),
 	}
-	if b, ok := f["paused"].GetKind().(*structpb.Value_BoolValue); ok {
-		s.Paused = &b.BoolValue
-	}
-	if s.Period == "" {
-		s.Period = f["ledger"].GetStructValue().GetFields()["period"].GetStringValue()
-	}
-	if r := readMoney(f["ratio"]); r != nil {
+	if r := readMoney(xr.Value("status", "ratio")); r != nil {
 		t := tenThousandths((*r + 50) / 100)
 		s.Ratio = &t
 	}
-	for _, v := range f["conditions"].GetListValue().GetValues() {
-		c := v.GetStructValue().GetFields()
+	for _, v := range xr.Value("status", "conditions").GetListValue().GetValues() {
+		f := v.GetStructValue().GetFields()
 		s.Conditions = append(s.Conditions, metav1.Condition{
-			Type:    c["type"].GetStringValue(),
-			Status:  metav1.ConditionStatus(c["status"].GetStringValue()),
-			Reason:  c["reason"].GetStringValue(),
-			Message: c["message"].GetStringValue(),
+			Type:    f["type"].GetStringValue(),
+			Status:  metav1.ConditionStatus(f["status"].GetStringValue()),
+			Reason:  f["reason"].GetStringValue(),
+			Message: f["message"].GetStringValue(),
 		})
 	}
 	return s
@@ -244,24 +218,21 @@ func readStatus(req *fnv1.RunFunctionRequest) Status {
 
 // readMoney reads an amount; nil when there is none.
 func readMoney(v *structpb.Value) *MicroUSD {
-	n, ok := v.GetKind().(*structpb.Value_NumberValue)
+	n, ok := edge.Number(v)
 	if !ok {
 		return nil
 	}
-	m, ok := spentUSD(n.NumberValue)
+	m, ok := spentUSD(n)
 	if !ok {
 		return nil
 	}
 	return &m
 }
 
-func readReplicas(req *fnv1.RunFunctionRequest, name string) Replicas {
-	p := edge.Observed(req, name)
+func readReplicas(p edge.Part) Replicas {
 	r := Replicas{Period: p.String("metadata", "annotations", v1alpha1.AnnotationPausedPeriod)}
-	if n, ok := p.Value("spec", "forProvider", "manifest", "spec", "replicas").GetKind().(*structpb.Value_NumberValue); ok && n.NumberValue == 0 {
-		for _, policy := range p.Value("spec", "managementPolicies").GetListValue().GetValues() {
-			r.Stopped = r.Stopped || policy.GetStringValue() == "Update"
-		}
+	if n, ok := edge.Number(p.Value("spec", "forProvider", "manifest", "spec", "replicas")); ok && n == 0 {
+		r.Stopped = slices.Contains(p.Strings("spec", "managementPolicies"), "Update")
 	}
 	if usd, err := strconv.ParseFloat(p.String("metadata", "annotations", v1alpha1.AnnotationPausedBudget), 64); err == nil {
 		r.Budget = readMoney(structpb.NewNumberValue(usd))
@@ -272,13 +243,8 @@ func readReplicas(req *fnv1.RunFunctionRequest, name string) Replicas {
 	return r
 }
 
-func absent(v *structpb.Value) bool {
-	_, null := v.GetKind().(*structpb.Value_NullValue)
-	return null || v.GetKind() == nil
-}
-
-// write writes everything, always: a status field that is not sent is deleted.
-func write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, budget MicroUSD, v Verdict, ledger any) error {
+// leave writes everything, always: a status field that is not sent is deleted.
+func leave(c *edge.Call, budget MicroUSD, v Verdict, ledger any) error {
 	status := map[string]any{
 		"paused":           v.Paused,
 		"cause":            v.Cause,
@@ -294,18 +260,18 @@ func write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, budget M
 	if ledger != nil {
 		status["ledger"] = ledger
 	}
-	if err := edge.SetStatus(req, rsp, status); err != nil {
+	if err := c.SetStatus(status); err != nil {
 		return err
 	}
-	for _, c := range v.Conditions {
-		edge.Condition(rsp, c)
+	for _, is := range v.Conditions {
+		c.Condition(is)
 	}
 	for _, e := range v.Events {
 		if e.Warning {
-			response.Warning(rsp, errors.New(e.Message)).WithReason(e.Reason)
+			c.Warn(e.Reason, e.Message)
 		} else {
-			response.Normal(rsp, e.Message).WithReason(e.Reason)
+			c.Tell(e.Reason, e.Message)
 		}
 	}
-	return edge.SetContext(rsp, v1alpha1.ContextShouldPause, v.Paused)
+	return c.SetContext(v1alpha1.ContextShouldPause, v.Paused)
 }

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/test/golden"
 )
 
@@ -88,7 +89,7 @@ func TestOpenedAnew(t *testing.T) {
 				t.Fatal(err)
 			}
 			req := &fnv1.RunFunctionRequest{Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: status}}}
-			if got := openedAnew(req, tc.opening, noon()); got != tc.want {
+			if got := openedAnew(&edge.Call{Req: req}, tc.opening, noon()); got != tc.want {
 				t.Errorf("%s\nwant %v, got %v", tc.reason, tc.want, got)
 			}
 		})

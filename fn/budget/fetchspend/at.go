@@ -4,12 +4,14 @@ import (
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+
+	"whisperops.io/functions/fn/internal/edge"
 )
 
 // NewAt returns the function with a clock of its own, for stories that are rendered
 // against a recorded server. That one is asked in place of the one that the input
 // names; a ledger belongs to the latter all the same.
-func NewAt(log logging.Logger, now func() time.Time, recorded func() string) *Function {
+func NewAt(log logging.Logger, now func() time.Time, recorded func() string) *edge.Function {
 	c := &connections{}
 	return NewWith(log, now, func(srv Server) (Querier, error) {
 		srv.URL = recorded()

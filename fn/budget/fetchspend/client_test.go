@@ -20,6 +20,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/types/known/structpb"
 
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/test/crossplane"
 )
 
@@ -374,7 +376,9 @@ func TestPrices(t *testing.T) {
 				}
 				found.Items = append(found.Items, &fnv1.Resource{Resource: s.GetStructValue()})
 			}
-			table, problem := prices(found, "prices", "acme")
+			c := &edge.Call{Req: &fnv1.RunFunctionRequest{RequiredResources: map[string]*fnv1.Resources{requirePricing: found}}}
+			items, _ := c.Required(requirePricing)
+			table, problem := prices(items, v1alpha1.PricingReference{Namespace: "acme", Name: "prices"})
 			got := ""
 			if problem != nil {
 				got = problem.Reason + ": " + problem.Message

@@ -6,7 +6,6 @@
 package fetchspend
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -18,7 +17,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -30,37 +28,26 @@ import (
 // requirePricing is the key under which the price table is asked for.
 const requirePricing = "pricing"
 
-// pricesKey is the key of the price table in its ConfigMap.
-const pricesKey = "prices.yaml"
-
 // patience is how long all queries of one look may take. A reconcile has two
 // minutes, and what was counted is lost if the steps after this one don't get
 // their turn.
 const patience = 90 * time.Second
 
-// Function runs the step.
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
-
-	log     logging.Logger
+// A station is the step with its clock and its way to a server.
+type station struct {
 	now     func() time.Time
 	connect func(Server) (Querier, error)
 }
 
-// New returns the function.
-func New(log logging.Logger) *Function {
+// New returns the step.
+func New(log logging.Logger) *edge.Function {
 	return NewWith(log, time.Now, (&connections{}).connect)
 }
 
-// NewWith returns the function with a clock and a way to its server of its own,
-// for tests and stories.
-func NewWith(log logging.Logger, now func() time.Time, connect func(Server) (Querier, error)) *Function {
-	return &Function{log: log, now: now, connect: connect}
-}
-
-// RunFunction counts what the agent in the request has spent.
-func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(ctx, req, rsp) }), nil
+// NewWith returns the step with a clock and a way to its server of its own, for
+// tests and stories.
+func NewWith(log logging.Logger, now func() time.Time, connect func(Server) (Querier, error)) *edge.Function {
+	return edge.New(log, station{now: now, connect: connect}.run)
 }
 
 // budget is the part of an XAgentBudget that this step reads. A ledger that is
@@ -83,41 +70,42 @@ func (b budget) ledger() *v1alpha1.Ledger {
 	return l
 }
 
-func (f *Function) run(ctx context.Context, req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
-	xr := &budget{}
-	if err := edge.CompositeInto(req, xr); err != nil {
-		return err
-	}
-	if err := xr.Spec.Validate(); err != nil {
-		return errors.Wrap(err, "cannot use budget")
-	}
+// run counts what the agent has spent.
+func (s station) run(c *edge.Call) error {
 	in := &input.FetchSpendInput{}
-	if err := edge.Input(req, in); err != nil {
+	if err := c.Input(in); err != nil {
 		return err
 	}
 	settings, err := ReadSettings(in)
 	if err != nil {
 		return err
 	}
+	xr := &budget{}
+	if err := c.CompositeInto(xr); err != nil {
+		return err
+	}
+	if err := xr.Spec.Validate(); err != nil {
+		return errors.Wrap(err, "cannot use budget")
+	}
 
 	if ok, why := v1alpha1.BudgetAtHome(xr.GetNamespace(), xr.GetName(), xr.Spec.AgentName); !ok {
-		return edge.SetContext(rsp, v1alpha1.ContextSpendProblem, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNamespaceRefused, Message: why})
+		return c.SetContext(v1alpha1.ContextSpendProblem, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonNamespaceRefused, Message: why})
 	}
-	name, namespace := cmp.Or(xr.Spec.PricingRef.Name, "whisperops-pricing"), cmp.Or(xr.Spec.PricingRef.Namespace, "crossplane-system")
-	if !input.Allows(append(slices.Clone(in.PricingNamespaces), xr.GetNamespace()), namespace) {
+	table := xr.Spec.PricingRef.OrDefault()
+	if !input.Allows(append(slices.Clone(in.PricingNamespaces), xr.GetNamespace()), table.Namespace) {
 		// The same words whatever is there: a price table is no way to look around.
-		return f.leave(rsp, Outcome{NextLook: settings.MaxLook, Problem: &v1alpha1.SpendProblem{
+		return leave(c, Outcome{NextLook: settings.MaxLook, Problem: &v1alpha1.SpendProblem{
 			Reason:  v1alpha1.ReasonPricingNotAllowed,
-			Message: "spec.pricingRef names namespace " + quote(namespace) + ", where price tables may not lie: they may in " + strings.Join(in.PricingNamespaces, ", ") + ", and in the budget's own",
+			Message: "spec.pricingRef names namespace " + quote(table.Namespace) + ", where price tables may not lie: they may in " + strings.Join(in.PricingNamespaces, ", ") + ", and in the budget's own",
 		}})
 	}
-	edge.Require(rsp, requirePricing, &fnv1.ResourceSelector{
+	c.Require(requirePricing, &fnv1.ResourceSelector{
 		ApiVersion: "v1",
 		Kind:       "ConfigMap",
-		Match:      &fnv1.ResourceSelector_MatchName{MatchName: name},
-		Namespace:  &namespace,
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: table.Name},
+		Namespace:  &table.Namespace,
 	})
-	pricing, resolved := req.GetRequiredResources()[requirePricing]
+	found, resolved := c.Required(requirePricing)
 	if !resolved {
 		// Crossplane calls again with the answer; asking the server now would ask
 		// it twice in every reconcile.
@@ -125,91 +113,90 @@ func (f *Function) run(ctx context.Context, req *fnv1.RunFunctionRequest, rsp *f
 	}
 
 	facts := Facts{
-		Now:      f.now(),
+		Now:      s.now(),
 		Settings: settings,
 		Budget:   xr.Spec,
 		Created:  xr.GetCreationTimestamp().Time,
 		Ledger:   xr.ledger(),
 	}
-	facts.Prices, facts.PriceProblem = prices(pricing, name, namespace)
-	return f.leave(rsp, f.measure(ctx, req, in, facts))
+	facts.Prices, facts.PriceProblem = prices(found, table)
+	return leave(c, s.measure(c, in, facts))
 }
 
 // prices reads the price table that Crossplane found, or says why there is none.
-func prices(found *fnv1.Resources, name, namespace string) (PriceTable, *v1alpha1.SpendProblem) {
-	table := "ConfigMap " + quote(namespace+"/"+name)
-	if len(found.GetItems()) == 0 {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound", Message: table + ", the price table that spec.pricingRef names, does not exist"}
+func prices(found []edge.Part, ref v1alpha1.PricingReference) (PriceTable, *v1alpha1.SpendProblem) {
+	table := "ConfigMap " + quote(ref.Namespace+"/"+ref.Name)
+	if len(found) == 0 {
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingNotFound, Message: table + ", the price table that spec.pricingRef names, does not exist"}
 	}
-	fields := found.GetItems()[0].GetResource().GetFields()
-	v, isText := fields["data"].GetStructValue().GetFields()[pricesKey].GetKind().(*structpb.Value_StringValue)
-	if _, binary := fields["binaryData"].GetStructValue().GetFields()[pricesKey]; binary && !isText {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has " + pricesKey + " in binaryData: save the file as UTF-8, and make it anew"}
+	v, isText := found[0].Value("data", v1alpha1.PricingKey).GetKind().(*structpb.Value_StringValue)
+	if found[0].Value("binaryData", v1alpha1.PricingKey) != nil && !isText {
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has " + v1alpha1.PricingKey + " in binaryData: save the file as UTF-8, and make it anew"}
 	}
 	if !isText {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has no key " + pricesKey}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has no key " + v1alpha1.PricingKey}
 	}
 	t, err := ReadPriceTable(v.StringValue)
 	if err != nil {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: pricesKey + " of " + table + " can't be used: " + err.Error()}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: v1alpha1.PricingKey + " of " + table + " can't be used: " + err.Error()}
 	}
 	return t, nil
 }
 
-func (f *Function) measure(ctx context.Context, req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, facts Facts) Outcome {
-	q, err := f.open(req, in, facts.Settings)
+func (s station) measure(c *edge.Call, in *input.FetchSpendInput, facts Facts) Outcome {
+	q, err := s.open(c, in, facts.Settings)
 	if err != nil {
 		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(c.Ctx, patience)
 	defer cancel()
 	return Measure(ctx, q, facts)
 }
 
 // open returns the server that the input names.
-func (f *Function) open(req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, s Settings) (Querier, error) {
+func (s station) open(c *edge.Call, in *input.FetchSpendInput, set Settings) (Querier, error) {
 	srv := Server{
-		URL:     s.URL,
-		Tenant:  s.Tenant,
+		URL:     set.URL,
+		Tenant:  set.Tenant,
 		CA:      in.Prometheus.CABundle,
-		Timeout: s.Timeout,
+		Timeout: set.Timeout,
 	}
 	if n := in.Prometheus.CredentialsName; n != "" {
-		c, ok := req.GetCredentials()[n]
+		held, ok := c.Req.GetCredentials()[n]
 		if !ok {
-			return nil, Problem{Reason: "CredentialsMissing", Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
+			return nil, Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
 		}
-		data := c.GetCredentialData().GetData()
+		data := held.GetCredentialData().GetData()
 		srv.Token, srv.Username, srv.Password = text(data["token"]), text(data["username"]), text(data["password"])
 		if srv.Token == "" && srv.Username == "" && len(data["ca.crt"]) == 0 {
-			return nil, Problem{Reason: "CredentialsMissing", Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
+			return nil, Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
 		}
 		srv.CA += string(data["ca.crt"])
 	}
-	return f.connect(srv)
+	return s.connect(srv)
 }
 
 // leave writes an outcome to the context.
-func (f *Function) leave(rsp *fnv1.RunFunctionResponse, o Outcome) error {
-	rsp.Meta.Ttl = durationpb.New(o.NextLook)
+func leave(c *edge.Call, o Outcome) error {
+	c.LookAgain(o.NextLook)
 	if o.Ledger != nil {
-		if err := edge.SetContext(rsp, v1alpha1.ContextLedger, o.Ledger); err != nil {
+		if err := c.SetContext(v1alpha1.ContextLedger, o.Ledger); err != nil {
 			return err
 		}
 	}
 	if o.Measurement.Period != "" {
-		if err := edge.SetContext(rsp, v1alpha1.ContextMeasurement, o.Measurement); err != nil {
+		if err := c.SetContext(v1alpha1.ContextMeasurement, o.Measurement); err != nil {
 			return err
 		}
 	}
 	if o.Problem != nil {
-		f.log.Debug("Could not measure spend", "reason", o.Problem.Reason)
-		return edge.SetContext(rsp, v1alpha1.ContextSpendProblem, o.Problem)
+		c.Log.Debug("Could not measure spend", "reason", o.Problem.Reason)
+		return c.SetContext(v1alpha1.ContextSpendProblem, o.Problem)
 	}
-	if err := edge.SetContext(rsp, v1alpha1.ContextWindowSec, o.Window.Seconds()); err != nil {
+	if err := c.SetContext(v1alpha1.ContextWindowSec, o.Window.Seconds()); err != nil {
 		return err
 	}
-	return edge.SetContext(rsp, v1alpha1.ContextSpendUSD, usd(o.Spent))
+	return c.SetContext(v1alpha1.ContextSpendUSD, usd(o.Spent))
 }
 
 // text is a value of a Secret, without the newline that editors leave.

@@ -5,13 +5,12 @@
 package render
 
 import (
-	"context"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -19,24 +18,13 @@ import (
 	"whisperops.io/functions/fn/internal/edge"
 )
 
-// Function renders the Objects that pause and start an agent.
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
+// New returns the step.
+func New(log logging.Logger) *edge.Function { return edge.New(log, run) }
 
-	log logging.Logger
-}
-
-// New returns the function.
-func New(log logging.Logger) *Function { return &Function{log: log} }
-
-// RunFunction renders.
-func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
-}
-
-func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+// run renders.
+func run(c *edge.Call) error {
 	in := &input.RenderReplicasInput{}
-	if err := edge.Input(req, in); err != nil {
+	if err := c.Input(in); err != nil {
 		return err
 	}
 	// Of the XR only its name tags: whatever else it holds, it must not keep an
@@ -50,7 +38,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			Enforcement any    `json:"enforcement"`
 		} `json:"spec"`
 	}{}
-	if err := edge.CompositeInto(req, xr); err != nil {
+	if err := c.CompositeInto(xr); err != nil {
 		return err
 	}
 	if xr.Spec.AgentName == "" || xr.Metadata.Namespace == "" {
@@ -62,48 +50,36 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Namespace:       xr.Metadata.Namespace,
 		ProviderConfig:  in.ObjectProviderConfig,
 		RunningReplicas: in.RunningReplicas,
-		Pause:           readPause(req),
-		Unknown:         xr.Spec.Enforcement != string(v1alpha1.EnforcementMonitorOnly) && desiredStatus(req)["cause"].GetStringValue() == string(v1alpha1.CauseUnknown),
-		Why:             readWhy(req),
-		Planner:         readObject(req, v1alpha1.PartPlannerReplicas),
-		Worker:          readObject(req, v1alpha1.PartWorkerReplicas),
+		Pause:           edge.Bool(c.ContextValue(v1alpha1.ContextShouldPause)),
+		Unknown:         xr.Spec.Enforcement != string(v1alpha1.EnforcementMonitorOnly) && c.DesiredComposite().String("status", "cause") == string(v1alpha1.CauseUnknown),
+		Why:             readWhy(c),
+		Planner:         readObject(c, v1alpha1.PartPlannerReplicas),
+		Worker:          readObject(c, v1alpha1.PartWorkerReplicas),
 	}
-	if err := edge.AddComposed(req, rsp, Render(facts)); err != nil {
+	if err := c.AddComposed(Render(facts)); err != nil {
 		return err
 	}
-	f.log.Debug("Rendered replicas", "verdict", facts.Pause)
-	return edge.NothingLost(req, rsp, "both Objects are always rendered", v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerReplicas)
+	c.Log.Debug("Rendered replicas", "verdict", facts.Pause)
+	return c.NothingLost("both Objects are always rendered", v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerReplicas)
 }
 
-// readPause reads decide's verdict. What isn't a bool is no verdict.
-func readPause(req *fnv1.RunFunctionRequest) *bool {
-	b, ok := req.GetContext().GetFields()[v1alpha1.ContextShouldPause].GetKind().(*structpb.Value_BoolValue)
-	if !ok {
-		return nil
-	}
-	return &b.BoolValue
-}
-
-// desiredStatus is what decide wrote; of a step in its place, it may be nothing.
-func desiredStatus(req *fnv1.RunFunctionRequest) map[string]*structpb.Value {
-	return req.GetDesired().GetComposite().GetResource().GetFields()["status"].GetStructValue().GetFields()
-}
-
-// readWhy reads what decide wrote into the desired status.
-func readWhy(req *fnv1.RunFunctionRequest) Why {
-	s := desiredStatus(req)
-	w := Why{Period: s["period"].GetStringValue()}
-	if n, ok := s["decidedBudgetUsd"].GetKind().(*structpb.Value_NumberValue); ok {
-		w.Budget = strconv.FormatFloat(n.NumberValue, 'f', -1, 64)
+// readWhy reads what decide wrote into the desired status; of a step in its place,
+// it may be nothing.
+func readWhy(c *edge.Call) Why {
+	xr := c.DesiredComposite()
+	w := Why{Period: xr.String("status", "period")}
+	if n, ok := edge.Number(xr.Value("status", "decidedBudgetUsd")); ok {
+		w.Budget = strconv.FormatFloat(n, 'f', -1, 64)
 	}
 	return w
 }
 
-func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
-	p := edge.Observed(req, name)
+func readObject(c *edge.Call, name string) Observed {
+	p := c.Observed(name)
 	o := Observed{
-		Wants: readCount(p.Value("spec", "forProvider", "manifest", "spec", "replicas")),
-		Has:   readCount(p.Value("status", "atProvider", "manifest", "spec", "replicas")),
+		Wants:   readCount(p.Value("spec", "forProvider", "manifest", "spec", "replicas")),
+		Has:     readCount(p.Value("status", "atProvider", "manifest", "spec", "replicas")),
+		Updates: slices.Contains(p.Strings("spec", "managementPolicies"), "Update"),
 		Why: Why{
 			Period: p.String("metadata", "annotations", v1alpha1.AnnotationPausedPeriod),
 			Budget: p.String("metadata", "annotations", v1alpha1.AnnotationPausedBudget),
@@ -112,9 +88,6 @@ func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
 	// Whoever edits it to what can't be a number of replicas gets the input's.
 	if n, err := strconv.ParseInt(p.String("metadata", "annotations", v1alpha1.AnnotationReplicasBefore), 10, 32); err == nil && n > 0 {
 		o.Before = n
-	}
-	for _, v := range p.Value("spec", "managementPolicies").GetListValue().GetValues() {
-		o.Updates = o.Updates || v.GetStringValue() == "Update"
 	}
 	// provider-kubernetes applies with a field manager named after the Object. A 0
 	// that was written by way of the subresource scale (an autoscaler, kubectl scale)
@@ -135,10 +108,10 @@ func readObject(req *fnv1.RunFunctionRequest, name string) Observed {
 
 // readCount reads a number of replicas; nil when there is none.
 func readCount(v *structpb.Value) *int64 {
-	n, ok := v.GetKind().(*structpb.Value_NumberValue)
+	n, ok := edge.Number(v)
 	if !ok {
 		return nil
 	}
-	i := int64(n.NumberValue)
+	i := int64(n)
 	return &i
 }

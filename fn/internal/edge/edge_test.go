@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"context"
 	"maps"
 	"math"
 	"strings"
@@ -61,7 +62,7 @@ func says(t *testing.T, err error, want string) {
 	}
 }
 
-func TestAgent(t *testing.T) {
+func TestOrder(t *testing.T) {
 	cases := map[string]struct {
 		reason string
 		xr     map[string]any
@@ -85,11 +86,11 @@ func TestAgent(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Log(tc.reason)
-			_, err := Agent(requestOf(t, tc.xr))
+			_, err := (&Call{Req: requestOf(t, tc.xr)}).Order(v1alpha1.OrderFields()...)
 			says(t, err, tc.err)
 		})
 	}
-	_, err := Agent(&fnv1.RunFunctionRequest{})
+	_, err := (&Call{Req: &fnv1.RunFunctionRequest{}}).Order()
 	says(t, err, "the request holds none")
 }
 
@@ -117,7 +118,7 @@ func TestInput(t *testing.T) {
 			if tc.in != nil {
 				req.Input = object(t, tc.in)
 			}
-			err := Input(req, &input.ValidateDatasetInput{})
+			err := (&Call{Req: req}).Input(&input.ValidateDatasetInput{})
 			says(t, err, tc.err)
 			if err != nil && (strings.Contains(err.Error(), "structpb") || strings.Contains(err.Error(), "v1alpha1.Val")) {
 				t.Errorf("readers know no Go types: %v", err)
@@ -139,7 +140,7 @@ func TestInputNamesTheField(t *testing.T) {
 		{map[string]any{"grid": "30s", "prometheus": map[string]any{"timeout": 10.0}}, `field "prometheus.timeout" must be a string, not a number`},
 	} {
 		tc.in["apiVersion"], tc.in["kind"] = "fn.whisperops.io/v1alpha1", "FetchSpendInput"
-		says(t, Input(&fnv1.RunFunctionRequest{Input: object(t, tc.in)}, &input.FetchSpendInput{}), tc.err)
+		says(t, (&Call{Req: &fnv1.RunFunctionRequest{Input: object(t, tc.in)}}).Input(&input.FetchSpendInput{}), tc.err)
 	}
 }
 
@@ -148,12 +149,12 @@ func TestInputOfNullIsTheDefault(t *testing.T) {
 	want.Default()
 	want.APIVersion, want.Kind = "fn.whisperops.io/v1alpha1", "RenderWorkloadsInput"
 	want.Images = input.Images{Sandbox: "sandbox:v1", ChatFrontend: "chat:v1"}
-	err := Input(&fnv1.RunFunctionRequest{Input: object(t, map[string]any{
+	err := (&Call{Req: &fnv1.RunFunctionRequest{Input: object(t, map[string]any{
 		"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "RenderWorkloadsInput",
 		"images":  map[string]any{"sandbox": "sandbox:v1", "chatFrontend": "chat:v1"},
 		"model":   nil,
 		"network": map[string]any{"privateCIDRs": nil, "apiServerCIDRs": nil, "kagentLabel": nil},
-	})}, in)
+	})}}).Input(in)
 	says(t, err, "")
 	if diff := cmp.Diff(want, in); diff != "" {
 		t.Errorf("-default, +null (no private network would be closed):\n%s", diff)
@@ -185,7 +186,7 @@ func TestDataset(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Log(tc.reason)
-			got, err := Dataset(&fnv1.RunFunctionRequest{Context: object(t, tc.context)})
+			got, err := (&Call{Req: &fnv1.RunFunctionRequest{Context: object(t, tc.context)}}).Dataset()
 			says(t, err, tc.err)
 			if err == nil {
 				if diff := cmp.Diff(tc.want, got); diff != "" {
@@ -200,7 +201,7 @@ func TestSetStatusKeepsWhatEarlierStepsWrote(t *testing.T) {
 	req := requestOf(t, order(goodSpec()))
 	req.Desired = &fnv1.State{Composite: &fnv1.Resource{Resource: object(t, map[string]any{"status": map[string]any{"phase": "Ready", "url": "old"}})}}
 	rsp := &fnv1.RunFunctionResponse{Desired: req.GetDesired()}
-	if err := SetStatus(req, rsp, map[string]any{"url": "new"}); err != nil {
+	if err := (&Call{Req: req, Rsp: rsp}).SetStatus(map[string]any{"url": "new"}); err != nil {
 		t.Fatal(err)
 	}
 	want := map[string]any{"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "status": map[string]any{"phase": "Ready", "url": "new"}}
@@ -209,7 +210,7 @@ func TestSetStatusKeepsWhatEarlierStepsWrote(t *testing.T) {
 	}
 
 	rsp.Desired.Composite.Resource = object(t, map[string]any{"status": "rubbish"})
-	says(t, SetStatus(req, rsp, map[string]any{"url": "new"}), "a desired status that is not a map")
+	says(t, (&Call{Req: req, Rsp: rsp}).SetStatus(map[string]any{"url": "new"}), "a desired status that is not a map")
 }
 
 func TestHoldBack(t *testing.T) {
@@ -217,7 +218,7 @@ func TestHoldBack(t *testing.T) {
 		req := requestOf(t, order(goodSpec()))
 		req.Context = object(t, context)
 		rsp := &fnv1.RunFunctionResponse{Context: req.GetContext()}
-		return rsp, HoldBack(req, rsp, parts...)
+		return rsp, (&Call{Req: req, Rsp: rsp}).HoldBack(parts...)
 	}
 
 	rsp, err := run(map[string]any{})
@@ -268,7 +269,7 @@ func TestAddComposed(t *testing.T) {
 				req.Observed.Resources = map[string]*fnv1.Resource{"bucket": {Resource: object(t, tc.observed)}}
 			}
 			rsp := &fnv1.RunFunctionResponse{}
-			err := AddComposed(req, rsp, map[string]manifest.Object{"bucket": bucket})
+			err := (&Call{Req: req, Rsp: rsp}).AddComposed(map[string]manifest.Object{"bucket": bucket})
 			says(t, err, tc.err)
 			if err == nil && rsp.GetDesired().GetResources()["bucket"] == nil {
 				t.Error("the bucket is not desired")
@@ -281,9 +282,9 @@ func TestNothingLost(t *testing.T) {
 	req := requestOf(t, order(goodSpec()))
 	req.Observed.Resources = map[string]*fnv1.Resource{"bucket": {}, "sa": {}, "prompts": {}}
 	rsp := &fnv1.RunFunctionResponse{Desired: &fnv1.State{Resources: map[string]*fnv1.Resource{"sa": {}}}}
-	says(t, NothingLost(req, rsp, "no dataset", "bucket", "sa"), "no dataset (not rendered: bucket)")
-	says(t, NothingLost(req, rsp, "no dataset", "sa"), "")
-	says(t, NothingLost(req, rsp, "no dataset", "iam-bucket-admin"), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).NothingLost("no dataset", "bucket", "sa"), "no dataset (not rendered: bucket)")
+	says(t, (&Call{Req: req, Rsp: rsp}).NothingLost("no dataset", "sa"), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).NothingLost("no dataset", "iam-bucket-admin"), "")
 }
 
 func TestPart(t *testing.T) {
@@ -303,7 +304,7 @@ func TestPart(t *testing.T) {
 		"nothing": nil,
 		"rubbish": {Resource: object(t, map[string]any{"metadata": 1.0, "status": []any{}})},
 	}}}
-	good := Observed(req, "good")
+	good := (&Call{Req: req}).Observed("good")
 	status, since := good.Condition("Ready")
 	if !good.Exists() || !good.Ready() || !good.Deleting() || good.Kind() != "K" || good.Group() != "a.b" || status != "True" || !since.Equal(time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)) {
 		t.Errorf("a good part is misread: %v, Ready %q since %v", good, status, since)
@@ -315,7 +316,7 @@ func TestPart(t *testing.T) {
 		t.Error("a connection detail counts when it holds something")
 	}
 	for _, name := range []string{"nothing", "rubbish", "absent"} {
-		p := Observed(req, name)
+		p := (&Call{Req: req}).Observed(name)
 		if p.Ready() || p.Deleting() || p.Kind() != "" || p.String("a", "b", "c") != "" || p.HasConnectionDetail("private_key") {
 			t.Errorf("%s is read as something", name)
 		}
@@ -324,8 +325,8 @@ func TestPart(t *testing.T) {
 
 func TestRun(t *testing.T) {
 	req := &fnv1.RunFunctionRequest{Meta: &fnv1.RequestMeta{Tag: "t"}}
-	rsp := Run(logging.NewNopLogger(), req, func(*fnv1.RunFunctionResponse) error { return errors.New("no") })
-	if len(rsp.GetResults()) != 1 || rsp.GetResults()[0].GetSeverity() != fnv1.Severity_SEVERITY_FATAL || rsp.GetMeta().GetTtl().AsDuration() != 0 {
+	rsp, err := New(logging.NewNopLogger(), func(*Call) error { return errors.New("no") }).RunFunction(context.Background(), req)
+	if err != nil || len(rsp.GetResults()) != 1 || rsp.GetResults()[0].GetSeverity() != fnv1.Severity_SEVERITY_FATAL || rsp.GetMeta().GetTtl().AsDuration() != 0 {
 		t.Errorf("a failure is one fatal result, with no opinion on the TTL: %v", rsp)
 	}
 }

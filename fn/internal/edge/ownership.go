@@ -7,7 +7,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/crossplane/function-sdk-go/response"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
@@ -38,11 +37,11 @@ func (n Name) String() string {
 // key of the requirement. It holds the kind: a part and what it wraps are two names.
 func (n Name) key() string { return "name/" + n.Part + "/" + n.Kind }
 
-// ask requires the objects of the given names, and returns those that somebody else has.
-func ask(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names ...Name) (taken []v1alpha1.TakenName) {
-	xr := ownerOf(req)
+// others requires the objects of the given names, and returns those that somebody else has.
+func (c *Call) others(names ...Name) (taken []v1alpha1.TakenName) {
+	xr := c.owner()
 	for _, n := range names {
-		for _, p := range Ask(req, rsp, n.key(), n) {
+		for _, p := range c.LookUp(n.key(), n) {
 			if !xr.owns(p) {
 				taken = append(taken, v1alpha1.TakenName{Part: n.Part, By: n.String() + " " + xr.says(p)})
 			}
@@ -51,15 +50,15 @@ func ask(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names ...N
 	return taken
 }
 
-// Ask requires the object of a name under a key, and returns it if Crossplane has found it.
+// LookUp requires the object of a name under a key, and returns it if Crossplane has found it.
 // An object of another name is the answer to what an earlier pass asked for.
-func Ask(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, key string, n Name) []Part {
+func (c *Call) LookUp(key string, n Name) []Part {
 	sel := &fnv1.ResourceSelector{ApiVersion: n.APIVersion, Kind: n.Kind, Match: &fnv1.ResourceSelector_MatchName{MatchName: n.Name}}
 	if n.Namespace != "" {
 		sel.Namespace = &n.Namespace
 	}
-	Require(rsp, key, sel)
-	found, _ := Required(req, key)
+	c.Require(key, sel)
+	found, _ := c.Required(key)
 	return slices.DeleteFunc(found, func(p Part) bool { return p.String("metadata", "name") != n.Name })
 }
 
@@ -70,8 +69,8 @@ type owner struct {
 	restored    string // the uid that it had in a backup, or ""
 }
 
-func ownerOf(req *fnv1.RunFunctionRequest) owner {
-	xr := Part{r: req.GetObserved().GetComposite()}
+func (c *Call) owner() owner {
+	xr := c.Composite()
 	return owner{
 		kind:     xr.Kind(),
 		agent:    xr.String("spec", "agentName"),
@@ -181,30 +180,30 @@ func nameOf(part string, m manifest.Object) Name {
 
 // NamesTaken asks for the names that an order needs before it makes anything, and knows of
 // some that are taken already. It says whether one is somebody else's.
-func NamesTaken(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names []Name, known ...v1alpha1.TakenName) (bool, error) {
-	taken := append(ask(req, rsp, names...), known...)
-	return len(taken) > 0, sayTaken(req, rsp, taken, func(v1alpha1.TakenName) bool { return false })
+func (c *Call) NamesTaken(names []Name, known ...v1alpha1.TakenName) (bool, error) {
+	taken := append(c.others(names...), known...)
+	return len(taken) > 0, c.sayTaken(taken, func(v1alpha1.TakenName) bool { return false })
 }
 
 // SayTaken is for a name that a step itself found to be somebody else's.
-func SayTaken(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names ...v1alpha1.TakenName) error {
-	return sayTaken(req, rsp, names, func(v1alpha1.TakenName) bool { return true })
+func (c *Call) SayTaken(names ...v1alpha1.TakenName) error {
+	return c.sayTaken(names, func(v1alpha1.TakenName) bool { return true })
 }
 
 // UIDs returns the uid of the request's order, and the one that it was restored from; each
 // may be "".
-func UIDs(req *fnv1.RunFunctionRequest) (own, restored string) {
-	o := ownerOf(req)
+func (c *Call) UIDs() (own, restored string) {
+	o := c.owner()
 	return o.uid, o.restored
 }
 
 // sayTaken adds names to those that earlier steps found taken, and says so in the
 // condition: when there are some, and once more when there are none any longer. Crossplane
 // hands the context of a step's first call to the next: what is asked anew isn't kept.
-func sayTaken(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names []v1alpha1.TakenName, keep func(v1alpha1.TakenName) bool) error {
+func (c *Call) sayTaken(names []v1alpha1.TakenName, keep func(v1alpha1.TakenName) bool) error {
 	var all []v1alpha1.TakenName
-	v, ok := rsp.GetContext().GetFields()[v1alpha1.ContextNamesTaken] // what this step found before, too
-	if ok && !isNull(v) {
+	v, ok := c.Rsp.GetContext().GetFields()[v1alpha1.ContextNamesTaken] // what this step found before, too
+	if ok && !IsNull(v) {
 		if err := decode(v.AsInterface(), &all); err != nil {
 			return errors.Wrapf(err, "cannot decode context key %q", v1alpha1.ContextNamesTaken)
 		}
@@ -213,12 +212,12 @@ func sayTaken(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names
 	all = slices.DeleteFunc(all, func(n v1alpha1.TakenName) bool { return !keep(n) })
 	all = append(all, names...)
 	if before > 0 && len(all) == 0 {
-		delete(rsp.GetContext().GetFields(), v1alpha1.ContextNamesTaken)
+		delete(c.Rsp.GetContext().GetFields(), v1alpha1.ContextNamesTaken)
 	}
-	was, _ := Part{r: req.GetObserved().GetComposite()}.Condition(v1alpha1.ConditionNamesFree)
+	was, _ := c.Composite().Condition(v1alpha1.ConditionNamesFree)
 	if len(all) == 0 {
 		if was != "" && was != "True" {
-			response.ConditionTrue(rsp, v1alpha1.ConditionNamesFree, v1alpha1.ReasonNoNameTaken).WithMessage("No name that is needed is taken any longer")
+			response.ConditionTrue(c.Rsp, v1alpha1.ConditionNamesFree, v1alpha1.ReasonNoNameTaken).WithMessage("No name that is needed is taken any longer")
 		}
 		return nil
 	}
@@ -227,21 +226,21 @@ func sayTaken(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, names
 		says = append(says, n.By)
 	}
 	message := strings.Join(says, "; ") + ". Nothing of that is changed, and what needs the name is not made: order under another name, or have it removed"
-	response.ConditionFalse(rsp, v1alpha1.ConditionNamesFree, v1alpha1.ReasonNameTaken).WithMessage(message)
+	response.ConditionFalse(c.Rsp, v1alpha1.ConditionNamesFree, v1alpha1.ReasonNameTaken).WithMessage(message)
 	if was != "False" && len(names) > 0 {
-		response.Warning(rsp, errors.New(message)).WithReason(v1alpha1.ReasonNameTaken)
+		c.Warn(v1alpha1.ReasonNameTaken, message)
 	}
-	if err := SetContext(rsp, v1alpha1.ContextNamesTaken, all); err != nil {
+	if err := c.SetContext(v1alpha1.ContextNamesTaken, all); err != nil {
 		return err
 	}
-	return NotReady(req, rsp)
+	return c.NotReady()
 }
 
 // Controller returns the uid of the object's controller, or "".
 func (p Part) Controller() string {
 	for _, v := range p.Value("metadata", "ownerReferences").GetListValue().GetValues() {
 		r := v.GetStructValue().GetFields()
-		if is, ok := r["controller"].GetKind().(*structpb.Value_BoolValue); ok && is.BoolValue {
+		if is := Bool(r["controller"]); is != nil && *is {
 			return r["uid"].GetStringValue()
 		}
 	}

@@ -58,7 +58,7 @@ func TestOwns(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := Part{r: &fnv1.Resource{Resource: object(t, map[string]any{"metadata": tc.meta})}}
-			if got := ownerOf(ordered(t, tc.annotations)).owns(p); got != tc.want {
+			if got := (&Call{Req: ordered(t, tc.annotations)}).owner().owns(p); got != tc.want {
 				t.Errorf("%s\nowns(...) = %v, want %v", tc.reason, got, tc.want)
 			}
 		})
@@ -82,7 +82,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 		}
 	}
 	req, rsp := ordered(t, nil), &fnv1.RunFunctionResponse{}
-	says(t, AddComposed(req, rsp, parts()), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
 	asked := slices.Sorted(maps.Keys(rsp.GetRequirements().GetResources()))
 	want := []string{"name/bucket/Bucket", "name/dashboard/ConfigMap", "name/dashboard/Object", "name/prompts/Object"}
 	if !slices.Equal(asked, want) {
@@ -97,7 +97,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	}
 	req.RequiredResources["name/dashboard/ConfigMap"].Items = []*fnv1.Resource{foreign}
 	rsp = &fnv1.RunFunctionResponse{}
-	says(t, AddComposed(req, rsp, parts()), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
 	if got := slices.Sorted(maps.Keys(rsp.GetDesired().GetResources())); !slices.Equal(got, []string{"bucket", "prompts"}) {
 		t.Errorf("made: %v; want all but the one whose name is taken", got)
 	}
@@ -121,7 +121,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	// An answer to what an earlier pass asked for says nothing.
 	req.RequiredResources["name/dashboard/ConfigMap"].Items[0] = &fnv1.Resource{Resource: object(t, map[string]any{"metadata": map[string]any{"name": "agent-other-dashboard"}})}
 	rsp = &fnv1.RunFunctionResponse{}
-	says(t, AddComposed(req, rsp, parts()), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
 	if len(rsp.GetDesired().GetResources()) != 3 {
 		t.Error("an object of another name takes no name")
 	}
@@ -130,7 +130,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	req.Observed.Resources = map[string]*fnv1.Resource{"dashboard": {Resource: object(t, map[string]any{"apiVersion": "kubernetes.m.crossplane.io/v1alpha1", "kind": "Object"})}}
 	req.RequiredResources["name/dashboard/ConfigMap"].Items = []*fnv1.Resource{foreign}
 	rsp = &fnv1.RunFunctionResponse{}
-	says(t, AddComposed(req, rsp, parts()), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
 	if rsp.GetDesired().GetResources()["dashboard"] == nil {
 		t.Error("a taken name makes a living agent lose a part")
 	}
@@ -147,7 +147,7 @@ func TestNamesFreeAgain(t *testing.T) {
 			o["status"] = map[string]any{"conditions": []any{map[string]any{"type": "NamesFree", "status": was}}}
 		}
 		rsp, got := &fnv1.RunFunctionResponse{}, ""
-		says(t, AddComposed(requestOf(t, o), rsp, nil), "")
+		says(t, (&Call{Req: requestOf(t, o), Rsp: rsp}).AddComposed(nil), "")
 		for _, c := range rsp.GetConditions() {
 			got = c.GetReason()
 		}
@@ -163,7 +163,7 @@ func TestTakenNamesAddUp(t *testing.T) {
 	req := ordered(t, nil)
 	req.Context = object(t, map[string]any{"names_taken": []any{map[string]any{"part": "bucket", "by": "Bucket x"}}})
 	rsp := &fnv1.RunFunctionResponse{Context: req.GetContext()}
-	says(t, AddComposed(req, rsp, nil), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(nil), "")
 	if c := rsp.GetConditions(); len(c) != 1 || !strings.Contains(c[0].GetMessage(), "Bucket x") {
 		t.Errorf("a step denies what an earlier one found: %v", c)
 	}
@@ -173,7 +173,7 @@ func TestTakenNamesAddUp(t *testing.T) {
 
 	// The first call of this step had an old answer, the second has a new one.
 	rsp = &fnv1.RunFunctionResponse{Context: req.GetContext()}
-	says(t, AddComposed(req, rsp, map[string]manifest.Object{"bucket": {"apiVersion": "storage.gcp.upbound.io/v1beta2", "kind": "Bucket", "metadata": manifest.Object{"name": "agent-bot-bucket"}}}), "")
+	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(map[string]manifest.Object{"bucket": {"apiVersion": "storage.gcp.upbound.io/v1beta2", "kind": "Bucket", "metadata": manifest.Object{"name": "agent-bot-bucket"}}}), "")
 	if c := rsp.GetConditions(); len(c) != 0 || rsp.GetDesired().GetResources()["bucket"] == nil {
 		t.Errorf("what an older answer said is kept: %v", c)
 	}

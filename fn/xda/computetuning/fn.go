@@ -4,51 +4,33 @@
 package computetuning
 
 import (
-	"context"
-
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 )
 
-// Function is the step "compute-tuning".
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
-
-	log logging.Logger
-}
-
 // New returns the step.
-func New(log logging.Logger) *Function { return &Function{log: log} }
+func New(log logging.Logger) *edge.Function { return edge.New(log, run) }
 
-// RunFunction sets context tuning, status sandboxMemMi and condition
+// run sets context tuning, status sandboxMemMi and condition
 // DatasetFitsSandbox.
-func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
-}
-
-func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+func run(c *edge.Call) error {
 	in := &input.ComputeTuningInput{}
-	if err := edge.Input(req, in); err != nil {
+	if err := c.Input(in); err != nil {
 		return err
 	}
-	xr, err := edge.Agent(req)
-	if err != nil {
-		return err
-	}
-	dataset, err := edge.Dataset(req)
+	dataset, err := c.Dataset()
 	if err != nil {
 		return err
 	}
 	if dataset == nil {
-		edge.Condition(rsp, NoDataset())
-		if xr.Status.SandboxMemMi == 0 {
-			return nil
+		c.Condition(NoDataset())
+		if mem, ok := edge.Number(c.Composite().Value("status", "sandboxMemMi")); ok && mem != 0 {
+			return c.SetStatus(map[string]any{"sandboxMemMi": mem})
 		}
-		return edge.SetStatus(req, rsp, map[string]any{"sandboxMemMi": xr.Status.SandboxMemMi})
+		return nil
 	}
 
 	need := NeedOf(*dataset)
@@ -56,10 +38,10 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		need.Factor = 0
 	}
 	v := Tune(need, in.MaxSandboxGi)
-	f.log.Debug("Computed tuning", "sandbox-mem-mi", v.SandboxMemMi, "needed-gi", v.NeededGi)
-	edge.Condition(rsp, v.Condition())
-	if err := edge.SetContext(rsp, v1alpha1.ContextTuning, v.Tuning); err != nil {
+	c.Log.Debug("Computed tuning", "sandbox-mem-mi", v.SandboxMemMi, "needed-gi", v.NeededGi)
+	c.Condition(v.Condition())
+	if err := c.SetContext(v1alpha1.ContextTuning, v.Tuning); err != nil {
 		return err
 	}
-	return edge.SetStatus(req, rsp, map[string]any{"sandboxMemMi": v.SandboxMemMi})
+	return c.SetStatus(map[string]any{"sandboxMemMi": v.SandboxMemMi})
 }

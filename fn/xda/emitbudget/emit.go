@@ -62,6 +62,47 @@ func Render(b Budget) manifest.Object {
 	}
 }
 
+// Before is what is known of a budget before it is rendered.
+type Before struct {
+	Exists    bool
+	Deleting  bool
+	Forgetful bool // made again by a reconcile that didn't know what was spent: see MadeAgain
+
+	Opened   *v1alpha1.Opening // what it opened with; nil when that is nothing
+	ToLetter any               // Opened as it is observed
+
+	Spent *v1alpha1.BudgetFigures // what the order knows; nil when that is nothing
+
+	Period    *v1alpha1.Period // the input's, or nil
+	TimeZone  *string          // likewise
+	Ordered   time.Time        // when the order was made; zero when that isn't known
+	Namespace time.Time        // when the agent's namespace was; likewise
+}
+
+// Open returns what a budget opens with: an Opening, the observed value to the letter,
+// or nil. One that lives on repeats what it has. One that is new, going, or forgetful
+// opens with what was spent, or else, an agent's first, with its beginning.
+func Open(b Before) (any, error) {
+	var opening any
+	if b.Opened != nil {
+		opening = b.ToLetter
+	}
+	if b.Exists && !b.Deleting && !b.Forgetful {
+		return opening, nil
+	}
+	o, err := Opening(b.Spent)
+	if err != nil {
+		return nil, err
+	}
+	if o == nil && b.Opened == nil {
+		o = Beginning(b.Period, b.TimeZone, b.Ordered, b.Namespace)
+	}
+	if o != nil {
+		opening = o
+	}
+	return opening, nil
+}
+
 // Opening carries what an agent has spent into a new budget: deleting a meter
 // does not pay the bill. It is nil when nothing was ever counted.
 func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {

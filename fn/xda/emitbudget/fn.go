@@ -4,12 +4,8 @@
 package emitbudget
 
 import (
-	"context"
-	"math"
-
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -18,38 +14,20 @@ import (
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
-// Function is the step "emit-budget".
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
-
-	log logging.Logger
-}
-
 // New returns the step.
-func New(log logging.Logger) *Function { return &Function{log: log} }
+func New(log logging.Logger) *edge.Function { return edge.New(log, run) }
 
-// RunFunction adds one part, and sets status url and budget and condition
+// run adds one part, and sets status url and budget and condition
 // PartsHeldBack.
-func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
-}
-
-func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+func run(c *edge.Call) error {
 	in := &input.EmitBudgetInput{}
-	if err := edge.Input(req, in); err != nil {
-		return err
-	}
-	xr, err := edge.Agent(req)
-	if err != nil {
-		return err
-	}
-	dataset, err := edge.Dataset(req)
+	xr, dataset, err := c.Ask(in, v1alpha1.UsesAgentName, v1alpha1.UsesBudgetUSD, v1alpha1.UsesBaseDomain)
 	if err != nil {
 		return err
 	}
 
 	agent := xr.Spec.AgentName
-	budget := edge.Observed(req, v1alpha1.PartXAgentBudget)
+	budget := c.Observed(v1alpha1.PartXAgentBudget)
 	opened, err := observedOpening(budget)
 	if err != nil {
 		return err
@@ -68,8 +46,23 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 	switch {
 	case dataset == nil:
 		// An order that can't be filled has no chat page and gets no budget.
-	case budget.Exists() || edge.NamespaceActive(req):
-		status["url"] = URL(agent, edge.BaseDomain(req, xr.Spec.BaseDomain), in.ExternalPort)
+	case budget.Exists() || c.NamespaceActive():
+		status["url"] = URL(agent, c.BaseDomain(xr.Spec.BaseDomain), in.ExternalPort)
+		opening, err := Open(Before{
+			Exists:    budget.Exists(),
+			Deleting:  budget.Deleting(),
+			Forgetful: forgetful,
+			Opened:    opened,
+			ToLetter:  budget.Value("spec", "opening"),
+			Spent:     figures,
+			Period:    in.Period,
+			TimeZone:  in.TimeZone,
+			Ordered:   xr.CreationTimestamp.Time,
+			Namespace: c.NamespaceCreated(),
+		})
+		if err != nil {
+			return errors.Errorf("cannot open budget: %s; correct or remove it with `kubectl edit --subresource=status xda %s`", err, agent)
+		}
 		b := Budget{
 			Agent:         agent,
 			USD:           xr.Spec.BudgetUSD,
@@ -79,50 +72,35 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			Period:        in.Period,
 			TimeZone:      in.TimeZone,
 			WarnAtPercent: in.WarnAtPercent,
+			Opening:       opening,
 		}
-		if opened != nil {
-			b.Opening = budget.Value("spec", "opening") // to the letter
-		}
-		if !budget.Exists() || budget.Deleting() || forgetful {
-			o, err := Opening(figures)
-			if err != nil {
-				return errors.Errorf("cannot open budget: %s; correct or remove it with `kubectl edit --subresource=status xda %s`", err, agent)
-			}
-			if o == nil && opened == nil {
-				o = Beginning(in.Period, in.TimeZone, xr.CreationTimestamp.Time, edge.NamespaceCreated(req))
-			}
-			if o != nil {
-				b.Opening = o
-			}
-		}
-		if err := edge.AddComposed(req, rsp, map[string]manifest.Object{v1alpha1.PartXAgentBudget: Render(b)}); err != nil {
+		if err := c.AddComposed(map[string]manifest.Object{v1alpha1.PartXAgentBudget: Render(b)}); err != nil {
 			return err
 		}
-		f.log.Debug("Rendered budget", "agent", agent, "with-opening", b.Opening != nil)
+		c.Log.Debug("Rendered budget", "agent", agent, "with-opening", b.Opening != nil)
 	default:
-		status["url"] = URL(agent, edge.BaseDomain(req, xr.Spec.BaseDomain), in.ExternalPort)
+		status["url"] = URL(agent, c.BaseDomain(xr.Spec.BaseDomain), in.ExternalPort)
 		heldBack = append(heldBack, v1alpha1.HeldBack{
 			Part:     v1alpha1.PartXAgentBudget,
 			WaitsFor: "namespace " + v1alpha1.AgentNamespace(agent) + " to be active",
 		})
 	}
 	if len(status) > 0 {
-		if err := edge.SetStatus(req, rsp, status); err != nil {
+		if err := c.SetStatus(status); err != nil {
 			return err
 		}
 	}
-	if err := edge.HoldBack(req, rsp, heldBack...); err != nil {
+	if err := c.HoldBack(heldBack...); err != nil {
 		return err
 	}
-	return edge.NothingLost(req, rsp, "there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", v1alpha1.PartXAgentBudget)
+	return c.NothingLost("there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", v1alpha1.PartXAgentBudget)
 }
 
 // observedOpening reads what an observed budget opened with; nil when that is
 // nothing. An opening that can't be read is an error: a budget that is rendered
 // without it forgets what was spent.
 func observedOpening(budget edge.Part) (*v1alpha1.Opening, error) {
-	v := budget.Value("spec", "opening")
-	if _, null := v.GetKind().(*structpb.Value_NullValue); null || v.GetKind() == nil {
+	if edge.IsNull(budget.Value("spec", "opening")) {
 		return nil, nil //nolint:nilnil // no opening is an answer
 	}
 	o := &v1alpha1.Opening{}
@@ -138,12 +116,10 @@ func observed(budget edge.Part, opening *v1alpha1.Opening) Observed {
 	o := Observed{
 		SpentUSD: number(budget.Value("status", "spentUsd")),
 		Ratio:    number(budget.Value("status", "ratio")),
+		Paused:   edge.Bool(budget.Value("status", "paused")),
 		AsOf:     budget.String("status", "ledger", "asOf"),
 		Period:   budget.String("status", "ledger", "period"),
 		Opening:  opening,
-	}
-	if v, ok := budget.Value("status", "paused").GetKind().(*structpb.Value_BoolValue); ok {
-		o.Paused = &v.BoolValue
 	}
 	switch c := v1alpha1.Cause(budget.String("status", "cause")); c {
 	case v1alpha1.CauseBudgetExhausted, v1alpha1.CauseAgentUnreachable, v1alpha1.CauseUnknown, v1alpha1.CauseRunning:
@@ -153,9 +129,9 @@ func observed(budget edge.Part, opening *v1alpha1.Opening) Observed {
 }
 
 func number(v *structpb.Value) *float64 {
-	n, ok := v.GetKind().(*structpb.Value_NumberValue)
-	if !ok || math.IsNaN(n.NumberValue) || math.IsInf(n.NumberValue, 0) {
+	n, ok := edge.Number(v)
+	if !ok {
 		return nil
 	}
-	return &n.NumberValue
+	return &n
 }

@@ -5,84 +5,65 @@ package renderiam
 
 import (
 	"cmp"
-	"context"
 	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 )
 
-// Function is the step "render-iam".
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
-
-	log logging.Logger
-	now func() time.Time
-}
-
 // New returns the step.
-func New(log logging.Logger) *Function { return NewAt(log, time.Now) }
+func New(log logging.Logger) *edge.Function { return NewAt(log, time.Now) }
 
 // NewAt returns the step with a clock of its own, for tests: keys expire.
-func NewAt(log logging.Logger, now func() time.Time) *Function { return &Function{log: log, now: now} }
-
-// RunFunction adds five parts, and sets conditions CredentialsPresent and
-// PartsHeldBack.
-func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
+func NewAt(log logging.Logger, now func() time.Time) *edge.Function {
+	return edge.New(log, func(c *edge.Call) error { return run(c, now()) })
 }
 
-func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
+// run adds five parts, and sets conditions CredentialsPresent and
+// PartsHeldBack.
+func run(c *edge.Call, now time.Time) error {
 	in := &input.RenderIAMInput{}
-	if err := edge.Input(req, in); err != nil {
-		return err
-	}
-	xr, err := edge.Agent(req)
+	xr, dataset, err := c.Ask(in, v1alpha1.UsesAgentName, v1alpha1.UsesProjectID)
 	if err != nil {
 		return err
 	}
 	name := xr.Spec.AgentName
 
-	key := edge.Observed(req, v1alpha1.PartServiceAccountKey)
-	member := sandboxMember(req, *in, name, xr.Spec.ProjectID)
+	key := c.Observed(v1alpha1.PartServiceAccountKey)
+	member := sandboxMember(c, *in, name, xr.Spec.ProjectID)
 	if member != "" {
-		if err := edge.SetContext(rsp, v1alpha1.ContextSandboxIdentity, string(input.CredentialsWorkloadIdentity)); err != nil {
+		if err := c.SetContext(v1alpha1.ContextSandboxIdentity, string(input.CredentialsWorkloadIdentity)); err != nil {
 			return err
 		}
 	}
-	edge.Condition(rsp, Credentials(name, Key{
+	c.Condition(Credentials(name, Key{
 		Ordered: key.Exists(),
 		Ready:   key.Ready() && !key.Deleting(),
 		Keyless: member != "",
 		Held:    key.HasConnectionDetail(v1alpha1.SecretKeyPrivateKey),
 		From:    key.Time("status", "atProvider", "validAfter"),
 		Until:   key.Time("status", "atProvider", "validBefore"),
-	}, f.now()))
+	}, now))
 
-	dataset, err := edge.Dataset(req)
-	if err != nil {
-		return err
-	}
 	if dataset == nil {
-		if err := edge.HoldBack(req, rsp); err != nil {
+		if err := c.HoldBack(); err != nil {
 			return err
 		}
-		return edge.NothingLost(req, rsp, "there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", Parts()...)
+		return c.NothingLost("there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", Parts()...)
 	}
-	if opened := edge.OpenedBucket(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer)); opened != "" && opened != dataset.Bucket() {
+	if opened := edge.OpenedBucket(c.Observed(v1alpha1.PartIAMDatasetsViewer)); opened != "" && opened != dataset.Bucket() {
 		return errors.Errorf("cannot render %s: it opens bucket %q and can't be edited, but dataset %q lies in bucket %q; set spec.datasetRef.name back, or order another agent",
 			v1alpha1.PartIAMDatasetsViewer, opened, dataset.Name, dataset.Bucket())
 	}
 
-	own, restored := edge.UIDs(req)
+	own, restored := c.UIDs()
 	whose := func(part string) Whose {
-		return Judge(found(req, part), name, xr.Spec.ProjectID, own, restored)
+		return Judge(found(c.Observed(part)), name, xr.Spec.ProjectID, own, restored)
 	}
 	agent := Agent{
 		OrderUID:        own,
@@ -92,39 +73,39 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 		Project:         xr.Spec.ProjectID,
 		Description:     xr.Spec.Description,
 		DatasetsBucket:  dataset.Bucket(),
-		DatasetsProject: datasetsProject(edge.Observed(req, v1alpha1.PartIAMDatasetsViewer), cmp.Or(in.DatasetsProjectID, xr.Spec.ProjectID)),
-		Location:        location(edge.Observed(req, v1alpha1.PartBucket), in.Location),
+		DatasetsProject: datasetsProject(c.Observed(v1alpha1.PartIAMDatasetsViewer), cmp.Or(in.DatasetsProjectID, xr.Spec.ProjectID)),
+		Location:        location(c.Observed(v1alpha1.PartBucket), in.Location),
 		ProviderConfig:  in.ProviderConfig,
 		KeepData:        in.DataDeletion == input.DataOrphan,
-		ViewerGrant:     grantKind(req, v1alpha1.PartIAMDatasetsViewer, in.Grants),
-		AdminGrant:      grantKind(req, v1alpha1.PartIAMBucketAdmin, in.Grants),
+		ViewerGrant:     grantKind(c, v1alpha1.PartIAMDatasetsViewer, in.Grants),
+		AdminGrant:      grantKind(c, v1alpha1.PartIAMBucketAdmin, in.Grants),
 		Member:          member,
 		KMSKeyName:      in.KMSKeyName,
 		Labels:          in.BucketLabels,
-		WithKey:         key.Exists() || member == "" && edge.NamespaceActive(req),
+		WithKey:         key.Exists() || member == "" && c.NamespaceActive(),
 	}
-	if agent.Account != Ours && edge.Observed(req, v1alpha1.PartServiceAccount).Exists() && !key.Exists() {
+	if agent.Account != Ours && c.Observed(v1alpha1.PartServiceAccount).Exists() && !key.Exists() {
 		agent.WithKey = false // a key of somebody else's account opens what is theirs
 	}
-	if err := edge.AddComposed(req, rsp, Render(agent)); err != nil {
+	if err := c.AddComposed(Render(agent)); err != nil {
 		return err
 	}
 	var heldBack []v1alpha1.HeldBack
 	if !agent.WithKey && member == "" {
 		waitsFor := "namespace " + v1alpha1.AgentNamespace(name) + " to be active"
-		if edge.NamespaceActive(req) {
+		if c.NamespaceActive() {
 			waitsFor = "service account " + v1alpha1.AgentNamespace(name) + " to be known as this order's"
 		}
 		heldBack = append(heldBack, v1alpha1.HeldBack{Part: v1alpha1.PartServiceAccountKey, WaitsFor: waitsFor})
 	}
-	if err := edge.SayTaken(req, rsp, taken(agent)...); err != nil {
+	if err := c.SayTaken(taken(agent)...); err != nil {
 		return err
 	}
-	if err := edge.HoldBack(req, rsp, heldBack...); err != nil {
+	if err := c.HoldBack(heldBack...); err != nil {
 		return err
 	}
-	f.log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
-	return edge.NothingLost(req, rsp, "a part of this step was left out", Parts()...)
+	c.Log.Debug("Rendered identity and data", "agent", name, "with-key", agent.WithKey)
+	return c.NothingLost("a part of this step was left out", Parts()...)
 }
 
 // taken names what in Google Cloud is somebody else's.
@@ -141,16 +122,16 @@ func taken(a Agent) (names []v1alpha1.TakenName) {
 // sandboxMember is who the grants are for where the sandbox has no key, or "" where it
 // has one. A living agent keeps what its grants were made for: all their fields are
 // force-new.
-func sandboxMember(req *fnv1.RunFunctionRequest, in input.RenderIAMInput, agent, project string) string {
+func sandboxMember(c *edge.Call, in input.RenderIAMInput, agent, project string) string {
 	for _, part := range []string{v1alpha1.PartIAMDatasetsViewer, v1alpha1.PartIAMBucketAdmin} {
-		switch m := edge.Observed(req, part).String("spec", "forProvider", "member"); {
+		switch m := c.Observed(part).String("spec", "forProvider", "member"); {
 		case isSandbox(m):
 			return m
 		case m != "":
 			return ""
 		}
 	}
-	if in.Credentials != input.CredentialsWorkloadIdentity || edge.Observed(req, v1alpha1.PartServiceAccountKey).Exists() {
+	if in.Credentials != input.CredentialsWorkloadIdentity || c.Observed(v1alpha1.PartServiceAccountKey).Exists() {
 		return ""
 	}
 	return SandboxMember(cmp.Or(in.WorkloadIdentityPool, project+".svc.id.goog"), agent)
@@ -173,8 +154,8 @@ func datasetsProject(viewer edge.Part, chosen string) string {
 
 // grantKind keeps the kind that a living agent's grant was made with: another
 // kind under the same name would leave both grants alive.
-func grantKind(req *fnv1.RunFunctionRequest, part string, chosen input.GrantKind) input.GrantKind {
-	switch k := input.GrantKind(edge.Observed(req, part).Kind()); k {
+func grantKind(c *edge.Call, part string, chosen input.GrantKind) input.GrantKind {
+	switch k := input.GrantKind(c.Observed(part).Kind()); k {
 	case input.GrantProjectIAMMember, input.GrantBucketIAMMember:
 		return k
 	}
@@ -186,8 +167,7 @@ func grantKind(req *fnv1.RunFunctionRequest, part string, chosen input.GrantKind
 const absent = "external resource does not exist"
 
 // found reads what a part's provider says.
-func found(req *fnv1.RunFunctionRequest, part string) Found {
-	p := edge.Observed(req, part)
+func found(p edge.Part) Found {
 	policies := p.Value("spec", "managementPolicies").GetListValue().GetValues()
 	synced, _ := p.Condition(v1alpha1.ConditionSynced)
 	id := p.String("status", "atProvider", "id")

@@ -15,7 +15,7 @@ import (
 func TestResponsesAreEncodedAtOnce(t *testing.T) {
 	req, _ := golden.Request(t, "testdata/worker-ready")
 	encode := func() ([]byte, error) {
-		return proto.MarshalOptions{Deterministic: true}.Marshal(run(t, proto.CloneOf(req)))
+		return proto.MarshalOptions{Deterministic: true}.Marshal(respond(t, proto.CloneOf(req)))
 	}
 	want, err := encode()
 	if err != nil {

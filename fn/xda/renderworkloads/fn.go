@@ -4,11 +4,8 @@
 package renderworkloads
 
 import (
-	"context"
-
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -17,53 +14,33 @@ import (
 	"whisperops.io/functions/fn/xda/computetuning"
 )
 
-// Function renders an agent's workloads.
-type Function struct {
-	fnv1.UnimplementedFunctionRunnerServiceServer
-
-	log logging.Logger
-}
-
 // New returns the step.
-func New(log logging.Logger) *Function { return &Function{log: log} }
+func New(log logging.Logger) *edge.Function { return edge.New(log, run) }
 
-// RunFunction runs the step. It never returns an error: a failure is a fatal
-// result.
-func (f *Function) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	return edge.Run(f.log, req, func(rsp *fnv1.RunFunctionResponse) error { return f.run(req, rsp) }), nil
-}
-
-func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse) error {
-	xr, err := edge.Agent(req)
-	if err != nil {
-		return err
-	}
-	in := input.RenderWorkloadsInput{}
-	if err := edge.Input(req, &in); err != nil {
-		return err
-	}
-	dataset, err := edge.Dataset(req)
+func run(c *edge.Call) error {
+	in := &input.RenderWorkloadsInput{}
+	xr, dataset, err := c.Ask(in, v1alpha1.UsesAgentName, v1alpha1.UsesBaseDomain, v1alpha1.UsesProjectID)
 	if err != nil {
 		return err
 	}
 
 	var held []v1alpha1.HeldBack
 	if dataset != nil {
-		memory, err := sandboxMemory(req, *dataset)
+		memory, err := sandboxMemory(c, *dataset)
 		if err != nil {
 			return err
 		}
-		planner, worker := edge.Observed(req, v1alpha1.PartAgentPlanner), edge.Observed(req, v1alpha1.PartAgentWorker)
+		planner, worker := c.Observed(v1alpha1.PartAgentPlanner), c.Observed(v1alpha1.PartAgentWorker)
 		parts := Render(Agent{
 			Name:         xr.Spec.AgentName,
 			Description:  xr.Spec.Description,
-			BaseDomain:   edge.BaseDomain(req, xr.Spec.BaseDomain),
+			BaseDomain:   c.BaseDomain(xr.Spec.BaseDomain),
 			ProjectID:    xr.Spec.ProjectID,
 			Dataset:      *dataset,
 			SandboxMemMi: memory,
-			Keyless:      keyless(req),
+			Keyless:      keyless(c),
 			WorkerUID:    workerUID(planner, worker),
-			Input:        in,
+			Input:        *in,
 		})
 		// kagent never retries a planner that came before its worker. Only the
 		// first creation waits: a planner that exists is rendered whatever the
@@ -72,21 +49,21 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 			delete(parts, v1alpha1.PartAgentPlanner)
 			held = append(held, v1alpha1.HeldBack{Part: v1alpha1.PartAgentPlanner, WaitsFor: v1alpha1.PartAgentWorker + " to be ready"})
 		}
-		if err := edge.AddComposed(req, rsp, parts); err != nil {
+		if err := c.AddComposed(parts); err != nil {
 			return err
 		}
 	}
-	if err := edge.HoldBack(req, rsp, held...); err != nil {
+	if err := c.HoldBack(held...); err != nil {
 		return err
 	}
-	return edge.NothingLost(req, rsp, "there is no dataset to render the agent's workloads for", append(Parts(), v1alpha1.PartSandboxServiceAccount)...)
+	return c.NothingLost("there is no dataset to render the agent's workloads for", append(Parts(), v1alpha1.PartSandboxServiceAccount)...)
 }
 
 // keyless says whether the sandbox has no key: render-iam says so, and what lives stays
 // even where a step in render-iam's place doesn't.
-func keyless(req *fnv1.RunFunctionRequest) bool {
-	said := req.GetContext().GetFields()[v1alpha1.ContextSandboxIdentity].GetStringValue()
-	return said == string(input.CredentialsWorkloadIdentity) || edge.Observed(req, v1alpha1.PartSandboxServiceAccount).Exists()
+func keyless(c *edge.Call) bool {
+	said := c.ContextValue(v1alpha1.ContextSandboxIdentity).GetStringValue()
+	return said == string(input.CredentialsWorkloadIdentity) || c.Observed(v1alpha1.PartSandboxServiceAccount).Exists()
 }
 
 // maxSandboxMemMi is what compute-tuning's input allows at most, 1 TiB.
@@ -94,9 +71,9 @@ const maxSandboxMemMi = v1alpha1.MaxSandboxGi * 1024
 
 // sandboxMemory returns the memory limit of the sandbox in MiB: compute-tuning's,
 // or the same formula where that step is left out.
-func sandboxMemory(req *fnv1.RunFunctionRequest, d v1alpha1.Dataset) (int64, error) {
+func sandboxMemory(c *edge.Call, d v1alpha1.Dataset) (int64, error) {
 	var t v1alpha1.Tuning
-	known, err := edge.ContextInto(req, v1alpha1.ContextTuning, &t)
+	known, err := c.ContextInto(v1alpha1.ContextTuning, &t)
 	if err != nil {
 		return 0, err
 	}

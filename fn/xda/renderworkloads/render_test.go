@@ -488,7 +488,7 @@ func TestPlannerWaitsForWorker(t *testing.T) {
 			for part, o := range tc.observed {
 				req.Observed.Resources[part] = &fnv1.Resource{Resource: toStruct(t, o)}
 			}
-			rsp := run(t, req)
+			rsp := respond(t, req)
 			if m := crossplane.Fatal(rsp); m != "" {
 				t.Fatal(m)
 			}
@@ -533,7 +533,7 @@ func TestTuning(t *testing.T) {
 			if tc.tuning != nil {
 				req.Context.Fields["tuning"] = toStruct(t, map[string]any{"v": tc.tuning}).GetFields()["v"]
 			}
-			rsp := run(t, req)
+			rsp := respond(t, req)
 			got := crossplane.Fatal(rsp)
 			if got == "" {
 				o := rsp.GetDesired().GetResources()[v1alpha1.PartSandboxDeployment].GetResource().AsMap()
@@ -549,15 +549,15 @@ func TestTuning(t *testing.T) {
 
 func TestRenderingTwiceGivesTheSameBytes(t *testing.T) {
 	req, _ := golden.Request(t, "testdata/worker-ready")
-	first := run(t, proto.CloneOf(req))
+	first := respond(t, proto.CloneOf(req))
 	for range 20 {
-		if again := run(t, proto.CloneOf(req)); !proto.Equal(first, again) {
+		if again := respond(t, proto.CloneOf(req)); !proto.Equal(first, again) {
 			t.Fatal("the same request gave another response")
 		}
 	}
 }
 
-func run(t *testing.T, req *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
+func respond(t *testing.T, req *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
 	t.Helper()
 	rsp, err := New(logging.NewNopLogger()).RunFunction(context.Background(), req)
 	if err != nil {
@@ -628,7 +628,7 @@ func TestPlannerNamesItsWorker(t *testing.T) {
 			for part, o := range tc.observed {
 				req.Observed.Resources[part] = &fnv1.Resource{Resource: toStruct(t, o)}
 			}
-			rsp := run(t, req)
+			rsp := respond(t, req)
 			if m := crossplane.Fatal(rsp); m != "" {
 				t.Fatal(m)
 			}

@@ -150,8 +150,7 @@ func TestLooksAgainAsOnceMade(t *testing.T) {
 		{planner: "yesterday", want: longestResting},
 	} {
 		set(req.GetObserved().GetResources()[v1alpha1.PartAgentPlanner], "metadata", map[string]any{"creationTimestamp": tc.planner})
-		f := New(logging.NewNopLogger())
-		f.now = func() time.Time { return now }
+		f := NewAt(logging.NewNopLogger(), func() time.Time { return now })
 		rsp, err := f.RunFunction(context.Background(), req)
 		if err != nil {
 			t.Fatal(err)

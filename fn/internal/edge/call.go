@@ -1,0 +1,53 @@
+// Package edge is where protobuf comes in and goes out: it decodes a
+// RunFunctionRequest into plain Go, and writes what a core decided into the
+// response. It never converts what merely passes through a step.
+//
+// call.go has the Call that every station is handed, in.go what it reads, out.go
+// what it writes, part.go one observed resource, values.go single values.
+package edge
+
+import (
+	"context"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/crossplane/function-sdk-go/response"
+)
+
+// A Call is one call of a station: what came in and what goes out. Stations use
+// its methods; Req and Rsp are for what no other station needs.
+type Call struct {
+	Ctx context.Context //nolint:containedctx // a Call ends with its context
+	Req *fnv1.RunFunctionRequest
+	Rsp *fnv1.RunFunctionResponse
+	Log logging.Logger
+}
+
+// A Function serves one step of a pipeline.
+type Function struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	log logging.Logger
+	run func(*Call) error
+}
+
+// New returns the function that runs a step.
+func New(log logging.Logger, run func(*Call) error) *Function {
+	return &Function{log: log, run: run}
+}
+
+// RunFunction runs the step. A failure is a fatal result and never a gRPC error,
+// because Crossplane discards the response that comes with one.
+func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	// Earlier steps' desired state comes along; no opinion on the TTL.
+	c := &Call{Ctx: ctx, Req: req, Rsp: response.To(req, 0), Log: f.log}
+	err := f.run(c)
+	if err == nil {
+		err = c.sayAgain()
+	}
+	if err != nil {
+		f.log.Info("Step failed", "error", err)
+		response.Fatal(c.Rsp, err)
+	}
+	return c.Rsp, nil
+}

@@ -1,0 +1,235 @@
+package edge
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"google.golang.org/protobuf/types/known/structpb"
+	"k8s.io/apimachinery/pkg/runtime"
+	strict "sigs.k8s.io/json"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+// Ask returns what most stations begin with: it decodes the step's input into in, and
+// returns the order and its dataset, in this sequence everywhere. What a platform
+// team can mend is told before what a developer can. See Input, Order and Dataset.
+func (c *Call) Ask(in runtime.Object, uses ...v1alpha1.OrderField) (*v1alpha1.XDatasetAgent, *v1alpha1.Dataset, error) {
+	if err := c.Input(in); err != nil {
+		return nil, nil, err
+	}
+	xr, err := c.Order(uses...)
+	if err != nil {
+		return nil, nil, err
+	}
+	d, err := c.Dataset()
+	return xr, d, err
+}
+
+// Input decodes the step's input over its defaults, strictly: a typo fails early.
+// An absent input leaves the defaults.
+func (c *Call) Input(into runtime.Object) error {
+	if d, ok := into.(interface{ Default() }); ok {
+		d.Default()
+	}
+	if in := c.Req.GetInput(); in != nil {
+		want := kindOf(into)
+		if got := in.GetFields()["kind"].GetStringValue(); got != want {
+			return errors.Errorf("cannot use input: its kind is %q, this step takes %q", got, want)
+		}
+		if got := in.GetFields()["apiVersion"].GetStringValue(); got != input.APIVersion {
+			return errors.Errorf("cannot use input: its apiVersion is %q, this step takes %q", got, input.APIVersion)
+		}
+		if err := decodeStrict(in.AsMap(), into); err != nil {
+			return errors.Wrap(err, "cannot use input")
+		}
+	}
+	if v, ok := into.(interface{ Validate() error }); ok {
+		return errors.Wrap(v.Validate(), "cannot use input")
+	}
+	return nil
+}
+
+// Order returns the observed XDatasetAgent, or another kind that has the same
+// fields. Only the fields that a station uses must be good. What the XRD refuses at
+// admission is refused here too: an order rendered by hand has passed no admission.
+func (c *Call) Order(uses ...v1alpha1.OrderField) (*v1alpha1.XDatasetAgent, error) {
+	xr := &v1alpha1.XDatasetAgent{}
+	if err := c.CompositeInto(xr); err != nil {
+		return nil, err
+	}
+	return xr, errors.Wrap(xr.Check(uses...), "cannot use order")
+}
+
+// Dataset returns the context value that validate-dataset left: nil when the
+// order can't be filled now.
+func (c *Call) Dataset() (*v1alpha1.Dataset, error) {
+	v, ok := c.Req.GetContext().GetFields()[v1alpha1.ContextDataset]
+	if !ok {
+		return nil, errors.Errorf("context key %q is absent: the step validate-dataset sets it always, so it was left out of the pipeline, comes later, or a step in between dropped the context", v1alpha1.ContextDataset)
+	}
+	if IsNull(v) {
+		return nil, nil //nolint:nilnil // null is an answer: there is no dataset now
+	}
+	d := &v1alpha1.Dataset{}
+	if err := decode(v.AsInterface(), d); err != nil {
+		return nil, errors.Wrapf(err, "cannot decode context key %q", v1alpha1.ContextDataset)
+	}
+	return d, errors.Wrapf(d.Validate(), "cannot use context key %q", v1alpha1.ContextDataset)
+}
+
+// BaseDomain returns the domain that an agent is served under: its order's, or the one
+// that it keeps because its order's isn't allowed.
+func (c *Call) BaseDomain(ordered string) string {
+	return cmp.Or(c.ContextValue(v1alpha1.ContextBaseDomain).GetStringValue(), ordered)
+}
+
+// Composite returns the observed XR, to be read field by field.
+func (c *Call) Composite() Part { return Part{r: c.Req.GetObserved().GetComposite()} }
+
+// DesiredComposite returns the XR as earlier steps want it; it holds a status at most.
+func (c *Call) DesiredComposite() Part { return Part{r: c.Req.GetDesired().GetComposite()} }
+
+// CompositeInto decodes the observed XR. It ignores fields that it doesn't know,
+// because Crossplane and later versions add some.
+func (c *Call) CompositeInto(into any) error {
+	s := c.Req.GetObserved().GetComposite().GetResource()
+	if s == nil {
+		return errors.New("cannot decode observed XR: the request holds none")
+	}
+	return errors.Wrap(decode(withoutManagedFields(s), into), "cannot decode observed XR")
+}
+
+// ContextInto decodes the value of a context key. It returns false when the key
+// is absent or null.
+func (c *Call) ContextInto(key string, into any) (bool, error) {
+	v := c.ContextValue(key)
+	if IsNull(v) {
+		return false, nil
+	}
+	return true, errors.Wrapf(decode(v.AsInterface(), into), "cannot decode context key %q", key)
+}
+
+// ContextValue returns the value of a context key; nil when it is absent.
+func (c *Call) ContextValue(key string) *structpb.Value { return c.Req.GetContext().GetFields()[key] }
+
+// Observed returns the observed composed resource of that name; it may not exist.
+func (c *Call) Observed(name string) Part {
+	return Part{r: c.Req.GetObserved().GetResources()[name]}
+}
+
+// AnyObserved says whether any composed resource is observed.
+func (c *Call) AnyObserved() bool { return len(c.Req.GetObserved().GetResources()) > 0 }
+
+// Required returns the resources that Crossplane found for a requirement, and
+// whether it has looked at all. An answer may be older than the requirement:
+// Crossplane hands over at once what the previous pass asked for.
+func (c *Call) Required(key string) (found []Part, answered bool) {
+	rs, answered := c.Req.GetRequiredResources()[key]
+	for _, r := range rs.GetItems() {
+		found = append(found, Part{r: r})
+	}
+	return found, answered
+}
+
+// NamespaceActive says whether the agent's namespace is there and going to stay:
+// the gate of the parts that can't be made before it, or only once.
+func (c *Call) NamespaceActive() bool {
+	o := c.Observed(v1alpha1.PartNamespace)
+	wrapped := []string{"status", "atProvider", "manifest"}
+	return o.Kind() == "Object" && !o.Deleting() &&
+		o.String(append(wrapped, "status", "phase")...) == "Active" &&
+		o.String(append(wrapped, "metadata", "deletionTimestamp")...) == ""
+}
+
+// NamespaceCreated returns when the agent's observed namespace was created; the zero
+// time when that isn't known.
+func (c *Call) NamespaceCreated() time.Time {
+	return c.Observed(v1alpha1.PartNamespace).Time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
+}
+
+// kindOf returns the kind of an input: the name of its Go type.
+func kindOf(o any) string {
+	n := fmt.Sprintf("%T", o)
+	return n[strings.LastIndex(n, ".")+1:]
+}
+
+// withoutManagedFields spares decoding the largest and least used part of an XR.
+func withoutManagedFields(s *structpb.Struct) map[string]any {
+	out := make(map[string]any, len(s.GetFields()))
+	for k, v := range s.GetFields() {
+		if k != "metadata" || v.GetStructValue() == nil {
+			out[k] = v.AsInterface()
+			continue
+		}
+		meta := map[string]any{}
+		for mk, mv := range v.GetStructValue().GetFields() {
+			if mk != "managedFields" {
+				meta[mk] = mv.AsInterface()
+			}
+		}
+		out[k] = meta
+	}
+	return out
+}
+
+// decodeStrict is decode that refuses fields it doesn't know, and names all of
+// them. Names are case-sensitive, as everywhere in Kubernetes.
+func decodeStrict(from map[string]any, into any) error {
+	b, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	known := reflect.New(reflect.TypeOf(into).Elem()).Interface()
+	unknown, err := strict.UnmarshalStrict(b, known, strict.DisallowUnknownFields)
+	if err != nil {
+		var typed *json.UnmarshalTypeError
+		if err := json.Unmarshal(b, known); err != nil && !errors.As(err, &typed) {
+			return errors.Wrapf(err, "field %q", culprit(from, func(v any) error { return decode(v, known) }))
+		}
+		return decode(from, known) // the same failure, said better
+	}
+	if err := errors.Join(unknown...); err != nil {
+		return err
+	}
+	return decode(withoutNulls(from), into)
+}
+
+// culprit finds the field that can't be decoded, for errors that don't say it: those
+// of durations.
+func culprit(from map[string]any, decode func(any) error) string {
+	for _, k := range manifest.Keys(from) {
+		alone := func(v any) error { return decode(map[string]any{k: v}) }
+		if alone(from[k]) == nil {
+			continue
+		}
+		if m, ok := from[k].(map[string]any); ok {
+			return k + "." + culprit(m, alone)
+		}
+		return k
+	}
+	return ""
+}
+
+// withoutNulls leaves out fields that hold nothing, as the API server does before
+// it fills in defaults: a list whose lines were commented out isn't an empty list.
+func withoutNulls(from map[string]any) map[string]any {
+	out := make(map[string]any, len(from))
+	for k, v := range from {
+		switch v := v.(type) {
+		case nil:
+		case map[string]any:
+			out[k] = withoutNulls(v)
+		default:
+			out[k] = v
+		}
+	}
+	return out
+}

@@ -1,0 +1,125 @@
+package edge
+
+import (
+	"strings"
+	"time"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/types/known/structpb"
+
+	input "whisperops.io/functions/apis/input/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/internal/manifest"
+)
+
+// A Part is one resource, read in place. Every method takes whatever the request
+// holds, garbage and nothing included.
+type Part struct{ r *fnv1.Resource }
+
+// Exists says whether the resource is observed at all.
+func (p Part) Exists() bool { return p.r != nil }
+
+// Value returns the value at a path of map keys, or nil.
+func (p Part) Value(path ...string) *structpb.Value {
+	s := p.r.GetResource()
+	for i, k := range path {
+		v := s.GetFields()[k]
+		if i == len(path)-1 {
+			return v
+		}
+		s = v.GetStructValue()
+	}
+	return nil
+}
+
+// Into decodes the value at a path of map keys. It ignores fields that it doesn't
+// know. Errors name the field, but not the part.
+func (p Part) Into(into any, path ...string) error {
+	return decode(p.Value(path...).AsInterface(), into)
+}
+
+// String returns the string at a path of map keys, or "".
+func (p Part) String(path ...string) string { return p.Value(path...).GetStringValue() }
+
+// Time returns the time at a path of map keys; the zero time when there is none that
+// can be read.
+func (p Part) Time(path ...string) time.Time {
+	at, err := time.Parse(time.RFC3339, p.String(path...))
+	if err != nil {
+		return time.Time{}
+	}
+	return at
+}
+
+// Strings returns the strings of the list at a path of map keys.
+func (p Part) Strings(path ...string) []string { return Strings(p.Value(path...)) }
+
+// Kind of the resource, as observed.
+func (p Part) Kind() string { return p.String("kind") }
+
+// Group is the API group of the resource, as observed.
+func (p Part) Group() string { return groupOf(p.String("apiVersion")) }
+
+// Deleting says whether the resource is being deleted.
+func (p Part) Deleting() bool { return p.String("metadata", "deletionTimestamp") != "" }
+
+// Created returns when the resource was created; the zero time when that isn't known.
+func (p Part) Created() time.Time { return p.Time("metadata", "creationTimestamp") }
+
+// Condition returns the status of a condition of the resource ("True", "False",
+// "Unknown", or "" when it has none) and since when it has been so (zero when
+// that isn't said).
+func (p Part) Condition(typ string) (status string, since time.Time) {
+	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
+		c := v.GetStructValue().GetFields()
+		if c["type"].GetStringValue() != typ {
+			continue
+		}
+		// An unreadable time is no time: nothing may depend on it then.
+		since, err := time.Parse(time.RFC3339, c["lastTransitionTime"].GetStringValue())
+		if err != nil {
+			since = time.Time{}
+		}
+		return c["status"].GetStringValue(), since
+	}
+	return "", time.Time{}
+}
+
+// Message returns the message of a condition of the resource, or "".
+func (p Part) Message(typ string) string {
+	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
+		if c := v.GetStructValue().GetFields(); c["type"].GetStringValue() == typ {
+			return c["message"].GetStringValue()
+		}
+	}
+	return ""
+}
+
+// Ready says whether the resource's condition Ready is True.
+func (p Part) Ready() bool {
+	s, _ := p.Condition(v1alpha1.ConditionReady)
+	return s == "True"
+}
+
+// HasConnectionDetail says whether the resource's connection details hold a value
+// under key. The value itself is a secret, and never leaves this method.
+func (p Part) HasConnectionDetail(key string) bool { return len(p.r.GetConnectionDetails()[key]) > 0 }
+
+// OpenedBucket returns the bucket that an observed grant opens, or "" when there
+// is no grant, or none that can be read.
+func OpenedBucket(grant Part) string {
+	switch input.GrantKind(grant.Kind()) {
+	case input.GrantProjectIAMMember:
+		return manifest.BucketOpenedBy(grant.String("spec", "forProvider", "condition", "expression"))
+	case input.GrantBucketIAMMember:
+		return grant.String("spec", "forProvider", "bucket")
+	}
+	return ""
+}
+
+func groupOf(apiVersion string) string {
+	if i := strings.LastIndex(apiVersion, "/"); i >= 0 {
+		return apiVersion[:i]
+	}
+	return ""
+}

@@ -1,0 +1,2 @@
+// Package docs keeps the pages true that are generated from the code.
+package docs
