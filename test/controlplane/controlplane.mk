@@ -15,7 +15,9 @@ down: ## stop what make up started; nothing is left
 UP_INPUTS = cmd fn apis internal package hack go.mod go.sum
 up-build:
 	@mkdir -p $(UP_BUILD)/bin
-	@go build -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign
+	@go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign ./test/standins/provider \
+	  ./cmd/sandbox ./cmd/chat-frontend ./cmd/token-meter ./cmd/dataset-watcher
+	@cd test/standins/agentruntime && GOWORK=off go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ .
 	@cd test/standins/actors && GOWORK=off go build -o $(UP_BUILD)/bin/ ./gcp ./cluster
 	@cd test/controlplane && GOWORK=off go build -o $(UP_BUILD)/bin/ ./cmd/controlplane
 	@inputs=$$({ go version; echo $(VERSION); find $(wildcard $(UP_INPUTS)) -type f -not -name '*_test.go' -not -path '*/testdata/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; } | sha256sum); \

@@ -77,9 +77,9 @@ func Start(ctx context.Context, o StackOptions) (_ *Stack, err error) {
 	}
 	if !IsIsolated() {
 		// The RBAC manager's metrics port has no flag.
-		l, err := net.Listen("tcp", ":8080")
+		l, err := net.Listen("tcp", "127.0.0.1:8079")
 		if err != nil {
-			return nil, fmt.Errorf("cannot start a stack: Crossplane's RBAC manager listens on port 8080 and has no flag for it, but the port is taken, and this machine allows no network namespace of our own (unshare -rmn): %w", err)
+			return nil, fmt.Errorf("cannot start a stack: Crossplane's RBAC manager, as test/tools builds it, listens on 127.0.0.1:8079 and has no flag for it, but the port is taken, and this machine allows no network namespace of our own (unshare -rmn): %w", err)
 		}
 		if err := l.Close(); err != nil {
 			return nil, err

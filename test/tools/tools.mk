@@ -40,7 +40,7 @@ FAKE_GCS_SERVER_VERSION := $(call tool-version,fake-gcs-server,github.com/fsouza
 GITEA_VERSION           := $(call tool-version,gitea,code.gitea.io/gitea)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
-CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)
+CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)-8079
 CONTROLLER_GEN  := $(TOOLS_DIR)/controller-gen-$(CONTROLLER_GEN_VERSION)
 GOLANGCI_LINT   := $(TOOLS_DIR)/golangci-lint-$(GOLANGCI_LINT_VERSION)
 PROMETHEUS      := $(TOOLS_DIR)/prometheus-$(PROMETHEUS_VERSION)
@@ -58,12 +58,16 @@ PROMETHEUS_TAGS := remove_all_sd
 
 # Without its version Crossplane refuses every package that constrains it.
 XP_VERSION := -X github.com/crossplane/crossplane-runtime/v2/pkg/version.version=
+# Crossplane's RBAC manager serves metrics on port 8080 of all addresses and has no
+# flag for it. Here that is the port of every agent's pod, each on a loopback
+# address of its own.
+RBAC_METRICS := -X sigs.k8s.io/controller-runtime/pkg/metrics/server.DefaultBindAddress=127.0.0.1:8079
 # Kubernetes keeps its version in two places; the API server reports an empty
 # one, and clients misjudge it, when it isn't set.
 kube-version = $(foreach m,k8s.io/component-base/version k8s.io/client-go/pkg/version,-X $(m).gitVersion=$(KUBERNETES_VERSION) -X $(m).gitMajor=1 -X $(m).gitMinor=$(word 2,$(subst ., ,$(KUBERNETES_VERSION))))
 
 $(eval $(call tool-rule,$(CROSSPLANE_CLI),crossplane-cli,github.com/crossplane/cli/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CLI_VERSION),4 minutes))
-$(eval $(call tool-rule,$(CROSSPLANE_CORE),crossplane-core,github.com/crossplane/crossplane/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CORE_VERSION),3 minutes))
+$(eval $(call tool-rule,$(CROSSPLANE_CORE),crossplane-core,github.com/crossplane/crossplane/v2/cmd/crossplane,$(XP_VERSION)$(CROSSPLANE_CORE_VERSION) $(RBAC_METRICS),3 minutes))
 $(eval $(call tool-rule,$(CONTROLLER_GEN),controller-gen,sigs.k8s.io/controller-tools/cmd/controller-gen,,1 minute))
 $(eval $(call tool-rule,$(GOLANGCI_LINT),golangci-lint,github.com/golangci/golangci-lint/v2/cmd/golangci-lint,-X main.version=$(GOLANGCI_LINT_VERSION),4 minutes))
 $(eval $(call tool-rule,$(PROMETHEUS),prometheus,github.com/prometheus/prometheus/cmd/prometheus,-X github.com/prometheus/common/version.Version=$(PROMETHEUS_VERSION),2 minutes,$(PROMETHEUS_TAGS)))
@@ -102,7 +106,7 @@ $(CRDS):
 
 # What a control plane needs; test/controlplane reads the paths from tools-paths.
 CONTROLPLANE_TOOLS := CROSSPLANE_CLI CROSSPLANE_CORE CROSSPLANE_FILES ETCD KUBE_APISERVER KUBE_CONTROLLER_MANAGER KUBECTL \
-                      PROVIDER_KUBERNETES PROVIDER_KUBERNETES_FILES PROMETHEUS
+                      PROVIDER_KUBERNETES PROVIDER_KUBERNETES_FILES PROMETHEUS FAKE_GCS_SERVER
 
 .PHONY: tools tools-paths
 tools: $(foreach t,$(CONTROLPLANE_TOOLS),$($(t))) ## build what a control plane needs, once per machine

@@ -65,6 +65,9 @@ const prometheusConfig = `global: {scrape_interval: 1s, evaluation_interval: 1m}
 scrape_configs:
 - job_name: agents
   static_configs: [{targets: [%q]}]
+- job_name: pods
+  honor_labels: true
+  file_sd_configs: [{files: [%q]}]
 `
 
 // measure starts the meter and a Prometheus that watches it.
@@ -93,7 +96,7 @@ func (s *Suite) measure(ctx context.Context) error {
 		return err
 	}
 	config := filepath.Join(dir, "prometheus.yml")
-	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, l.Addr()), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, prometheusConfig, l.Addr(), s.targets()), 0o600); err != nil {
 		return err
 	}
 	_, err = s.Run(ctx, controlplane.Command{

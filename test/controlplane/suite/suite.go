@@ -34,6 +34,9 @@ type Options struct {
 	Schemas string
 	// CoreArgs are more flags for Crossplane core.
 	CoreArgs []string
+	// Agents that run for real; the zero value is none: their Deployments are
+	// available without a process.
+	Agents Agents
 	// Programs run instead of what packages hold, by repository, for example
 	// "whisperops/function-budget-decide".
 	Programs map[string]string
@@ -47,8 +50,14 @@ type Suite struct {
 	Meter *Meter
 	// Prometheus is the URL of the server that watches the meter.
 	Prometheus string
+	// Node runs the pods of agents that run for real; nil without any.
+	Node *controlplane.Node
+	// Storage and Provider are the URLs of the storage emulator and of the fake
+	// model, if they run.
+	Storage, Provider string
 
-	o Options
+	o    Options
+	stop context.CancelFunc
 }
 
 // prometheusHost is where the budget's pipeline looks for Prometheus if nobody
@@ -86,9 +95,11 @@ func Start(ctx context.Context, o Options) (_ *Suite, err error) {
 		return nil, err
 	}
 	s := &Suite{Stack: stack, o: o}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stop = stop
 	defer func() {
 		if err != nil {
-			stack.Stop()
+			s.Stop()
 		}
 	}()
 	if err := s.measure(ctx); err != nil {
@@ -100,7 +111,19 @@ func Start(ctx context.Context, o Options) (_ *Suite, err error) {
 	if err := s.world(ctx); err != nil {
 		return nil, err
 	}
-	return s, s.install(ctx)
+	if err := s.install(ctx); err != nil {
+		return nil, err
+	}
+	if len(o.Agents.Namespaces) > 0 {
+		go s.Buckets(background)
+	}
+	return s, nil
+}
+
+// Stop ends every process and server.
+func (s *Suite) Stop() {
+	s.stop()
+	s.Stack.Stop()
 }
 
 // push puts every package into the local registry under its published name.
@@ -224,9 +247,12 @@ func (s *Suite) world(ctx context.Context) error {
 	}
 	_, err = s.Run(ctx, controlplane.Command{
 		Name: "cluster", Path: filepath.Join(s.o.StandIns, "cluster"), Respawn: true,
-		Env: []string{"KUBECONFIG=" + s.Kubeconfig},
+		Env: []string{"KUBECONFIG=" + s.Kubeconfig, "KAGENT=" + os.Getenv("KAGENT"), "REAL_PODS=" + strings.Join(s.o.Agents.Namespaces, ",") + "," + meterNamespace},
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return s.startAgents(ctx)
 }
 
 // install follows package/install/README.md.
@@ -282,6 +308,9 @@ func (s *Suite) install(ctx context.Context) error {
 		return err
 	}
 	if err := s.look(ctx); err != nil {
+		return err
+	}
+	if err := s.installMeter(ctx); err != nil {
 		return err
 	}
 	s.o.Log("suite installed after %s", time.Since(began).Round(10*time.Millisecond))

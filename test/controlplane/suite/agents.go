@@ -1,0 +1,258 @@
+package suite
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+
+	"whisperops.io/functions/test/controlplane"
+)
+
+// Agents says how agents run for real: planner, worker, sandbox and chat page of an
+// order as processes, the token-meter between them and a model, the datasets in a
+// storage emulator.
+type Agents struct {
+	// Namespaces whose pods run; "*" is all.
+	Namespaces []string
+	// ModelURL and ModelKey are those of a provider that speaks Gemini's API; without
+	// them the fake one answers.
+	ModelURL, ModelKey string
+	// Datasets is a folder of CSVs that lie in the bucket DatasetsBucket.
+	Datasets string
+	// Watch runs the dataset-watcher, which makes an XDataset of each.
+	Watch bool
+}
+
+// DatasetsBucket is where the datasets lie.
+const DatasetsBucket = "acme-data-datasets"
+
+// meterNamespace is the platform's.
+const meterNamespace = "whisperops-system"
+
+// chunkDelay is the pause between two pieces of the fake model's answers.
+const chunkDelay = 20 * time.Millisecond
+
+// startAgents makes what agents need beside a control plane.
+func (s *Suite) startAgents(ctx context.Context) error {
+	a := s.o.Agents
+	if len(a.Namespaces) == 0 {
+		return nil
+	}
+	if err := s.Tools.Need("FAKE_GCS_SERVER"); err != nil {
+		return err
+	}
+	if err := s.storage(ctx); err != nil {
+		return err
+	}
+	model, key, err := s.model(ctx)
+	if err != nil {
+		return err
+	}
+	host := strings.TrimPrefix(s.Storage, "http://")
+	program := func(n string) string { return filepath.Join(s.o.StandIns, n) }
+	const kagent, ours = "ghcr.io/kagent-dev/kagent/", "ghcr.io/whisperops/"
+	all := slices.Contains(a.Namespaces, "*")
+	s.Node, err = s.StartNode(ctx, controlplane.NodeOptions{
+		Runs: func(ns string) bool {
+			return ns == meterNamespace || slices.Contains(a.Namespaces, ns) || all && strings.HasPrefix(ns, "agent-")
+		},
+		Programs: map[string]string{
+			ours + "sandbox": program("sandbox"), ours + "chat-frontend": program("chat-frontend"), ours + "token-meter": program("token-meter"),
+			kagent + "app": program("agentruntime"), kagent + "golang-adk": program("agentruntime"),
+		},
+		Env: map[string][]string{
+			ours + "sandbox":       {"STORAGE_EMULATOR_HOST=" + host},
+			ours + "chat-frontend": {"STORAGE_EMULATOR_HOST=" + host},
+			ours + "token-meter":   {"METER_GEMINI_URL=" + model, "METER_GEMINI_KEY_FILE=" + key, "METER_SCRAPE_TIME=3s", "METER_SHUTDOWN_TIME=3s"},
+		},
+		Targets: s.targets(),
+	})
+	return err
+}
+
+func (s *Suite) targets() string { return filepath.Join(s.Dir, "prometheus", "pods.json") }
+
+// storage starts the emulator with the datasets.
+func (s *Suite) storage(ctx context.Context) error {
+	port, err := controlplane.FreePort()
+	if err != nil {
+		return err
+	}
+	data := filepath.Join(s.Dir, "storage")
+	bucket := filepath.Join(data, DatasetsBucket)
+	if err := os.MkdirAll(bucket, 0o700); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(s.o.Agents.Datasets, "*.csv"))
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(bucket, filepath.Base(f)), b, 0o600); err != nil {
+			return err
+		}
+	}
+	address := fmt.Sprintf("127.0.0.1:%d", port)
+	s.Storage = "http://" + address
+	_, err = s.Run(ctx, controlplane.Command{
+		Name: "storage", Path: s.Tools["FAKE_GCS_SERVER"],
+		Args:  []string{"-scheme", "http", "-host", "127.0.0.1", "-port", fmt.Sprint(port), "-public-host", address, "-data", data, "-filesystem-root", filepath.Join(s.Dir, "storage-root"), "-log-level", "warn"},
+		Ready: answers(s.Storage + "/storage/v1/b?project=acme-data"),
+	})
+	return err
+}
+
+func answers(url string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		_, err := get(ctx, url)
+		return err
+	}
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	return do(ctx, http.MethodGet, url, nil)
+}
+
+func do(ctx context.Context, method, url string, body []byte) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	rsp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(rsp.Body)
+	err = errors.Join(err, rsp.Body.Close())
+	if err == nil && rsp.StatusCode >= 300 {
+		err = fmt.Errorf("%s %s: %s: %s", method, url, rsp.Status, b)
+	}
+	return b, err
+}
+
+// Upload puts an object into a bucket of the emulator.
+func (s *Suite) Upload(ctx context.Context, bucket, object string, data []byte) error {
+	_, err := do(ctx, http.MethodPost, s.Storage+"/upload/storage/v1/b/"+bucket+"/o?uploadType=media&name="+url.QueryEscape(object), data)
+	return err
+}
+
+// model starts the fake provider, or takes the real one, and returns its URL and a
+// file with the key.
+func (s *Suite) model(ctx context.Context) (address, keyFile string, err error) {
+	key := s.o.Agents.ModelKey
+	if key == "" {
+		key = "the-fake-provider's-key"
+	}
+	keyFile = filepath.Join(s.Dir, "pki", "model-key")
+	if err := os.WriteFile(keyFile, []byte(key), 0o600); err != nil {
+		return "", "", err
+	}
+	if s.o.Agents.ModelURL != "" {
+		return s.o.Agents.ModelURL, keyFile, nil
+	}
+	port, err := controlplane.FreePort()
+	if err != nil {
+		return "", "", err
+	}
+	address = fmt.Sprintf("127.0.0.1:%d", port)
+	s.Provider = "http://" + address
+	_, err = s.Run(ctx, controlplane.Command{
+		Name: "provider", Path: filepath.Join(s.o.StandIns, "provider"),
+		Args:  []string{"-address", address, "-chunk-delay", chunkDelay.String()},
+		Env:   []string{"PROVIDER_KEY=" + key},
+		Ready: answers(s.Provider + "/healthz"),
+	})
+	return s.Provider, keyFile, err
+}
+
+// installMeter applies the token-meter's manifests, but for those of kinds that this
+// cluster lacks.
+func (s *Suite) installMeter(ctx context.Context) error {
+	if len(s.o.Agents.Namespaces) == 0 {
+		return nil
+	}
+	dir := s.manifests("token-meter")
+	if base := filepath.Join(dir, "base"); exists(base) {
+		dir = base
+	}
+	objs, err := controlplane.DecodeFiles(dir)
+	if err != nil {
+		return err
+	}
+	if err := s.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+meterNamespace+"}}"); err != nil {
+		return err
+	}
+	for _, o := range objs {
+		if o.GetKind() == "Kustomization" {
+			continue
+		}
+		if err := s.Apply(ctx, o); meta.IsNoMatchError(err) {
+			continue // ServiceMonitor: there is no operator for it here
+		} else if err != nil {
+			return err
+		}
+	}
+	return s.Watcher(ctx)
+}
+
+// Watcher runs the dataset-watcher, if wanted.
+func (s *Suite) Watcher(ctx context.Context) error {
+	if !s.o.Agents.Watch {
+		return nil
+	}
+	_, err := s.Run(ctx, controlplane.Command{
+		Name: "dataset-watcher", Path: filepath.Join(s.o.StandIns, "dataset-watcher"), Respawn: true,
+		Args: []string{"--bucket", DatasetsBucket, "--interval", "2s", "--leader-elect=false", "--namespace", controlplane.Namespace, "--metrics-address", "0", "--health-address", "0"},
+		Env:  []string{"KUBECONFIG=" + s.Kubeconfig, "HOME=" + s.Dir, "STORAGE_EMULATOR_HOST=" + strings.TrimPrefix(s.Storage, "http://")},
+	})
+	return err
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// Buckets makes in the emulator what the stand-in for Google's provider makes in its
+// own cloud, until the context ends.
+func (s *Suite) Buckets(ctx context.Context) {
+	made := map[string]bool{}
+	for ctx.Err() == nil {
+		list, err := s.List(ctx, "storage.gcp.upbound.io/v1beta2", "Bucket", "")
+		if err == nil {
+			for _, b := range list {
+				name := b.GetAnnotations()["crossplane.io/external-name"]
+				if name == "" || made[name] {
+					continue
+				}
+				body, _ := json.Marshal(map[string]string{"name": name}) // a text
+				if _, err := do(ctx, http.MethodPost, s.Storage+"/storage/v1/b?project=acme-data", body); err != nil && !strings.Contains(err.Error(), "409") {
+					s.o.Log("cannot make bucket %s: %v", name, err)
+					continue
+				}
+				made[name] = true
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
