@@ -3,9 +3,12 @@ UP_DIR      ?= $(or $(TMPDIR),/tmp)/whisperops-$(shell id -u)
 UP_BUILD    := $(OUTPUT)/up
 CONTROLPLANE = $(UP_BUILD)/bin/controlplane
 
-.PHONY: up down up-build test-controlplane
-up: tools up-build ## boot a real Crossplane with the suite and a first order on it, without containers
-	@$(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS))
+.PHONY: up dataset down up-build test-controlplane
+up: tools up-build ## boot a real Crossplane with the suite and an agent that answers on a chat page, without containers; MODEL_URL= MODEL_KEY= MODEL= for a real model
+	@MODEL_URL='$(MODEL_URL)' MODEL_KEY='$(MODEL_KEY)' MODEL='$(MODEL)' $(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS))
+
+dataset: ## bring a CSV of your own to what make up started: FILE=path/to/your.csv, perhaps NAME=
+	@$(CONTROLPLANE) dataset -dir $(UP_DIR) -file '$(FILE)' $(if $(NAME),-name '$(NAME)')
 
 down: ## stop what make up started; nothing is left
 	@if [ -x $(CONTROLPLANE) ]; then $(CONTROLPLANE) down -dir $(UP_DIR); else echo "nothing runs: make up was never run in this checkout"; fi

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -29,6 +30,10 @@ type Agents struct {
 	// ModelURL and ModelKey are those of a provider that speaks Gemini's API; without
 	// them the fake one answers.
 	ModelURL, ModelKey string
+	// Model is the provider's name of the model; default: Model.
+	Model string
+	// Python has pandas; default: /usr/bin/python3.
+	Python string
 	// Datasets is a folder of CSVs that lie in the bucket DatasetsBucket.
 	Datasets string
 	// Watch runs the dataset-watcher, which makes an XDataset of each.
@@ -64,6 +69,10 @@ func (s *Suite) startAgents(ctx context.Context) error {
 	program := func(n string) string { return filepath.Join(s.o.StandIns, n) }
 	const kagent, ours = "ghcr.io/kagent-dev/kagent/", "ghcr.io/whisperops/"
 	all := slices.Contains(a.Namespaces, "*")
+	var python []string
+	if a.Python != "" {
+		python = []string{"PYTHON=" + a.Python}
+	}
 	s.Node, err = s.StartNode(ctx, controlplane.NodeOptions{
 		Runs: func(ns string) bool {
 			return ns == meterNamespace || slices.Contains(a.Namespaces, ns) || all && strings.HasPrefix(ns, "agent-")
@@ -73,7 +82,7 @@ func (s *Suite) startAgents(ctx context.Context) error {
 			kagent + "app": program("agentruntime"), kagent + "golang-adk": program("agentruntime"),
 		},
 		Env: map[string][]string{
-			ours + "sandbox":       {"STORAGE_EMULATOR_HOST=" + host},
+			ours + "sandbox":       append([]string{"STORAGE_EMULATOR_HOST=" + host}, python...),
 			ours + "chat-frontend": {"STORAGE_EMULATOR_HOST=" + host},
 			ours + "token-meter":   {"METER_GEMINI_URL=" + model, "METER_GEMINI_KEY_FILE=" + key, "METER_SCRAPE_TIME=3s", "METER_SHUTDOWN_TIME=3s"},
 		},
@@ -255,4 +264,29 @@ func (s *Suite) Buckets(ctx context.Context) {
 		case <-time.After(time.Second):
 		}
 	}
+}
+
+// FindPython returns a Python that has what the sandbox needs: PYTHON, or Debian's.
+func FindPython(ctx context.Context) (string, error) {
+	p := os.Getenv("PYTHON")
+	if p == "" {
+		p = "/usr/bin/python3"
+	}
+	if out, err := exec.CommandContext(ctx, p, "-c", "import pandas, matplotlib").CombinedOutput(); err != nil {
+		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
+		return "", fmt.Errorf("the sandbox needs a Python with pandas and matplotlib (Debian: apt-get install python3-pandas python3-matplotlib; another one: PYTHON=path), and %s: %w: %s", p, err, lines[len(lines)-1])
+	}
+	return p, nil
+}
+
+// WaitForAgent waits until an agent's four pods are ready.
+func (s *Suite) WaitForAgent(ctx context.Context, within time.Duration, agent string) error {
+	return controlplane.Eventually(ctx, within, "the pods of "+agent, func(context.Context) error {
+		for _, d := range []string{"sandbox", "worker", "planner", "chat-frontend"} {
+			if s.Node.Pod("agent-"+agent, d) == nil {
+				return fmt.Errorf("%s is not ready", d)
+			}
+		}
+		return nil
+	})
 }

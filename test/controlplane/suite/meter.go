@@ -131,21 +131,38 @@ func (s *Suite) look(ctx context.Context) error {
 	if !controlplane.IsIsolated() {
 		input["prometheus"] = map[string]any{"url": s.Prometheus}
 	}
-	c, err := s.Get(ctx, "apiextensions.crossplane.io/v1", "Composition", "", "xagentbudget-default")
+	if err := s.input(ctx, "xagentbudget-default", "fetch-spend", func(map[string]any) map[string]any { return input }); err != nil || s.o.Agents.Model == "" {
+		return err
+	}
+	return s.input(ctx, "xdatasetagent-default", "render-workloads", func(have map[string]any) map[string]any {
+		model, _ := have["model"].(map[string]any)
+		if model == nil {
+			model = map[string]any{}
+		}
+		model["name"] = s.o.Agents.Model
+		have["model"] = model
+		return have
+	})
+}
+
+// input changes the input of a Composition's step.
+func (s *Suite) input(ctx context.Context, composition, step string, change func(map[string]any) map[string]any) error {
+	c, err := s.Get(ctx, "apiextensions.crossplane.io/v1", "Composition", "", composition)
 	if err != nil {
 		return err
 	}
 	steps, _, _ := unstructured.NestedSlice(c.Object, "spec", "pipeline")
-	for _, step := range steps {
-		if m, isMap := step.(map[string]any); isMap && m["step"] == "fetch-spend" {
-			m["input"] = input
+	for _, st := range steps {
+		if m, isMap := st.(map[string]any); isMap && m["step"] == step {
+			have, _ := m["input"].(map[string]any)
+			m["input"] = change(have)
 		}
 	}
 	patch, err := json.Marshal(map[string]any{"spec": map[string]any{"pipeline": steps}})
 	if err != nil {
 		return err
 	}
-	return s.Patch(ctx, "apiextensions.crossplane.io/v1", "Composition", "", "xagentbudget-default", string(patch))
+	return s.Patch(ctx, "apiextensions.crossplane.io/v1", "Composition", "", composition, string(patch))
 }
 
 // Work lets agents work until the context ends: each whose planner runs uses a

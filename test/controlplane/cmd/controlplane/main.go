@@ -2,11 +2,12 @@
 // it is told to stop:
 //
 //	controlplane up -dir DIR -packages DIR -standins DIR [-schemas DIR]
+//	controlplane dataset -dir DIR -file CSV [-name NAME]
 //	controlplane down -dir DIR
 //
 // The control plane runs in namespaces of its own where the machine allows it:
 // its fixed ports then collide with nothing, and the kernel ends all of it with
-// one process. Only the API server and Prometheus are reachable from outside, on
+// one process. Only the API server, Prometheus and the chat pages are reachable from outside, on
 // loopback ports that a small proxy forwards through Unix sockets.
 package main
 
@@ -31,12 +32,13 @@ func main() {
 }
 
 type options struct {
-	dir, packages, standIns, schemas, checkout string
+	dir, packages, standIns, schemas, checkout, python string
+	csv, name                                          string
 }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to do: up or down")
+		return errors.New("say what to do: up, dataset or down")
 	}
 	var o options
 	fs := flag.NewFlagSet("controlplane "+args[0], flag.ContinueOnError)
@@ -45,6 +47,9 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.standIns, "standins", "", "folder with the stand-ins' programs")
 	fs.StringVar(&o.schemas, "schemas", "", "folder with real CRDs; without it permissive ones")
 	fs.StringVar(&o.checkout, "checkout", "", "root of the checkout; default: the one that holds the working folder")
+	fs.StringVar(&o.python, "python", "", "Python with pandas; without one agents don't run")
+	fs.StringVar(&o.csv, "file", "", "of dataset: a CSV")
+	fs.StringVar(&o.name, "name", "", "of dataset: how it and its agent are called; default: the file's name")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -56,10 +61,12 @@ func run(ctx context.Context, args []string) error {
 		return up(ctx, o)
 	case "down":
 		return down(o)
+	case "dataset":
+		return dataset(ctx, o)
 	case "serve": // by up, inside the namespaces
 		return serve(ctx, o)
 	case "proxy": // by up, outside them
 		return proxy(context.WithoutCancel(ctx), o) // it ends with the control plane, not with a signal
 	}
-	return fmt.Errorf("unknown verb %q; known: up, down", args[0])
+	return fmt.Errorf("unknown verb %q; known: up, dataset, down", args[0])
 }

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/tools/clientcmd"
 
 	"whisperops.io/functions/test/controlplane"
@@ -74,7 +75,7 @@ func hold(ctx context.Context, o options) error {
 	say("booting etcd, Kubernetes and Crossplane")
 	s, err := suite.Start(ctx, suite.Options{
 		Options:  controlplane.Options{Dir: o.file("stack"), Log: say, Audit: true},
-		Checkout: o.checkout, Packages: o.packages, StandIns: o.standIns, Schemas: o.schemas,
+		Checkout: o.checkout, Packages: o.packages, StandIns: o.standIns, Schemas: o.schemas, Agents: o.agents(),
 	})
 	if err != nil {
 		return err
@@ -86,19 +87,82 @@ func hold(ctx context.Context, o options) error {
 		}
 	}
 	say("first order: housing-bot, for the dataset california-housing")
-	if err := s.Order(ctx, filepath.Join(o.checkout, "examples", "agent-first-order", "required.yaml"), filepath.Join(o.checkout, "examples", "agent-first-order", "xr.yaml")); err != nil {
-		return err
-	}
-	go s.Work(ctx)
-	if err := s.WaitFor(ctx, 3*time.Minute, "Ready", "whisperops.io/v1alpha1", "XDatasetAgent", "", "housing-bot"); err != nil {
-		return explain(ctx, s, err)
-	}
-	if err := s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", "whisperops.io/v1alpha1", "XAgentBudget", "agent-housing-bot", "housing-bot"); err != nil {
+	if err := firstOrder(ctx, o, s); err != nil {
 		return explain(ctx, s, err)
 	}
 	say(ready)
 	<-ctx.Done()
 	return nil
+}
+
+// agents are those that run for real: all, where there is a Python with pandas.
+func (o options) agents() suite.Agents {
+	if o.python == "" {
+		return suite.Agents{}
+	}
+	return suite.Agents{
+		Namespaces: []string{"*"}, Watch: true, Datasets: filepath.Join(o.checkout, "test", "standins", "datasets"), Python: o.python,
+		ModelURL: os.Getenv("MODEL_URL"), ModelKey: os.Getenv("MODEL_KEY"), Model: os.Getenv("MODEL"),
+	}
+}
+
+// firstOrder orders an agent and waits until it answers.
+func firstOrder(ctx context.Context, o options, s *suite.Suite) error {
+	order := filepath.Join(o.checkout, "examples", "agent-first-order")
+	if s.Node == nil {
+		if err := s.Order(ctx, filepath.Join(order, "required.yaml"), filepath.Join(order, "xr.yaml")); err != nil {
+			return err
+		}
+		go s.Work(ctx)
+	} else {
+		if err := forward(o.file(storageSoc), s.Storage); err != nil {
+			return err
+		}
+		go pages(ctx, o, s)
+		if err := controlplane.Eventually(ctx, time.Minute, "the dataset-watcher to find california-housing", func(ctx context.Context) error {
+			_, err := s.Get(ctx, suite.API, "XDataset", "", "california-housing")
+			return err
+		}); err != nil {
+			return err
+		}
+		if err := s.Order(ctx, filepath.Join(order, "xr.yaml")); err != nil {
+			return err
+		}
+	}
+	if err := s.WaitFor(ctx, 4*time.Minute, "Ready", suite.API, "XDatasetAgent", "", "housing-bot"); err != nil {
+		return err
+	}
+	if err := s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", suite.API, "XAgentBudget", "agent-housing-bot", "housing-bot"); err != nil {
+		return err
+	}
+	if s.Node == nil {
+		return nil
+	}
+	return s.WaitForAgent(ctx, 2*time.Minute, "housing-bot")
+}
+
+// pages opens a socket for the chat page of every agent.
+func pages(ctx context.Context, o options, s *suite.Suite) {
+	open := map[string]bool{}
+	for ctx.Err() == nil {
+		list, err := s.List(ctx, "v1", "Service", "")
+		for _, svc := range list {
+			agent, is := strings.CutPrefix(svc.GetNamespace(), "agent-")
+			ip, _, _ := unstructured.NestedString(svc.Object, "spec", "clusterIP")
+			if err != nil || !is || svc.GetName() != "chat-frontend" || ip == "" || open[agent+ip] {
+				continue
+			}
+			socket := o.file(pageSoc(agent))
+			_ = os.Remove(socket) // of an agent of that name before
+			if forward(socket, "http://"+net.JoinHostPort(ip, "3000")) == nil {
+				open[agent+ip] = true
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
 }
 
 // explain adds to an error what a person would look at, after an interruption too.
@@ -203,6 +267,40 @@ func proxy(ctx context.Context, o options) error {
 	if err := clientcmd.WriteToFile(*cfg, o.kubeconfig()); err != nil {
 		return err
 	}
+	go publish(o)
 	_, _ = io.Copy(io.Discard, control) // ends when the control plane does
 	return nil
+}
+
+// publish gives each chat page a port of this machine: 3000 and up, where they are
+// free. A page keeps its port.
+func publish(o options) {
+	done := map[string]bool{}
+	for next := 3000; ; time.Sleep(500 * time.Millisecond) {
+		sockets, err := filepath.Glob(o.file(pageSoc("*")))
+		if err != nil {
+			return // the pattern is ours
+		}
+		for _, socket := range sockets {
+			if done[socket] {
+				continue
+			}
+			l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", next))
+			for err != nil && next < 3100 {
+				next++
+				l, err = net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", next))
+			}
+			if err != nil {
+				if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+					continue
+				}
+			}
+			next++
+			go relay(l, "unix", socket)
+			done[socket] = true
+			if err := os.WriteFile(strings.TrimSuffix(socket, ".sock")+".url", []byte("http://"+l.Addr().String()+"/"), 0o600); err != nil {
+				return // the folder is gone: so is the control plane
+			}
+		}
+	}
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/test/controlplane/suite"
 )
 
 // Files in the state folder. The stack's own state is below "stack".
@@ -25,11 +26,15 @@ const (
 	controlSoc = "control.sock"
 	apiSoc     = "api.sock"
 	promSoc    = "prometheus.sock"
+	storageSoc = "storage.sock"
 	pidFile    = "pid" // of unshare or serve, with its kernel start time
 	ready      = "READY"
 )
 
 func (o options) file(name string) string { return filepath.Join(o.dir, name) }
+
+// pageSoc is the socket of an agent's chat page.
+func pageSoc(agent string) string { return "page-" + agent + ".sock" }
 
 func (o options) kubeconfig() string { return o.file("kubeconfig") }
 
@@ -48,6 +53,9 @@ func up(ctx context.Context, o options) error {
 		if o.checkout, err = controlplane.Checkout(); err != nil {
 			return err
 		}
+	}
+	if o.python, err = suite.FindPython(ctx); err != nil {
+		fmt.Printf("Without a chat page: %v.\n", err)
 	}
 	if err := prepare(o); err != nil {
 		return err
@@ -88,7 +96,7 @@ func launch(o options) error {
 		return err
 	}
 	argv := []string{self, "serve"}
-	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout}
+	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout, "-python", o.python}
 	serve, err := daemon(o, "serve.log", append(argv, flags...)...)
 	if err != nil {
 		return err
@@ -184,7 +192,57 @@ func finish(ctx context.Context, o options, began time.Time) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf(`
+	if page, err := o.page(ctx, "housing-bot", 10*time.Second); err == nil {
+		fmt.Printf(atWork, time.Since(began).Seconds(), page, o.kubeconfig(), tools["KUBECTL"], strings.TrimSpace(string(prom)))
+		return nil
+	}
+	fmt.Printf(atPlay, time.Since(began).Seconds(), strings.TrimSpace(string(prom)), o.kubeconfig(), tools["KUBECTL"])
+	return nil
+}
+
+// page is the address of an agent's chat page.
+func (o options) page(ctx context.Context, agent string, within time.Duration) (string, error) {
+	var url []byte
+	return string(url), controlplane.Eventually(ctx, within, "the chat page of "+agent, func(context.Context) (err error) {
+		url, err = os.ReadFile(o.file("page-" + agent + ".url"))
+		return err
+	})
+}
+
+const atWork = `
+Up after %.0f s. Ask the agent about houses in California:
+
+  %s
+
+  What is the average median house value by ocean proximity?
+  How many districts have a median income above 6?
+  Show me a histogram of the house value.
+
+A CSV of your own, with an agent and a page of its own:
+
+  make dataset FILE=path/to/your.csv
+
+  export KUBECONFIG=%s
+  alias kubectl=%s
+
+  # what it costs
+  kubectl get xab -A
+
+  # cut: the budget falls below what is spent; the page says so, planner and worker go to 0
+  kubectl patch xda housing-bot --type merge -p '{"spec":{"budgetUsd":0.001}}'
+
+  # raise: it goes on
+  kubectl patch xda housing-bot --type merge -p '{"spec":{"budgetUsd":5}}'
+
+  # what runs, and what it says
+  kubectl get pods -A; kubectl logs -n agent-housing-bot deploy/sandbox
+
+Prometheus: %s
+
+  make down
+`
+
+const atPlay = `
 Up after %.0f s. The agent works and spends: about 0.0008 USD a second. Prometheus: %s
 
   export KUBECONFIG=%s
@@ -202,9 +260,7 @@ Up after %.0f s. The agent works and spends: about 0.0008 USD a second. Promethe
   kubectl describe xda housing-bot
 
   make down
-`, time.Since(began).Seconds(), strings.TrimSpace(string(prom)), o.kubeconfig(), tools["KUBECTL"])
-	return nil
-}
+`
 
 // running says whether the process that up started still runs.
 func running(o options) bool {
