@@ -216,6 +216,10 @@ func (p *Process) Kill() {
 	p.end(0)
 }
 
+// Crash ends the process as a crash would, and leaves it to be started again by
+// itself, if it is one that is.
+func (p *Process) Crash() { p.Signal(syscall.SIGKILL) }
+
 // Stop asks the process to end, and kills it when it does not.
 func (p *Process) Stop() {
 	p.setDown(true)

@@ -52,13 +52,24 @@ func start(t *testing.T) *world {
 		Options: controlplane.Options{Dir: dir, Log: t.Logf, Audit: true,
 			APIServerArgs: []string{"--audit-log-maxsize", "10000"}}, // MB; one file holds all of it
 		Checkout: root, Packages: filepath.Join(out, "xpkg"), StandIns: filepath.Join(out, "bin"), Schemas: os.Getenv("SCHEMAS"),
-		Programs: programs(t),
+		Programs: programs(t), Agents: agents(t, root),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
 	return &world{Suite: s, root: root, bin: filepath.Join(out, "bin")}
+}
+
+// agents are those that really answer, where there is a Python with pandas.
+func agents(t *testing.T, root string) suite.Agents {
+	t.Helper()
+	python, err := suite.FindPython(t.Context())
+	if err != nil {
+		t.Log(err)
+		return suite.Agents{}
+	}
+	return suite.Agents{Namespaces: []string{"agent-" + asked, "agent-" + other}, Datasets: filepath.Join(root, "test", "standins", "datasets"), Python: python}
 }
 
 // programs reads E2E_PROGRAMS, which make mutants sets: programs to run instead of

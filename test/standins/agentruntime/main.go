@@ -134,7 +134,9 @@ func serve(ctx context.Context, address, dir string) error {
 }
 
 // whose takes the user from a header, which anybody can send.
-type whose struct{ a2asrv.PassthroughCallInterceptor }
+type whose struct {
+	a2asrv.PassthroughCallInterceptor
+}
 
 func (*whose) Before(ctx context.Context, call *a2asrv.CallContext, _ *a2asrv.Request) (context.Context, error) {
 	if ids, sent := call.RequestMeta().Get("x-user-id"); sent && len(ids) > 0 && ids[0] != "" {

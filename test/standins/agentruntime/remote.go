@@ -17,7 +17,9 @@ import (
 type userKey struct{}
 
 // asUser tells the remote agent whom it works for.
-type asUser struct{ a2aclient.PassthroughInterceptor }
+type asUser struct {
+	a2aclient.PassthroughInterceptor
+}
 
 func (asUser) Before(ctx context.Context, req *a2aclient.Request) (context.Context, error) {
 	if id, has := ctx.Value(userKey{}).(string); has && id != "" {
