@@ -71,7 +71,10 @@ func (n *Node) command(ctx context.Context, p *pod) (Command, error) {
 	for _, k := range slices.Sorted(maps.Keys(env)) {
 		list = append(list, k+"="+env[k])
 	}
-	list = append(list, n.o.Env[repo]...)
+	for _, e := range n.o.Env[repo] {
+		k, v, _ := strings.Cut(e, "=")
+		list = append(list, k+"="+n.here(v, at))
+	}
 	var args []string
 	for _, a := range slices.Concat(c.Command[min(1, len(c.Command)):], c.Args) {
 		switch flag, v, has := strings.Cut(a, "="); {

@@ -46,17 +46,29 @@ func (n *Node) serve() {
 	wanted := map[string]bool{}
 	names := map[string][]string{}
 	for _, s := range all {
-		if !n.o.Runs(s.Namespace) || s.Spec.ClusterIP == "" || s.Spec.ClusterIP == corev1.ClusterIPNone || len(s.Spec.Selector) == 0 {
+		if !n.o.Runs(s.Namespace) || s.Spec.ClusterIP == "" || len(s.Spec.Selector) == 0 {
 			continue
 		}
 		base := s.Name + "." + s.Namespace
-		names[s.Spec.ClusterIP] = []string{base + ".svc", base, base + ".svc.cluster.local"}
+		called := []string{base + ".svc", base, base + ".svc.cluster.local"}
+		headless := s.Spec.ClusterIP == corev1.ClusterIPNone
 		var ready []*pod
 		for _, k := range slices.Sorted(maps.Keys(n.pods)) {
-			if p := n.pods[k]; p.ready && p.namespace == s.Namespace && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.labels)) {
+			p := n.pods[k]
+			if p.namespace != s.Namespace || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.labels)) {
+				continue
+			}
+			if headless && (p.ready || s.Spec.PublishNotReadyAddresses) {
+				names[p.ip] = append(names[p.ip], called...) // the pods themselves
+			}
+			if p.ready {
 				ready = append(ready, p)
 			}
 		}
+		if headless {
+			continue
+		}
+		names[s.Spec.ClusterIP] = called
 		for _, port := range s.Spec.Ports {
 			address := net.JoinHostPort(s.Spec.ClusterIP, strconv.Itoa(int(port.Port)))
 			if len(ready) == 0 {

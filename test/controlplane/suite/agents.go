@@ -84,7 +84,7 @@ func (s *Suite) startAgents(ctx context.Context) error {
 		Env: map[string][]string{
 			ours + "sandbox":       append([]string{"STORAGE_EMULATOR_HOST=" + host}, python...),
 			ours + "chat-frontend": {"STORAGE_EMULATOR_HOST=" + host},
-			ours + "token-meter":   {"METER_GEMINI_URL=" + model, "METER_GEMINI_KEY_FILE=" + key, "METER_SCRAPE_TIME=3s", "METER_SHUTDOWN_TIME=3s"},
+			ours + "token-meter":   {"METER_GEMINI_URL=" + model, "METER_GEMINI_KEY_FILE=" + key, "METER_JOURNAL=/var/lib/token-meter", "METER_SCRAPE_TIME=3s", "METER_SHUTDOWN_TIME=3s"},
 		},
 		Targets: s.targets(),
 	})
