@@ -384,7 +384,15 @@ func (n *Node) live(ctx context.Context, p *pod) {
 	}
 	check := probe(p)
 	failures := 0
-	for pause(map[bool]time.Duration{true: time.Second, false: 200 * time.Millisecond}[p.ready]) {
+	every := func() time.Duration {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if p.ready {
+			return time.Second
+		}
+		return 200 * time.Millisecond
+	}
+	for pause(every()) {
 		switch err := check(ctx); {
 		case err == nil && p.process.Alive():
 			failures = 0

@@ -184,12 +184,12 @@ func (p *pod) field(path string) string {
 
 // identity writes a kubeconfig for the pod's ServiceAccount.
 func (n *Node) identity(ctx context.Context, p *pod) (string, error) {
-	day := int64(24 * 3600)
+	year := int64(365 * 24 * 3600) // as long as anybody leaves this running
 	account := p.spec.ServiceAccountName
 	if account == "" {
 		account = "default"
 	}
-	t, err := n.s.Kubernetes.CoreV1().ServiceAccounts(p.namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}, metav1.CreateOptions{})
+	t, err := n.s.Kubernetes.CoreV1().ServiceAccounts(p.namespace).CreateToken(ctx, account, &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &year}}, metav1.CreateOptions{})
 	if err != nil {
 		return "", err
 	}

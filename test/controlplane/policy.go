@@ -22,7 +22,6 @@ func (n *Node) allowed(from, to *pod, port int32) error {
 	if n.permits(from, to, port, networkingv1.PolicyTypeEgress) && n.permits(to, from, port, networkingv1.PolicyTypeIngress) {
 		return nil
 	}
-	refused.Add(1)
 	return fmt.Errorf("a NetworkPolicy refuses %s/%s the way to %s/%s, port %d", from.namespace, from.name, to.namespace, to.name, port)
 }
 

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -278,11 +277,6 @@ func holds(pid int, inode string) bool {
 	}
 	return false
 }
-
-var refused atomic.Int64
-
-// Refused counts the connections that a NetworkPolicy has refused.
-func (n *Node) Refused() int64 { return refused.Load() }
 
 // Dial connects to a Service as a pod of a Deployment would.
 func (n *Node) Dial(ctx context.Context, namespace, deployment, service string) error {

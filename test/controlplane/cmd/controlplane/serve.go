@@ -132,11 +132,8 @@ func firstOrder(ctx context.Context, o options, s *suite.Suite) error {
 	if err := s.WaitFor(ctx, 4*time.Minute, "Ready", suite.API, "XDatasetAgent", "", "housing-bot"); err != nil {
 		return err
 	}
-	if err := s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", suite.API, "XAgentBudget", "agent-housing-bot", "housing-bot"); err != nil {
-		return err
-	}
 	if s.Node == nil {
-		return nil
+		return s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", suite.API, "XAgentBudget", "agent-housing-bot", "housing-bot")
 	}
 	return s.WaitForAgent(ctx, 2*time.Minute, "housing-bot")
 }
