@@ -214,6 +214,9 @@ func (n *Node) volumes(ctx context.Context, p *pod, c corev1.Container) (map[str
 		if err != nil {
 			return nil, fmt.Errorf("MountVolume.SetUp failed for volume %q: %w", m.Name, err)
 		}
+		for k, b := range files {
+			files[k] = []byte(n.resolve(string(b)))
+		}
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
