@@ -92,15 +92,7 @@ func newRunner(log *slog.Logger, base, python string, timeout time.Duration, b m
 	}
 	if r.user != 0 {
 		for _, d := range []string{"runs", "home"} {
-			err := os.Chown(filepath.Join(base, d), r.user, r.user)
-			if errors.Is(err, syscall.EINVAL) {
-				// A user namespace that knows nobody but its own root, who is no root
-				// outside: there is nobody else to become.
-				r.user = 0
-				log.Info("Code runs as the same user as the server: this user namespace has no other")
-				break
-			}
-			if err != nil {
+			if err := os.Chown(filepath.Join(base, d), r.user, r.user); err != nil {
 				return nil, fmt.Errorf("cannot hand a folder to user %d: %w", r.user, err)
 			}
 		}

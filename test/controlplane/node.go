@@ -49,7 +49,7 @@ const NodeName = "this-machine"
 // present user with a loopback address of its own; Secrets and ConfigMaps are files in
 // its folder, and what its environment says of their paths is changed to that. A
 // Service's address leads to its ready pods, and they see the address of the pod that
-// calls. NetworkPolicies hold for what goes through a Service. Users, file systems and
+// calls. NetworkPolicies hold for what goes through a Service. File systems and
 // limits of memory are not played.
 type Node struct {
 	s *Stack

@@ -7,10 +7,12 @@ import (
 	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -87,8 +89,32 @@ func (n *Node) command(ctx context.Context, p *pod) (Command, error) {
 		}
 		args = append(args, a)
 	}
-	return Command{Name: "pod-" + p.namespace + "-" + p.name, Path: program, Args: args, Env: list, Respawn: true}, nil
+	path, args := as(p.spec, program, args)
+	return Command{Name: "pod-" + p.namespace + "-" + p.name, Path: path, Args: args, Env: list, Respawn: true}, nil
 }
+
+// as runs a program as the user that a pod wants, in a user namespace of its own that
+// has no other: it has no capability, and what this process's user owns is the
+// pod's. Where that can't be had it runs as this process does.
+func as(spec corev1.PodSpec, program string, args []string) (string, []string) {
+	if spec.SecurityContext == nil || spec.SecurityContext.RunAsUser == nil {
+		return program, args
+	}
+	unshare := unshareUser()
+	if unshare == "" {
+		return program, args
+	}
+	user := strconv.FormatInt(*spec.SecurityContext.RunAsUser, 10)
+	return unshare, append([]string{"--map-user=" + user, "--map-group=" + user, "--", program}, args...)
+}
+
+var unshareUser = sync.OnceValue(func() string {
+	unshare, err := exec.LookPath("unshare")
+	if err != nil || exec.Command(unshare, "--map-user=65532", "--map-group=65532", "--", "true").Run() != nil {
+		return ""
+	}
+	return unshare
+})
 
 // here changes paths inside a container to where they are, and, where names of
 // Services can't be resolved, those in addresses.
