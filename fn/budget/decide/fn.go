@@ -71,7 +71,7 @@ func (f *Function) run(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionRespon
 
 	v := Decide(facts)
 	f.log.Debug("Decided", "paused", v.Paused, "cause", v.Cause, "period", v.Period)
-	return write(req, rsp, facts.Budget, v, ledger)
+	return write(req, rsp, facts.Budget, v, ledger, readBill(req, facts.Spend != nil))
 }
 
 // factsOf fills in what an absent field means: a budget rendered by hand has
@@ -127,7 +127,48 @@ func readSpend(req *fnv1.RunFunctionRequest) (*Spend, *v1alpha1.SpendProblem) {
 	if burn, ok := spentUSD(m["burnUsdPerHour"].GetNumberValue()); ok {
 		s.BurnPerHour = burn
 	}
+	readDetails(s, m)
 	return s, nil
+}
+
+// readDetails reads what else fetch-spend noticed.
+func readDetails(s *Spend, m map[string]*structpb.Value) {
+	if d, ok := spentUSD(m["doubtfulUsd"].GetNumberValue()); ok {
+		s.Doubtful = d
+	}
+	if d, ok := spentUSD(m["atDearestUsd"].GetNumberValue()); ok {
+		s.AtDearest = d
+	}
+	s.Tierless = readStrings(m["unpricedTiers"])
+	s.PriceFlaws = readStrings(m["priceFlaws"])
+	s.Announced = readStrings(m["announced"])
+	if p := m["pricesProblem"]; p.GetStructValue() != nil {
+		s.PricesProblem, s.PricesSince = readProblem(p), clip(m["pricesSince"].GetStringValue())
+	}
+	if p := m["flaw"]; p.GetStructValue() != nil {
+		s.Flaw = readProblem(p)
+	}
+	if r := m["repriced"].GetStructValue().GetFields(); r != nil {
+		s.Repriced = &v1alpha1.Repriced{FromUSD: clip(r["fromUsd"].GetStringValue()), ToUSD: clip(r["toUsd"].GetStringValue()), Why: clip(r["why"].GetStringValue())}
+	}
+}
+
+// readBill returns the bill to write: fetch-spend's, or else the observed one, as
+// with the ledger. nil: there is none, or none that the schema takes.
+func readBill(req *fnv1.RunFunctionRequest, measured bool) any {
+	m := &struct {
+		Bill []v1alpha1.BillLine `json:"bill"`
+	}{}
+	if found, err := edge.ContextInto(req, v1alpha1.ContextMeasurement, m); measured && found && err == nil && len(m.Bill) <= 64 {
+		if len(m.Bill) == 0 {
+			return nil
+		}
+		return m.Bill
+	}
+	if v := observedStatus(req)["bill"]; v.GetListValue() != nil {
+		return v
+	}
+	return nil
 }
 
 // maxMessage and maxReason keep a foreign function's words within what the API
@@ -272,7 +313,7 @@ func absent(v *structpb.Value) bool {
 }
 
 // write writes everything, always: a status field that is not sent is deleted.
-func write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, budget MicroUSD, v Verdict, ledger any) error {
+func write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, budget MicroUSD, v Verdict, ledger, bill any) error {
 	status := map[string]any{
 		"paused":           v.Paused,
 		"cause":            v.Cause,
@@ -287,6 +328,9 @@ func write(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, budget M
 	}
 	if ledger != nil {
 		status["ledger"] = ledger
+	}
+	if bill != nil {
+		status["bill"] = bill
 	}
 	if err := edge.SetStatus(req, rsp, status); err != nil {
 		return err

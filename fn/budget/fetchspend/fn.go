@@ -9,9 +9,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -23,7 +21,9 @@ import (
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/fn/internal/edge"
+	"whisperops.io/functions/internal/pricing"
 )
 
 // requirePricing is the key under which the price table is asked for.
@@ -43,17 +43,17 @@ type Function struct {
 
 	log     logging.Logger
 	now     func() time.Time
-	connect func(Server) (Querier, error)
+	connect func(query.Server) (query.Querier, error)
 }
 
 // New returns the function.
 func New(log logging.Logger) *Function {
-	return NewWith(log, time.Now, (&connections{}).connect)
+	return NewWith(log, time.Now, (&query.Connections{}).Connect)
 }
 
 // NewWith returns the function with a clock and a way to its server of its own,
 // for tests and stories.
-func NewWith(log logging.Logger, now func() time.Time, connect func(Server) (Querier, error)) *Function {
+func NewWith(log logging.Logger, now func() time.Time, connect func(query.Server) (query.Querier, error)) *Function {
 	return &Function{log: log, now: now, connect: connect}
 }
 
@@ -69,6 +69,16 @@ type budget struct {
 
 	Spec   v1alpha1.XAgentBudgetSpec `json:"spec"`
 	Status json.RawMessage           `json:"status"`
+}
+
+func (b budget) bill() []v1alpha1.BillLine {
+	var status struct {
+		Bill []v1alpha1.BillLine `json:"bill"`
+	}
+	if json.Unmarshal(b.Status, &status) != nil {
+		return nil
+	}
+	return status.Bill
 }
 
 func (b budget) ledger() *v1alpha1.Ledger {
@@ -119,28 +129,29 @@ func (f *Function) run(ctx context.Context, req *fnv1.RunFunctionRequest, rsp *f
 		Budget:   xr.Spec,
 		Created:  xr.GetCreationTimestamp().Time,
 		Ledger:   xr.ledger(),
+		Bill:     xr.bill(),
 	}
 	facts.Prices, facts.PriceProblem = prices(pricing, name, namespace)
 	return f.leave(rsp, f.measure(ctx, req, in, facts))
 }
 
 // prices reads the price table that Crossplane found, or says why there is none.
-func prices(found *fnv1.Resources, name, namespace string) (PriceTable, *v1alpha1.SpendProblem) {
+func prices(found *fnv1.Resources, name, namespace string) (*pricing.Table, *v1alpha1.SpendProblem) {
 	table := "ConfigMap " + quote(namespace+"/"+name)
 	if len(found.GetItems()) == 0 {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound", Message: table + ", the price table that spec.pricingRef names, does not exist"}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingNotFound, Message: table + ", the price table that spec.pricingRef names, does not exist"}
 	}
 	fields := found.GetItems()[0].GetResource().GetFields()
 	v, isText := fields["data"].GetStructValue().GetFields()[pricesKey].GetKind().(*structpb.Value_StringValue)
 	if _, binary := fields["binaryData"].GetStructValue().GetFields()[pricesKey]; binary && !isText {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has " + pricesKey + " in binaryData: save the file as UTF-8, and make it anew"}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has " + pricesKey + " in binaryData: save the file as UTF-8, and make it anew"}
 	}
 	if !isText {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: table + " has no key " + pricesKey}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has no key " + pricesKey}
 	}
-	t, err := ReadPriceTable(v.StringValue)
+	t, err := pricing.Read(v.StringValue)
 	if err != nil {
-		return nil, &v1alpha1.SpendProblem{Reason: "PricingInvalid", Message: pricesKey + " of " + table + " can't be used: " + err.Error()}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: pricesKey + " of " + table + " can't be used: " + err.Error()}
 	}
 	return t, nil
 }
@@ -156,8 +167,8 @@ func (f *Function) measure(ctx context.Context, req *fnv1.RunFunctionRequest, in
 }
 
 // open returns the server that the input names.
-func (f *Function) open(req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, s Settings) (Querier, error) {
-	srv := Server{
+func (f *Function) open(req *fnv1.RunFunctionRequest, in *input.FetchSpendInput, s Settings) (query.Querier, error) {
+	srv := query.Server{
 		URL:     s.URL,
 		Tenant:  s.Tenant,
 		CA:      in.Prometheus.CABundle,
@@ -166,12 +177,12 @@ func (f *Function) open(req *fnv1.RunFunctionRequest, in *input.FetchSpendInput,
 	if n := in.Prometheus.CredentialsName; n != "" {
 		c, ok := req.GetCredentials()[n]
 		if !ok {
-			return nil, Problem{Reason: "CredentialsMissing", Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
+			return nil, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
 		}
 		data := c.GetCredentialData().GetData()
 		srv.Token, srv.Username, srv.Password = text(data["token"]), text(data["username"]), text(data["password"])
 		if srv.Token == "" && srv.Username == "" && len(data["ca.crt"]) == 0 {
-			return nil, Problem{Reason: "CredentialsMissing", Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
+			return nil, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
 		}
 		srv.CA += string(data["ca.crt"])
 	}
@@ -198,37 +209,8 @@ func (f *Function) leave(rsp *fnv1.RunFunctionResponse, o Outcome) error {
 	if err := edge.SetContext(rsp, v1alpha1.ContextWindowSec, o.Window.Seconds()); err != nil {
 		return err
 	}
-	return edge.SetContext(rsp, v1alpha1.ContextSpendUSD, usd(o.Spent))
+	return edge.SetContext(rsp, v1alpha1.ContextSpendUSD, o.Spent.Float())
 }
 
 // text is a value of a Secret, without the newline that editors leave.
 func text(b []byte) string { return strings.TrimSpace(string(b)) }
-
-// connections keeps one transport for each CA: they hold the open connections.
-type connections struct {
-	mu   sync.Mutex
-	byCA map[string]*http.Transport
-}
-
-// maxTransports is more CAs than a control plane has; beyond it the kept ones
-// are let go.
-const maxTransports = 16
-
-func (c *connections) connect(srv Server) (Querier, error) {
-	c.mu.Lock()
-	t, ok := c.byCA[srv.CA]
-	c.mu.Unlock()
-	if !ok {
-		var err error
-		if t, err = newTransport(srv.CA); err != nil {
-			return nil, err
-		}
-		c.mu.Lock()
-		if c.byCA == nil || len(c.byCA) >= maxTransports {
-			c.byCA = map[string]*http.Transport{}
-		}
-		c.byCA[srv.CA] = t
-		c.mu.Unlock()
-	}
-	return newClient(srv, t)
-}
