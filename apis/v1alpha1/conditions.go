@@ -114,6 +114,7 @@ const (
 	ReasonMeasured         = "Measured"
 	ReasonNeverSeen        = "NeverSeen"
 	ReasonSeriesDistrusted = "SeriesDistrusted"
+	ReasonSpendDoubtful    = "SpendDoubtful"
 	ReasonNotMeasured      = "NotMeasured" // of PricingComplete too
 	ReasonNoFigure         = "NoFigure"
 	ReasonInvalidFigure    = "InvalidFigure"
@@ -138,12 +139,15 @@ const (
 	ReasonClockBehind           = "ClockBehind"
 	ReasonSamplesVanished       = "SamplesVanished"
 	ReasonCatchingUp            = "CatchingUp"
+	ReasonNamesRefused          = "NamesRefused"
 )
 
 // Reasons of PricingComplete.
 const (
 	ReasonAllModelsPriced    = "AllModelsPriced"
 	ReasonModelsWithoutPrice = "ModelsWithoutPrice"
+	ReasonPriceRowsInvalid   = "PriceRowsInvalid"
+	ReasonPricesStale        = "PricesStale"
 )
 
 // Reasons of WithinBudget.
@@ -153,6 +157,7 @@ const (
 	ReasonBudgetExhausted   = "BudgetExhausted"
 	ReasonGuardBand         = "GuardBand"
 	ReasonPausedUntilRaised = "PausedUntilRaised"
+	ReasonPausedForLater    = "PausedForLater"
 	ReasonSpendUnknown      = "SpendUnknown"
 )
 
@@ -231,6 +236,8 @@ func Cures() []Cure {
 		budget(ConditionSpendMeasured, u, "No token was ever counted. That is right until the first request; after it, check the names of metrics and labels in the input of fetch-spend.", ReasonNeverSeen),
 		budget(ConditionSpendMeasured, f, "The metrics server, or the way to it; the message says which server and what it answered. The last decision stands meanwhile.",
 			ReasonPrometheusUnreachable, ReasonQueryFailed, ReasonQueryTimedOut, ReasonUnauthorized, ReasonPartialAnswer, ReasonBadAnswer, ReasonTooManySamples),
+		budget(ConditionSpendMeasured, f, "The server takes no regular expression on the names of metrics, and refuses exact ones too: check `prometheus.url`, and the names in `metrics`.", ReasonNamesRefused),
+		budget(ConditionSpendMeasured, t, "Counters fell, and nothing says whether they were reset: the lower figure counts, and the message says what the other would be. Export `process_start_time_seconds` beside them, and it is known.", ReasonSpendDoubtful),
 		budget(ConditionSpendMeasured, f, "The price table. The message names the ConfigMap and the line.", ReasonPricingNotFound, ReasonPricingInvalid),
 		budget(ConditionSpendMeasured, f, "`pricingRef` names a namespace where price tables may not lie; the message lists where they may (`pricingNamespaces`, fetch-spend).", ReasonPricingNotAllowed),
 		budget(ConditionSpendMeasured, f, "This budget lies outside its agent's namespace: delete it. The one that counts is XAgentBudget agent-<name>/<name>.", ReasonNamespaceRefused),
@@ -245,11 +252,14 @@ func Cures() []Cure {
 		budget(ConditionSpendMeasured, f, "Many hours are counted page by page. It passes by itself.", ReasonCatchingUp),
 		budget(ConditionPricingComplete, t, "", ReasonAllModelsPriced),
 		budget(ConditionPricingComplete, f, "Add the named models to the price table. `\"\"` are tokens without a model: see `metrics.modelLabel`.", ReasonModelsWithoutPrice),
+		budget(ConditionPricingComplete, f, "The message names model, field and line. All other rows count.", ReasonPriceRowsInvalid),
+		budget(ConditionPricingComplete, f, "The price table can't be read; the message says why and since when the last good one counts. Repair it.", ReasonPricesStale),
 		budget(ConditionPricingComplete, u, "See SpendMeasured: without a measurement nothing is known of models.", ReasonNotMeasured),
 		budget(ConditionWithinBudget, t, "", ReasonWithinBudget),
 		budget(ConditionWithinBudget, t, "A threshold of `warnAtPercent` is reached. Raise `budgetUsd` in time, or let it end.", ReasonNearlySpent),
 		budget(ConditionWithinBudget, f, "Raise `budgetUsd` in the order, wait for the next period, or set `enforcement: monitor-only`.", ReasonBudgetExhausted, ReasonGuardBand),
 		budget(ConditionWithinBudget, f, "Less is known to be spent than when the agent was stopped, and a figure that falls starts nobody. Raise `budgetUsd` by however little.", ReasonPausedUntilRaised),
+		budget(ConditionWithinBudget, f, "A clock that was wrong stopped the agent for a period that has not begun. It ends with that period; until then set `enforcement: monitor-only`.", ReasonPausedForLater),
 		budget(ConditionWithinBudget, u, "See SpendMeasured: nothing is known yet of what was spent. The agent keeps running.", ReasonSpendUnknown),
 
 		dataset(ConditionDatasetReady, t, "", ReasonAvailable),

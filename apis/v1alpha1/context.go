@@ -115,4 +115,43 @@ type Measurement struct {
 	// token counter has were left out, and a series that two processes write was
 	// counted at the least it can mean. Sorted.
 	Distrusted []string `json:"distrusted,omitempty"`
+
+	// Bill is what spend_usd is made of.
+	Bill []BillLine `json:"bill,omitempty"`
+
+	// DoubtfulUSD may have been spent beside spend_usd: tokens of counters of which
+	// nothing says whether they were reset or stepped back.
+	DoubtfulUSD float64 `json:"doubtfulUsd,omitempty"`
+
+	// UnpricedTiers are models with tokens of a tier of service that their row doesn't
+	// know; they count as the usual one. Sorted.
+	UnpricedTiers []string `json:"unpricedTiers,omitempty"`
+
+	// PriceFlaws are parts of the price table that can't be used, by line.
+	PriceFlaws []string `json:"priceFlaws,omitempty"`
+
+	// PricesProblem says why the price table can't be read at all; the last good prices
+	// go on counting since PricesSince (RFC 3339).
+	PricesProblem *SpendProblem `json:"pricesProblem,omitempty"`
+	PricesSince   string        `json:"pricesSince,omitempty"`
+
+	// Announced are prices that change soon, or just did.
+	Announced []string `json:"announced,omitempty"`
+
+	// Repriced: what was used before has another price now. Absent: it has not.
+	Repriced *Repriced `json:"repriced,omitempty"`
+
+	// AtDearestUSD is what spend_usd would be if the models that lacked a price at the
+	// last look (if it isn't known which: all) were charged at the dearest of the other rows.
+	AtDearestUSD float64 `json:"atDearestUsd,omitempty"`
+
+	// Flaw says what is wrong, though spend_usd counts all the same.
+	Flaw *SpendProblem `json:"flaw,omitempty"`
+}
+
+// Repriced says that a table was corrected.
+type Repriced struct {
+	FromUSD string `json:"fromUsd"`
+	ToUSD   string `json:"toUsd"`
+	Why     string `json:"why"`
 }

@@ -13,7 +13,7 @@ func TestLedgerValidate(t *testing.T) {
 	}{
 		"Good":       {"As fetch-spend writes it.", func(*Ledger) {}, ""},
 		"Empty":      {"What is only absent is refused by nobody.", func(l *Ledger) { *l = Ledger{} }, ""},
-		"Class":      {"The schema knows three.", func(l *Ledger) { l.Totals[0].Class = "thoughts" }, `"thoughts"`},
+		"Class":      {"The schema knows six.", func(l *Ledger) { l.Totals[0].Class = "thinking" }, `"thinking"`},
 		"NoTokens":   {"A string of no digits is none.", func(l *Ledger) { l.Totals[0].Tokens = "" }, "totals[].tokens"},
 		"Fraction":   {"Tokens are whole.", func(l *Ledger) { l.Totals[0].Tokens = "1.5" }, "totals[].tokens"},
 		"Time":       {"A cursor's time is a number.", func(l *Ledger) { l.Cursors[0].At = "2026-11-23T10:00:00Z" }, "cursors[].at"},

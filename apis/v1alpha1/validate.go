@@ -113,15 +113,20 @@ func (s XAgentBudgetSpec) Validate() error {
 // Validate says what of a ledger an API server would refuse, or nil: with it would
 // go all of a status. No value is quoted that moves while money is spent.
 func (l Ledger) Validate() error {
+	if len(l.Prices) > 8192 {
+		return fmt.Errorf("its prices are longer than 8192 bytes")
+	}
 	if len(l.Totals) > 256 || len(l.Cursors) > 512 {
 		return fmt.Errorf("it has more than 256 totals or 512 cursors")
 	}
 	for _, t := range l.Totals {
-		if t.Class != TokenInput && t.Class != TokenOutput && t.Class != TokenCachedInput {
-			return fmt.Errorf("totals[].class %q must be input, output or cachedInput", t.Class)
+		switch t.Class {
+		case TokenInput, TokenOutput, TokenCachedInput, TokenCacheWrite, TokenThoughts, TokenToolUse:
+		default:
+			return fmt.Errorf("totals[].class %q must be input, output, cachedInput, cacheWrite, thoughts or toolUse", t.Class)
 		}
-		if !digits.MatchString(t.Tokens) {
-			return fmt.Errorf("totals[].tokens must be a string of digits")
+		if !digits.MatchString(t.Tokens) || !digits.MatchString(cmp.Or(t.Doubtful, "0")) {
+			return fmt.Errorf("totals[].tokens and doubtful must be strings of digits")
 		}
 	}
 	for _, c := range l.Cursors {

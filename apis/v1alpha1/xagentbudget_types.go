@@ -218,6 +218,14 @@ type XAgentBudgetStatus struct {
 	// +optional
 	DecidedBudgetUSD *float64 `json:"decidedBudgetUsd,omitempty"`
 
+	// Bill is what spentUsd is made of: tokens by model and class, and the price that
+	// was applied to them.
+	//
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=64
+	Bill []BillLine `json:"bill,omitempty"`
+
 	// Ledger is what was counted and where counting goes on. It belongs to the
 	// step "fetch-spend"; the step "decide" writes it.
 	//
@@ -230,6 +238,61 @@ type XAgentBudgetStatus struct {
 	// +listType=map
 	// +listMapKey=type
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
+}
+
+// A BillLine is what tokens of one kind cost. Figures are decimal strings, exact to
+// the last digit.
+type BillLine struct {
+	// Model that answered, as its counter names it.
+	Model string `json:"model"`
+
+	// Class of the tokens, those of other classes taken out.
+	//
+	// +optional
+	Class TokenClass `json:"class,omitempty"`
+
+	// Context is "long" for requests that are priced as long ones.
+	//
+	// +optional
+	Context string `json:"context,omitempty"`
+
+	// Tier of service; absent: the usual one.
+	//
+	// +optional
+	Tier string `json:"tier,omitempty"`
+
+	// From is when the price began (RFC 3339); absent: it is the first of the model's.
+	//
+	// +optional
+	From string `json:"from,omitempty"`
+
+	// Tokens used.
+	//
+	// +optional
+	Tokens string `json:"tokens,omitempty"`
+
+	// USDPerMillion is the price that was applied, in US dollars per million tokens.
+	//
+	// +optional
+	USDPerMillion string `json:"usdPerMillion,omitempty"`
+
+	// USD is what they cost.
+	USD string `json:"usd"`
+
+	// Row of the price table that was applied; absent: that of the model's own name.
+	//
+	// +optional
+	Row string `json:"row,omitempty"`
+
+	// Unpriced: the table has no row for the model, and this is the dearest one.
+	//
+	// +optional
+	Unpriced bool `json:"unpriced,omitempty"`
+
+	// Doubtful are tokens that may have been used beside these, and are not charged.
+	//
+	// +optional
+	Doubtful string `json:"doubtful,omitempty"`
 }
 
 // A Ledger holds the tokens an agent has used and a cursor for each of its
@@ -263,7 +326,20 @@ type Ledger struct {
 	// +optional
 	Rebased string `json:"rebased,omitempty"`
 
-	// Totals are the settled tokens by model and class.
+	// Prices are those that were last applied, as a price table: they go on counting
+	// while the one that spec.pricingRef names can't be read.
+	//
+	// +optional
+	// +kubebuilder:validation:MaxLength=8192
+	Prices string `json:"prices,omitempty"`
+
+	// PricesSince is since when Prices are the last good ones (RFC 3339), because the
+	// price table can't be read. Absent: it can.
+	//
+	// +optional
+	PricesSince string `json:"pricesSince,omitempty"`
+
+	// Totals are the settled tokens by what prices them.
 	//
 	// +optional
 	// +listType=atomic
@@ -287,13 +363,36 @@ type TokenTotal struct {
 	// Class of the tokens, as the agent's counters tell them apart: the input
 	// may contain the cached input. Prices are applied to disjoint classes.
 	//
-	// +kubebuilder:validation:Enum=input;output;cachedInput
+	// +kubebuilder:validation:Enum=input;output;cachedInput;cacheWrite;thoughts;toolUse
 	Class TokenClass `json:"class"`
+
+	// Context is "long" for requests that are priced as long ones.
+	//
+	// +optional
+	Context string `json:"context,omitempty"`
+
+	// Tier of service; absent: the usual one.
+	//
+	// +optional
+	Tier string `json:"tier,omitempty"`
+
+	// From is when the price span began in which they were used (RFC 3339): a later
+	// price changes nothing before it. Absent: the first.
+	//
+	// +optional
+	From string `json:"from,omitempty"`
 
 	// Tokens used, a whole number.
 	//
 	// +kubebuilder:validation:Pattern=`^[0-9]+$`
 	Tokens string `json:"tokens"`
+
+	// Doubtful are tokens that may have been used beside those, where nothing says
+	// whether a counter was reset or stepped back. Absent: none.
+	//
+	// +optional
+	// +kubebuilder:validation:Pattern=`^[0-9]+$`
+	Doubtful string `json:"doubtful,omitempty"`
 }
 
 // A TokenClass is a kind of token with a counter and a price of its own.

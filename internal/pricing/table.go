@@ -6,6 +6,7 @@
 package pricing
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -282,4 +283,96 @@ func (p pattern) matches(name string) bool {
 		name = name[i+len(part):]
 	}
 	return strings.HasSuffix(name, last) && len(name) >= len(last)
+}
+
+// Excerpt is the part of a table that prices some models, as a table: what is left of
+// it is read by Read, and prices those models the same, used or not. It is at most
+// limit bytes long, or empty.
+func (t *Table) Excerpt(names []string, limit int) string {
+	aliases := map[*Model][]string{}
+	keep := map[*Model]bool{}
+	for _, n := range names {
+		m := t.Find(n)
+		if m == nil {
+			// The dearest row is among these, whatever was used.
+			for _, m := range t.Models {
+				keep[m] = true
+			}
+			continue
+		}
+		keep[m] = true
+		if n != m.Name {
+			aliases[m] = append(aliases[m], n)
+		}
+	}
+	type model struct {
+		Aliases []string `json:"aliases,omitempty"`
+		Rows    []any    `json:"rows"`
+	}
+	models := map[string]model{}
+	for _, m := range t.Models {
+		if !keep[m] {
+			continue
+		}
+		e := model{Aliases: aliases[m]}
+		slices.Sort(e.Aliases)
+		for _, r := range m.Rows {
+			e.Rows = append(e.Rows, r.write())
+		}
+		models[m.Name] = e
+	}
+	doc := map[string]any{"version": 2, "models": models}
+	if t.Regional {
+		doc["endpoint"] = "regional"
+	}
+	b, err := json.Marshal(doc)
+	if err != nil || len(b) > limit || len(models) == 0 {
+		return ""
+	}
+	return string(b)
+}
+
+// write is a row as Read reads it.
+func (r Row) write() map[string]any {
+	out := map[string]any{"unchecked": true}
+	perMillion := func(u money.USD) string { return (u * one).String() }
+	for _, c := range Classes {
+		if i, follows := insteadOf[c]; !follows || r.Rates[c] != r.Rates[i] {
+			out[string(c)] = perMillion(r.Rates[c])
+		}
+	}
+	if !r.From.IsZero() {
+		out["from"] = r.From.Format(time.RFC3339)
+	}
+	if r.Above > 0 {
+		long := map[string]any{"above": r.Above}
+		for _, c := range Classes {
+			long[string(c)] = perMillion(r.Long[c])
+		}
+		out["longContext"] = long
+	}
+	factor := func(f int64) string { return (money.USD(f) * one).String() }
+	if len(r.Tiers) > 0 {
+		tiers := map[string]any{}
+		for t, f := range r.Tiers {
+			tiers[t] = factor(f)
+		}
+		out["tiers"] = tiers
+	}
+	if r.Regional > 0 {
+		out["regional"] = factor(r.Regional)
+	}
+	return out
+}
+
+// Words are a row's prices for people, in US dollars per million tokens: "input 0.75,
+// cachedInput 0.075, output 3.75".
+func (r Row) Words() string {
+	var out []string
+	for _, c := range Classes {
+		if i, follows := insteadOf[c]; !follows || r.Rates[c] != r.Rates[i] {
+			out = append(out, string(c)+" "+(r.Rates[c]*one).String())
+		}
+	}
+	return strings.Join(out, ", ")
 }

@@ -20,6 +20,8 @@ import (
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
 )
@@ -30,15 +32,15 @@ func noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 20, 0, time.UTC) }
 // samples answers every question with the counters of agent housing-bot.
 type samples struct{}
 
-func (samples) Query(_ context.Context, promQL string, at time.Time) (fetchspend.Answer, error) {
-	a := fetchspend.Answer{Date: noon()}
+func (samples) Query(_ context.Context, promQL string, at time.Time) (query.Answer, error) {
+	a := query.Answer{Date: noon()}
 	if strings.HasPrefix(promQL, "last_over_time(") {
 		return a, nil
 	}
 	for i, name := range []string{"whisperops_tokens_input_total", "whisperops_tokens_cached_input_total", "whisperops_tokens_output_total"} {
-		s := fetchspend.Series{Labels: map[string]string{"__name__": name, "agent_name": "housing-bot", "model": "gemini-2.5-flash", "pod": "planner-1"}}
+		s := count.Series{Labels: map[string]string{"__name__": name, "agent_name": "housing-bot", "model": "gemini-2.5-flash", "pod": "planner-1"}}
 		for k := range 200 {
-			s.Samples = append(s.Samples, fetchspend.Sample{At: at.Add(time.Duration(k-199) * 30 * time.Second).UnixMilli(), Value: float64((3 - i) * k * 1000)})
+			s.Samples = append(s.Samples, count.Sample{At: at.Add(time.Duration(k-199) * 30 * time.Second).UnixMilli(), Value: float64((3 - i) * k * 1000)})
 		}
 		a.Series = append(a.Series, s)
 	}
@@ -110,7 +112,7 @@ func neverFatal(t *testing.T, rsp *fnv1.RunFunctionResponse) {
 }
 
 func meter() fnv1.FunctionRunnerServiceServer {
-	return fetchspend.NewWith(log(), noon, func(fetchspend.Server) (fetchspend.Querier, error) { return samples{}, nil })
+	return fetchspend.NewWith(log(), noon, func(query.Server) (query.Querier, error) { return samples{}, nil })
 }
 
 // FuzzFetchSpend feeds it raw requests, as the other stations.

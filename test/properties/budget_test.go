@@ -17,6 +17,8 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/decide"
 	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
 )
@@ -25,12 +27,12 @@ var budgetParts = []string{v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerRepl
 
 // meter is a Prometheus that answers the same to every question.
 type meter struct {
-	series []fetchspend.Series
+	series []count.Series
 	err    error
 }
 
-func (m meter) Query(context.Context, string, time.Time) (fetchspend.Answer, error) {
-	return fetchspend.Answer{Series: m.series}, m.err
+func (m meter) Query(context.Context, string, time.Time) (query.Answer, error) {
+	return query.Answer{Series: m.series}, m.err
 }
 
 var now = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -44,15 +46,15 @@ func meters() *rapid.Generator[meter] {
 		case "down":
 			return meter{err: errors.New("connection refused")}
 		case "rubbish":
-			return meter{series: []fetchspend.Series{{
+			return meter{series: []count.Series{{
 				Labels:  map[string]string{rapid.String().Draw(t, "label"): rapid.String().Draw(t, "value")},
-				Samples: []fetchspend.Sample{{At: rapid.Int64().Draw(t, "at"), Value: rapid.Float64().Draw(t, "value")}},
+				Samples: []count.Sample{{At: rapid.Int64().Draw(t, "at"), Value: rapid.Float64().Draw(t, "value")}},
 			}}}
 		}
 		tokens := rapid.SampledFrom([]float64{0, 1, 1e5, 3e6, 1e12}).Draw(t, "tokens")
-		return meter{series: []fetchspend.Series{{
+		return meter{series: []count.Series{{
 			Labels: map[string]string{"__name__": "whisperops_tokens_output_total", "agent_name": "bot", "model": rapid.SampledFrom([]string{"gemini-2.5-pro", "unpriced"}).Draw(t, "model"), "pod": "p"},
-			Samples: []fetchspend.Sample{
+			Samples: []count.Sample{
 				{At: now.Add(-3 * time.Minute).UnixMilli(), Value: tokens / 2},
 				{At: now.Add(-2 * time.Minute).UnixMilli(), Value: tokens},
 			},
@@ -60,9 +62,9 @@ func meters() *rapid.Generator[meter] {
 	})
 }
 
-func budgetSteps(t interface{ Fatal(args ...any) }, m fetchspend.Querier, clock func() time.Time) []crossplane.Step {
+func budgetSteps(t interface{ Fatal(args ...any) }, m query.Querier, clock func() time.Time) []crossplane.Step {
 	steps, err := pipeline.Budget(pipeline.All().
-		With("function-budget-fetch-spend", fetchspend.NewWith(logging.NewNopLogger(), clock, func(fetchspend.Server) (fetchspend.Querier, error) { return m, nil })).
+		With("function-budget-fetch-spend", fetchspend.NewWith(logging.NewNopLogger(), clock, func(query.Server) (query.Querier, error) { return m, nil })).
 		With("function-budget-decide", decide.NewAt(logging.NewNopLogger(), clock)))
 	if err != nil {
 		t.Fatal(err)
@@ -226,13 +228,13 @@ type crowd struct {
 	broken, resets bool
 }
 
-func (c crowd) Query(_ context.Context, promQL string, at time.Time) (fetchspend.Answer, error) {
-	var a fetchspend.Answer
+func (c crowd) Query(_ context.Context, promQL string, at time.Time) (query.Answer, error) {
+	var a query.Answer
 	if strings.HasPrefix(promQL, "last_over_time(") {
 		return a, nil // nothing is older than the budget
 	}
 	for i := range 256 {
-		s := fetchspend.Series{Labels: map[string]string{
+		s := count.Series{Labels: map[string]string{
 			"__name__": []string{"whisperops_tokens_input_total", "whisperops_tokens_output_total", "whisperops_tokens_cached_input_total"}[i%3], "agent_name": "bot",
 			"model": fmt.Sprintf("%.80s-%d", c.name, i%c.models), "pod": fmt.Sprint(c.name, i),
 		}}
@@ -241,10 +243,10 @@ func (c crowd) Query(_ context.Context, promQL string, at time.Time) (fetchspend
 			if c.resets && k%2 > 0 {
 				v -= 1 << 51
 			}
-			s.Samples = append(s.Samples, fetchspend.Sample{At: now.Add(time.Duration(k-220)*30*time.Second + time.Duration(i)*time.Millisecond).UnixMilli(), Value: v})
+			s.Samples = append(s.Samples, count.Sample{At: now.Add(time.Duration(k-220)*30*time.Second + time.Duration(i)*time.Millisecond).UnixMilli(), Value: v})
 		}
 		if c.broken {
-			s.Samples = append(s.Samples, fetchspend.Sample{At: at.UnixMilli(), Value: -1})
+			s.Samples = append(s.Samples, count.Sample{At: at.UnixMilli(), Value: -1})
 		}
 		a.Series = append(a.Series, s)
 	}

@@ -16,6 +16,8 @@ import (
 
 	"whisperops.io/functions/fn/budget/decide"
 	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
 )
@@ -31,7 +33,7 @@ type spender struct {
 }
 
 type podSample struct {
-	fetchspend.Sample
+	count.Sample
 
 	pod string
 }
@@ -43,7 +45,7 @@ func (s *spender) work(until time.Time, up bool) {
 		s.now = s.now.Add(30 * time.Second)
 		if up {
 			s.tokens += 2000
-			p := podSample{fetchspend.Sample{At: s.now.UnixMilli(), Value: 2000}, "pod-" + strconv.Itoa(s.now.Hour())}
+			p := podSample{count.Sample{At: s.now.UnixMilli(), Value: 2000}, "pod-" + strconv.Itoa(s.now.Hour())}
 			if n := len(s.stored); n > 0 && s.stored[n-1].pod == p.pod {
 				p.Value += s.stored[n-1].Value
 			}
@@ -54,22 +56,22 @@ func (s *spender) work(until time.Time, up bool) {
 
 var ranged = regexp.MustCompile(`\[([0-9]+)s\]`)
 
-func (s *spender) Query(_ context.Context, promQL string, at time.Time) (fetchspend.Answer, error) {
+func (s *spender) Query(_ context.Context, promQL string, at time.Time) (query.Answer, error) {
 	if s.down {
-		return fetchspend.Answer{}, fetchspend.Problem{Reason: "PrometheusUnreachable", Message: "The server refuses connections"}
+		return query.Answer{}, query.Problem{Reason: "PrometheusUnreachable", Message: "The server refuses connections"}
 	}
 	seconds, err := strconv.Atoi(ranged.FindStringSubmatch(promQL)[1])
 	if err != nil {
-		return fetchspend.Answer{}, errors.Wrap(err, "cannot read the query's range")
+		return query.Answer{}, errors.Wrap(err, "cannot read the query's range")
 	}
 	from := max(at.Add(-time.Duration(seconds)*time.Second).UnixMilli(), s.now.Add(-3*time.Hour).UnixMilli())
-	a := fetchspend.Answer{Date: s.now}
+	a := query.Answer{Date: s.now}
 	for _, p := range s.stored {
 		if p.At <= from || p.At > at.UnixMilli() {
 			continue
 		}
 		if n := len(a.Series); n == 0 || a.Series[n-1].Labels["pod"] != p.pod {
-			a.Series = append(a.Series, fetchspend.Series{Labels: map[string]string{"__name__": "whisperops_tokens_output_total", "agent_name": "bot", "model": "m", "pod": p.pod}})
+			a.Series = append(a.Series, count.Series{Labels: map[string]string{"__name__": "whisperops_tokens_output_total", "agent_name": "bot", "model": "m", "pod": p.pod}})
 		}
 		last := &a.Series[len(a.Series)-1]
 		if strings.HasPrefix(promQL, "last_over_time(") {
@@ -244,7 +246,7 @@ func spenderSteps(t *testing.T, agent *spender) []crossplane.Step {
 	clock := func() time.Time { return agent.now.Add(20 * time.Second) }
 	log := logging.NewNopLogger()
 	steps, err := pipeline.Budget(pipeline.All().
-		With("function-budget-fetch-spend", fetchspend.NewWith(log, clock, func(fetchspend.Server) (fetchspend.Querier, error) { return agent, nil })).
+		With("function-budget-fetch-spend", fetchspend.NewWith(log, clock, func(query.Server) (query.Querier, error) { return agent, nil })).
 		With("function-budget-decide", decide.NewAt(log, clock)))
 	if err != nil {
 		t.Fatal(err)

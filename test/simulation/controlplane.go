@@ -13,6 +13,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/decide"
 	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
 )
@@ -87,7 +88,7 @@ func (c *ControlPlane) Restart() {
 	for i := range c.steps {
 		switch c.steps[i].Name {
 		case "fetch-spend":
-			c.steps[i].Function = fetchspend.NewWith(log, clock, func(fetchspend.Server) (fetchspend.Querier, error) { return c.store, nil })
+			c.steps[i].Function = fetchspend.NewWith(log, clock, func(query.Server) (query.Querier, error) { return c.store, nil })
 		case "decide":
 			c.steps[i].Function = decide.NewAt(log, clock)
 		}

@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 )
 
 // A trouble begins, and ends.
@@ -17,7 +17,7 @@ type trouble struct {
 }
 
 func outage(a *agent) {
-	a.store.Failure = fetchspend.Problem{Reason: "PrometheusUnreachable", Message: "The server refuses connections"}
+	a.store.Failure = query.Problem{Reason: "PrometheusUnreachable", Message: "The server refuses connections"}
 }
 
 func outageOver(a *agent) { a.store.Failure = nil }

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"whisperops.io/functions/apis/v1alpha1"
-	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/test/crossplane"
 )
 
@@ -199,7 +199,7 @@ func (n *run) arrive(ctx context.Context, now time.Time) error {
 	}
 	n.store.Failure = nil
 	if within(now, n.w.Unreachable, 0) {
-		n.store.Failure = fetchspend.Problem{Reason: "PrometheusUnreachable", Message: "The server refuses connections"}
+		n.store.Failure = query.Problem{Reason: "PrometheusUnreachable", Message: "The server refuses connections"}
 	}
 	return nil
 }

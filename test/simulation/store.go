@@ -18,7 +18,8 @@ import (
 	"github.com/prometheus/prometheus/storage"
 	"github.com/prometheus/prometheus/tsdb"
 
-	"whisperops.io/functions/fn/budget/fetchspend"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 )
 
 // A Store is a Prometheus without a process.
@@ -97,41 +98,41 @@ func (s *Store) Append(ctx context.Context, exports []Export) error {
 // Compact writes blocks and drops those beyond the retention.
 func (s *Store) Compact(ctx context.Context) error { return s.db.Compact(ctx) }
 
-// Query implements fetchspend.Querier.
-func (s *Store) Query(ctx context.Context, promQL string, at time.Time) (fetchspend.Answer, error) {
+// Query implements query.Querier.
+func (s *Store) Query(ctx context.Context, promQL string, at time.Time) (query.Answer, error) {
 	s.Queries++
 	if s.Failure != nil {
-		return fetchspend.Answer{}, s.Failure
+		return query.Answer{}, s.Failure
 	}
 	q, err := s.engine.NewInstantQuery(ctx, s.db, nil, promQL, at)
 	if err != nil {
-		return fetchspend.Answer{}, err
+		return query.Answer{}, err
 	}
 	defer q.Close()
 	r := q.Exec(ctx)
 	if r.Err != nil {
-		return fetchspend.Answer{}, r.Err
+		return query.Answer{}, r.Err
 	}
 	if len(r.Warnings) > 0 {
-		return fetchspend.Answer{}, fmt.Errorf("the engine warns: %v", r.Warnings)
+		return query.Answer{}, fmt.Errorf("the engine warns: %v", r.Warnings)
 	}
 	s.Samples += int(q.Stats().Samples.TotalSamples)
-	a := fetchspend.Answer{}
+	a := query.Answer{}
 	if s.Date != nil {
 		a.Date = s.Date()
 	}
 	switch v := r.Value.(type) {
 	case promql.Matrix:
 		for _, m := range v {
-			sr := fetchspend.Series{Labels: m.Metric.Map()}
+			sr := count.Series{Labels: m.Metric.Map()}
 			for _, p := range m.Floats {
-				sr.Samples = append(sr.Samples, fetchspend.Sample{At: p.T, Value: p.F})
+				sr.Samples = append(sr.Samples, count.Sample{At: p.T, Value: p.F})
 			}
 			a.Series = append(a.Series, sr)
 		}
 	case promql.Vector:
 		for _, m := range v {
-			a.Series = append(a.Series, fetchspend.Series{Labels: m.Metric.Map(), Samples: []fetchspend.Sample{{At: m.T, Value: m.F}}})
+			a.Series = append(a.Series, count.Series{Labels: m.Metric.Map(), Samples: []count.Sample{{At: m.T, Value: m.F}}})
 		}
 	default:
 		return a, fmt.Errorf("the engine answers with a %s", r.Value.Type())

@@ -349,32 +349,6 @@ func installed(t *testing.T) []map[string]any {
 	return out
 }
 
-// TestPricingIsDecimal keeps prices what the price table's reader accepts.
-func TestPricingIsDecimal(t *testing.T) {
-	d := documents(t, "install/pricing.yaml")[0]
-	table, _, err := unstructured.NestedString(d, "data", "prices.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var prices struct {
-		Models map[string]struct{ Input, Output, CachedInput string }
-	}
-	if err := yaml.UnmarshalStrict([]byte(table), &prices); err != nil {
-		t.Fatal(err)
-	}
-	if len(prices.Models) == 0 {
-		t.Error("no model has a price")
-	}
-	for m, p := range prices.Models {
-		for _, v := range []string{p.Input, p.Output, p.CachedInput} {
-			var dollars float64
-			if n, err := fmt.Sscanf(v, "%f", &dollars); err != nil || n != 1 || dollars <= 0 {
-				t.Errorf("%s: %q is no price", m, v)
-			}
-		}
-	}
-}
-
 // TestGeneratedFilesSaySo keeps people from editing them.
 func TestGeneratedFilesSaySo(t *testing.T) {
 	found := 0

@@ -17,7 +17,8 @@ type FetchSpendInput struct {
 	metav1.TypeMeta   `json:",inline"`
 	metav1.ObjectMeta `json:"metadata,omitempty"`
 
-	// Prometheus is the server that is asked: Prometheus or Mimir.
+	// Prometheus is the server that is asked: Prometheus, Mimir, Thanos, VictoriaMetrics
+	// or Google's managed Prometheus.
 	//
 	// +kubebuilder:default={}
 	Prometheus Prometheus `json:"prometheus,omitempty"`
@@ -138,54 +139,11 @@ type Prometheus struct {
 	//
 	// +optional
 	CABundle string `json:"caBundle,omitempty"`
-}
 
-// TokenMetrics names the token counters and their labels.
-type TokenMetrics struct {
-	// Input counts input tokens.
+	// ExactNames asks for each metric by itself: Google's managed Prometheus takes no
+	// regular expression on the names of metrics. A server that refuses one is asked so
+	// by itself; this saves the first attempt.
 	//
-	// +kubebuilder:default=whisperops_tokens_input_total
-	Input string `json:"input,omitempty"`
-
-	// Output counts output tokens, thinking included.
-	//
-	// +kubebuilder:default=whisperops_tokens_output_total
-	Output string `json:"output,omitempty"`
-
-	// CachedInput counts input tokens served from a cache.
-	//
-	// +kubebuilder:default=whisperops_tokens_cached_input_total
-	CachedInput string `json:"cachedInput,omitempty"`
-
-	// AgentLabel holds the agent's name.
-	//
-	// +kubebuilder:default=agent_name
-	AgentLabel string `json:"agentLabel,omitempty"`
-
-	// ModelLabel holds the model's name.
-	//
-	// +kubebuilder:default=model
-	ModelLabel string `json:"modelLabel,omitempty"`
-}
-
-// Default fills in what an absent field means.
-func (m *TokenMetrics) Default() {
-	*m = TokenMetrics{
-		Input:       "whisperops_tokens_input_total",
-		Output:      "whisperops_tokens_output_total",
-		CachedInput: "whisperops_tokens_cached_input_total",
-		AgentLabel:  "agent_name",
-		ModelLabel:  "model",
-	}
-}
-
-// Validate says which name can't be used, or nil.
-func (m TokenMetrics) Validate() error {
-	return validateNames(
-		promName{"input", m.Input, metricName},
-		promName{"output", m.Output, metricName},
-		promName{"cachedInput", m.CachedInput, metricName},
-		promName{"agentLabel", m.AgentLabel, labelName},
-		promName{"modelLabel", m.ModelLabel, labelName},
-	)
+	// +optional
+	ExactNames bool `json:"exactNames,omitempty"`
 }

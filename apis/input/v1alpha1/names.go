@@ -15,27 +15,29 @@ type promName struct {
 func validateNames(names ...promName) error {
 	for _, n := range names {
 		if !n.is(n.value) {
-			return fmt.Errorf("%s %q must be a name that Prometheus knows without quotes: letters, digits and underscores, not starting with a digit", n.field, n.value)
+			return fmt.Errorf("%s %q must be a name that Prometheus knows: letters, digits, underscores and dots, not starting with a digit", n.field, n.value)
 		}
 	}
 	return nil
 }
 
-// metricName says whether a query can hold s as a metric's name as it is.
-// Prometheus 3 allows any characters in quotes; what is written into a query here
-// is written without.
+// metricName says whether s can be a metric's name: a dotted one, as OpenTelemetry
+// has them, is written into queries in quotes.
 func metricName(s string) bool { return labelName(strings.ReplaceAll(s, ":", "_")) }
 
 // labelName is metricName for labels, which have no colons.
 func labelName(s string) bool {
 	for i, c := range s {
 		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
-		if !letter && (i == 0 || c < '0' || c > '9') {
+		if !letter && (i == 0 || c != '.' && (c < '0' || c > '9')) {
 			return false
 		}
 	}
 	return s != ""
 }
+
+// LabelName says whether s can be a label's name.
+func LabelName(s string) bool { return labelName(s) }
 
 // validateNamespace says what of a namespace's name can't be used, or nil.
 func validateNamespace(field, name, is string) error {

@@ -21,12 +21,25 @@ func spendMeasured(f Facts) metav1.Condition {
 		return no(v1alpha1.ConditionSpendMeasured, f.Problem.Reason, f.Problem.Message)
 	case f.Flaw != nil:
 		return no(v1alpha1.ConditionSpendMeasured, f.Flaw.Reason, f.Flaw.Message)
+	case f.Spend.Flaw != nil:
+		return no(v1alpha1.ConditionSpendMeasured, f.Spend.Flaw.Reason, f.Spend.Flaw.Message)
 	case len(f.Spend.Distrusted) > 0:
-		return no(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonSeriesDistrusted, "Some series can't be trusted, all others are counted in full: "+list(f.Spend.Distrusted))
+		return no(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonSeriesDistrusted, "Some series can't be trusted, all others are counted in full: "+list(f.Spend.Distrusted)+doubtful(f.Spend.Doubtful))
+	case f.Spend.Doubtful > 0:
+		return yes(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonSpendDoubtful, "Every sample is counted, and where nothing says whether a counter was reset the lower figure counts"+doubtful(f.Spend.Doubtful))
 	case f.Spend.NeverSeen:
 		return unknown(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonNeverSeen, "No sample of this agent was ever seen. That is right until its first request; after it, check that the agent exports its token counters under the names and labels that the input of the step fetch-spend gives")
 	}
 	return yes(v1alpha1.ConditionSpendMeasured, v1alpha1.ReasonMeasured, "Every sample of the agent's token counters is counted")
+}
+
+// doubtful says what may have been spent beside the figure. It moves only when a
+// counter falls.
+func doubtful(usd MicroUSD) string {
+	if usd <= 0 {
+		return ""
+	}
+	return ". In doubt, and not charged: " + (MicroUSD(usd+50) / 100 * 100).String()
 }
 
 func pricingComplete(f Facts) metav1.Condition {
@@ -39,10 +52,37 @@ func pricingComplete(f Facts) metav1.Condition {
 			}
 		}
 		return unknown(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonNotMeasured, "It is not known which models the agent uses")
+	case f.Spend.PricesProblem != nil:
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonPricesStale, clip(f.Spend.PricesProblem.Message+". Since "+f.Spend.PricesSince+" the last good prices go on counting"))
 	case len(f.Spend.Unpriced) > 0:
-		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, "Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable)
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, clip("Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable+flaws(f)))
+	case len(f.Spend.PriceFlaws) > 0:
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonPriceRowsInvalid, clip("Every model that the agent uses has a price"+flaws(f)+announced(f)))
+	case len(f.Spend.Tierless) > 0:
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, clip("The price table says nothing about a tier of service, whose tokens count at the usual price: "+list(f.Spend.Tierless)+". Add tiers to "+f.PricingTable))
 	}
-	return yes(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonAllModelsPriced, "Every model that the agent uses has a price")
+	return yes(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonAllModelsPriced, clip("Every model that the agent uses has a price"+announced(f)))
+}
+
+// flaws are the rows of the price table that can't be used.
+func flaws(f Facts) string {
+	if len(f.Spend.PriceFlaws) == 0 {
+		return ""
+	}
+	fs := f.Spend.PriceFlaws
+	more := ""
+	if len(fs) > 3 {
+		fs, more = fs[:3], "; and more"
+	}
+	return ". Of " + f.PricingTable + " all other rows count but these: " + strings.Join(fs, "; ") + more
+}
+
+// announced are prices that change.
+func announced(f Facts) string {
+	if len(f.Spend.Announced) == 0 {
+		return ""
+	}
+	return ". A price changes: " + strings.Join(f.Spend.Announced, "; ")
 }
 
 func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
@@ -53,6 +93,8 @@ func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
 		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is spent: planner and worker are held at 0. "+wayOut(f))
 	case v.Paused && why == becauseOfGuardBand:
 		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
+	case v.Paused && why == becauseOfLater:
+		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonPausedForLater, "The agent was paused in the period "+f.Status.Period+", which has not begun by the clock of function-budget-decide: a clock was wrong, or is. The pause ends by itself when that period is over; spec.enforcement monitor-only ends it now")
 	case v.Paused:
 		was := "was spent"
 		if f.GuardBand > 0 {

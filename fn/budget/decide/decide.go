@@ -49,6 +49,17 @@ type Spend struct {
 	Unpriced    []string
 	Distrusted  []string
 	BurnPerHour MicroUSD // at present; 0 when not said
+
+	Doubtful   MicroUSD // that may have been spent beside USD
+	AtDearest  MicroUSD // what it would be if models that lacked a price still did; 0 when not said
+	Tierless   []string // models with tokens of a tier without a price
+	PriceFlaws []string
+	Announced  []string // prices that change soon, or just did
+	Repriced   *v1alpha1.Repriced
+
+	PricesProblem *v1alpha1.SpendProblem // why the last good prices count
+	PricesSince   string
+	Flaw          *v1alpha1.SpendProblem // what is wrong, though USD counts
 }
 
 // Status is what the previous pass that was written left in status. A field that
@@ -149,6 +160,8 @@ const (
 	becauseRaised
 	becauseNewPeriod
 	becauseOpenedAnew
+	becausePriced
+	becauseOfLater
 )
 
 // pause is the decision itself.
@@ -160,8 +173,8 @@ func pause(f Facts, last decision, now string, spent *MicroUSD) (bool, reason) {
 	case exhausted(f, spent):
 		return true, becauseExhausted
 	case last.paused:
-		if released = last.release(f, now); released == becauseNotRaised {
-			return true, becauseNotRaised
+		if released = last.release(f, now); released == becauseNotRaised || released == becauseOfLater {
+			return true, released
 		}
 	}
 	if f.Spend != nil && spent != nil && *spent+f.burntIn(f.GuardBand) >= f.Budget {
@@ -248,8 +261,25 @@ func (d decision) release(f Facts, now string) reason {
 		return becauseRaised
 	case f.OpenedAnew && f.Spend != nil:
 		return becauseOpenedAnew
+	case d.restedOnPrices(f, now):
+		return becausePriced
+	case kindOf(d.period) == kindOf(now) && kindOf(now) != "" && d.period > now:
+		return becauseOfLater
 	}
 	return becauseNotRaised
+}
+
+// restedOnPrices says whether an agent was paused only because a model had no price
+// and was charged at the dearest row: it has one now, and with the dearest row still
+// the budget would be spent.
+func (d decision) restedOnPrices(f Facts, now string) bool {
+	if f.Spend == nil || len(f.Spend.Unpriced) > 0 || f.Spend.AtDearest < f.Budget || f.Spend.USD >= f.Budget || !f.Status.of(now) || f.Status.Spent == nil {
+		return false
+	}
+	lacked := statusOf(f.Status.Conditions, v1alpha1.ConditionPricingComplete) == metav1.ConditionFalse
+	// Where nobody says that one lacked a price, the figure does, to its last decimal.
+	off := f.Spend.AtDearest - *f.Status.Spent
+	return lacked || -100 <= off && off <= 100
 }
 
 // budgetIn is the budget that is used up in the period now: none in a new one, or
@@ -280,7 +310,7 @@ func lastDecision(f Facts, now string) decision {
 	if f.Status.Paused == nil {
 		return o
 	}
-	if o.budget != nil && o.release(f, now) == becauseNotRaised {
+	if r := o.release(f, now); o.budget != nil && (r == becauseNotRaised || r == becauseOfLater) {
 		return o
 	}
 	return s // the status is newer: it has seen what ended the pause

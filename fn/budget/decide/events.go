@@ -38,6 +38,11 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 		add(true, v1alpha1.ReasonBudgetExhausted, "The budget of %s is spent; enforcement is monitor-only, so the agent keeps running", f.Budget)
 	}
 
+	if f.Spend != nil && f.Spend.Repriced != nil {
+		r := f.Spend.Repriced
+		add(false, "Repriced", "The price table was corrected: what was spent is %s USD, and was %s: %s", r.ToUSD, r.FromUSD, r.Why)
+	}
+
 	switch was, is := f.Status.Cause == v1alpha1.CauseAgentUnreachable, v.Cause == v1alpha1.CauseAgentUnreachable; {
 	case is && !was:
 		add(true, "AgentUnreachable", "The replicas of planner or worker can't be observed or changed; the condition Synced of the Objects %s and %s says why", v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerReplicas)
@@ -74,9 +79,11 @@ func sentence(f Facts, v Verdict, why reason) string {
 		return "the budget was raised, " + spent
 	case becauseOpenedAnew:
 		return "the budget was opened anew, " + spent
+	case becausePriced:
+		return "every model has a price now, " + spent
 	case becauseOfGuardBand:
 		return spent + ", and at its present rate the agent would be past its budget before it could be stopped"
-	case becauseExhausted, becauseNotRaised, becauseWithinBudget:
+	case becauseExhausted, becauseNotRaised, becauseWithinBudget, becauseOfLater:
 	}
 	return spent
 }

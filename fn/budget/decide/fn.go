@@ -63,7 +63,7 @@ func run(c *edge.Call, now time.Time) error {
 
 	v := Decide(facts)
 	c.Log.Debug("Decided", "paused", v.Paused, "cause", v.Cause, "period", v.Period)
-	return leave(c, facts.Budget, v, ledger)
+	return leave(c, facts.Budget, v, ledger, readBill(c, facts.Spend != nil))
 }
 
 // factsOf fills in what an absent field means: a budget rendered by hand has
@@ -118,7 +118,48 @@ func readSpend(c *edge.Call) (*Spend, *v1alpha1.SpendProblem) {
 	if burn, ok := spentUSD(m["burnUsdPerHour"].GetNumberValue()); ok {
 		s.BurnPerHour = burn
 	}
+	readDetails(s, m)
 	return s, nil
+}
+
+// readDetails reads what else fetch-spend noticed.
+func readDetails(s *Spend, m map[string]*structpb.Value) {
+	if d, ok := spentUSD(m["doubtfulUsd"].GetNumberValue()); ok {
+		s.Doubtful = d
+	}
+	if d, ok := spentUSD(m["atDearestUsd"].GetNumberValue()); ok {
+		s.AtDearest = d
+	}
+	s.Tierless = readStrings(m["unpricedTiers"])
+	s.PriceFlaws = readStrings(m["priceFlaws"])
+	s.Announced = readStrings(m["announced"])
+	if p := m["pricesProblem"]; p.GetStructValue() != nil {
+		s.PricesProblem, s.PricesSince = readProblem(p), clip(m["pricesSince"].GetStringValue())
+	}
+	if p := m["flaw"]; p.GetStructValue() != nil {
+		s.Flaw = readProblem(p)
+	}
+	if r := m["repriced"].GetStructValue().GetFields(); r != nil {
+		s.Repriced = &v1alpha1.Repriced{FromUSD: clip(r["fromUsd"].GetStringValue()), ToUSD: clip(r["toUsd"].GetStringValue()), Why: clip(r["why"].GetStringValue())}
+	}
+}
+
+// readBill returns the bill to write: fetch-spend's, or else the observed one, as
+// with the ledger. nil: there is none, or none that the schema takes.
+func readBill(c *edge.Call, measured bool) any {
+	m := &struct {
+		Bill []v1alpha1.BillLine `json:"bill"`
+	}{}
+	if found, err := c.ContextInto(v1alpha1.ContextMeasurement, m); measured && found && err == nil && len(m.Bill) <= 64 {
+		if len(m.Bill) == 0 {
+			return nil
+		}
+		return m.Bill
+	}
+	if v := c.Composite().Value("status", "bill"); v.GetListValue() != nil {
+		return v
+	}
+	return nil
 }
 
 // maxMessage and maxReason keep a foreign function's words within what the API
@@ -244,7 +285,7 @@ func readReplicas(p edge.Part) Replicas {
 }
 
 // leave writes everything, always: a status field that is not sent is deleted.
-func leave(c *edge.Call, budget MicroUSD, v Verdict, ledger any) error {
+func leave(c *edge.Call, budget MicroUSD, v Verdict, ledger, bill any) error {
 	status := map[string]any{
 		"paused":           v.Paused,
 		"cause":            v.Cause,
@@ -259,6 +300,9 @@ func leave(c *edge.Call, budget MicroUSD, v Verdict, ledger any) error {
 	}
 	if ledger != nil {
 		status["ledger"] = ledger
+	}
+	if bill != nil {
+		status["bill"] = bill
 	}
 	if err := c.SetStatus(status); err != nil {
 		return err

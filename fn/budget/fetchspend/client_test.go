@@ -21,6 +21,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/test/crossplane"
 )
@@ -71,7 +72,7 @@ func measured(ctx context.Context, t *testing.T, req *fnv1.RunFunctionRequest) *
 	t.Helper()
 	var logged strings.Builder
 	l := logging.NewLogrLogger(funcr.New(func(prefix, args string) { fmt.Fprintln(&logged, prefix, args) }, funcr.Options{Verbosity: 9}))
-	rsp, err := NewWith(l, storyClock, (&connections{}).connect).RunFunction(ctx, req)
+	rsp, err := NewWith(l, storyClock, (&query.Connections{}).Connect).RunFunction(ctx, req)
 	if err != nil {
 		t.Fatalf("a gRPC error: %v", err)
 	}

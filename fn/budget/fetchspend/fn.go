@@ -8,10 +8,8 @@ package fetchspend
 import (
 	"context"
 	"encoding/json"
-	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
@@ -22,7 +20,9 @@ import (
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/fn/internal/edge"
+	"whisperops.io/functions/internal/pricing"
 )
 
 // requirePricing is the key under which the price table is asked for.
@@ -36,17 +36,17 @@ const patience = 90 * time.Second
 // A station is the step with its clock and its way to a server.
 type station struct {
 	now     func() time.Time
-	connect func(Server) (Querier, error)
+	connect func(query.Server) (query.Querier, error)
 }
 
 // New returns the step.
 func New(log logging.Logger) *edge.Function {
-	return NewWith(log, time.Now, (&connections{}).connect)
+	return NewWith(log, time.Now, (&query.Connections{}).Connect)
 }
 
 // NewWith returns the step with a clock and a way to its server of its own, for
 // tests and stories.
-func NewWith(log logging.Logger, now func() time.Time, connect func(Server) (Querier, error)) *edge.Function {
+func NewWith(log logging.Logger, now func() time.Time, connect func(query.Server) (query.Querier, error)) *edge.Function {
 	return edge.New(log, station{now: now, connect: connect}.run)
 }
 
@@ -57,6 +57,16 @@ type budget struct {
 
 	Spec   v1alpha1.XAgentBudgetSpec `json:"spec"`
 	Status json.RawMessage           `json:"status"`
+}
+
+func (b budget) bill() []v1alpha1.BillLine {
+	var status struct {
+		Bill []v1alpha1.BillLine `json:"bill"`
+	}
+	if json.Unmarshal(b.Status, &status) != nil {
+		return nil
+	}
+	return status.Bill
 }
 
 func (b budget) ledger() *v1alpha1.Ledger {
@@ -118,13 +128,14 @@ func (s station) run(c *edge.Call) error {
 		Budget:   xr.Spec,
 		Created:  xr.GetCreationTimestamp().Time,
 		Ledger:   xr.ledger(),
+		Bill:     xr.bill(),
 	}
 	facts.Prices, facts.PriceProblem = prices(found, table)
 	return leave(c, s.measure(c, in, facts))
 }
 
 // prices reads the price table that Crossplane found, or says why there is none.
-func prices(found []edge.Part, ref v1alpha1.PricingReference) (PriceTable, *v1alpha1.SpendProblem) {
+func prices(found []edge.Part, ref v1alpha1.PricingReference) (*pricing.Table, *v1alpha1.SpendProblem) {
 	table := "ConfigMap " + quote(ref.Namespace+"/"+ref.Name)
 	if len(found) == 0 {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingNotFound, Message: table + ", the price table that spec.pricingRef names, does not exist"}
@@ -136,7 +147,7 @@ func prices(found []edge.Part, ref v1alpha1.PricingReference) (PriceTable, *v1al
 	if !isText {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has no key " + v1alpha1.PricingKey}
 	}
-	t, err := ReadPriceTable(v.StringValue)
+	t, err := pricing.Read(v.StringValue)
 	if err != nil {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: v1alpha1.PricingKey + " of " + table + " can't be used: " + err.Error()}
 	}
@@ -154,8 +165,8 @@ func (s station) measure(c *edge.Call, in *input.FetchSpendInput, facts Facts) O
 }
 
 // open returns the server that the input names.
-func (s station) open(c *edge.Call, in *input.FetchSpendInput, set Settings) (Querier, error) {
-	srv := Server{
+func (s station) open(c *edge.Call, in *input.FetchSpendInput, set Settings) (query.Querier, error) {
+	srv := query.Server{
 		URL:     set.URL,
 		Tenant:  set.Tenant,
 		CA:      in.Prometheus.CABundle,
@@ -164,12 +175,12 @@ func (s station) open(c *edge.Call, in *input.FetchSpendInput, set Settings) (Qu
 	if n := in.Prometheus.CredentialsName; n != "" {
 		held, ok := c.Req.GetCredentials()[n]
 		if !ok {
-			return nil, Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
+			return nil, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
 		}
 		data := held.GetCredentialData().GetData()
 		srv.Token, srv.Username, srv.Password = text(data["token"]), text(data["username"]), text(data["password"])
 		if srv.Token == "" && srv.Username == "" && len(data["ca.crt"]) == 0 {
-			return nil, Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
+			return nil, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
 		}
 		srv.CA += string(data["ca.crt"])
 	}
@@ -196,37 +207,8 @@ func leave(c *edge.Call, o Outcome) error {
 	if err := c.SetContext(v1alpha1.ContextWindowSec, o.Window.Seconds()); err != nil {
 		return err
 	}
-	return c.SetContext(v1alpha1.ContextSpendUSD, usd(o.Spent))
+	return c.SetContext(v1alpha1.ContextSpendUSD, o.Spent.Float())
 }
 
 // text is a value of a Secret, without the newline that editors leave.
 func text(b []byte) string { return strings.TrimSpace(string(b)) }
-
-// connections keeps one transport for each CA: they hold the open connections.
-type connections struct {
-	mu   sync.Mutex
-	byCA map[string]*http.Transport
-}
-
-// maxTransports is more CAs than a control plane has; beyond it the kept ones
-// are let go.
-const maxTransports = 16
-
-func (c *connections) connect(srv Server) (Querier, error) {
-	c.mu.Lock()
-	t, ok := c.byCA[srv.CA]
-	c.mu.Unlock()
-	if !ok {
-		var err error
-		if t, err = newTransport(srv.CA); err != nil {
-			return nil, err
-		}
-		c.mu.Lock()
-		if c.byCA == nil || len(c.byCA) >= maxTransports {
-			c.byCA = map[string]*http.Transport{}
-		}
-		c.byCA[srv.CA] = t
-		c.mu.Unlock()
-	}
-	return newClient(srv, t)
-}

@@ -12,6 +12,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 )
 
 // crowd is n pods, each of which exports every half minute up to a time and uses
@@ -25,7 +27,7 @@ func crowd(t *testing.T, n int, to string, model func(pod int) string) *store {
 		v := 0.0
 		for at := when(t, "10:00:30"); !at.After(when(t, to)); at = at.Add(30 * time.Second) {
 			v++
-			sr.samples = append(sr.samples, arrival{Sample{at.UnixMilli() - int64(i), v}, 0})
+			sr.samples = append(sr.samples, arrival{count.Sample{At: at.UnixMilli() - int64(i), Value: v}, 0})
 		}
 		s.series = append(s.series, sr)
 	}
@@ -49,7 +51,7 @@ func looks(t *testing.T, s *store, f Facts, until string) (Outcome, int) {
 			t.Fatal(err)
 		}
 		largest = max(largest, len(b))
-		if len(o.Ledger.Cursors) > maxCursors {
+		if len(o.Ledger.Cursors) > 256 {
 			t.Fatalf("%d cursors", len(o.Ledger.Cursors))
 		}
 		f.Ledger = o.Ledger
@@ -87,7 +89,7 @@ func TestLedgerHasAnEnd(t *testing.T) {
 			if len(o.Ledger.Cursors) != tc.cursors {
 				t.Errorf("%d cursors, want %d", len(o.Ledger.Cursors), tc.cursors)
 			}
-			if largest > maxLedger {
+			if largest > 24<<10 {
 				t.Errorf("the ledger has %d bytes", largest)
 			}
 			t.Logf("the ledger has %d bytes", largest)
@@ -102,7 +104,7 @@ func TestShortLivedPods(t *testing.T) {
 	for i := range 480 {
 		sr := series(t, fmt.Sprintf("output pod=job-%03d", i), "")
 		for k := range 6 {
-			sr.samples = append(sr.samples, arrival{Sample{at.Add(time.Duration(k) * 30 * time.Second).UnixMilli(), float64(100 + k)}, 0})
+			sr.samples = append(sr.samples, arrival{count.Sample{At: at.Add(time.Duration(k) * 30 * time.Second).UnixMilli(), Value: float64(100 + k)}, 0})
 		}
 		s.series, at = append(s.series, sr), at.Add(3*time.Minute)
 	}
@@ -126,9 +128,9 @@ func TestModelsHaveAnEnd(t *testing.T) {
 		model  func(int) string
 		models int
 	}{
-		"Many": {"Every request a new model.", func(i int) string { return fmt.Sprintf("model-%03d", i) }, maxModels + 1},
-		"Long": {"A prompt in the place of a model.", func(i int) string { return strconv.Itoa(i) + strings.Repeat("x", maxModelLen) }, 1},
-		"Ours": {"Who names a model as we name the rest is counted with it.", func(int) string { return OtherModels }, 1},
+		"Many": {"Every request a new model.", func(i int) string { return fmt.Sprintf("model-%03d", i) }, 32 + 1},
+		"Long": {"A prompt in the place of a model.", func(i int) string { return strconv.Itoa(i) + strings.Repeat("x", 100) }, 1},
+		"Ours": {"Who names a model as we name the rest is counted with it.", func(int) string { return count.OtherModels }, 1},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -141,10 +143,10 @@ func TestModelsHaveAnEnd(t *testing.T) {
 			for _, total := range o.Ledger.Totals {
 				models[total.Model] = true
 			}
-			if len(models) != tc.models || !models[OtherModels] {
+			if len(models) != tc.models || !models[count.OtherModels] {
 				t.Errorf("%d models: %v", len(models), sortedKeys(models))
 			}
-			if largest > maxLedger {
+			if largest > 24<<10 {
 				t.Errorf("the ledger has %d bytes", largest)
 			}
 			if len(o.Measurement.UnpricedModels) != tc.models {
@@ -214,16 +216,16 @@ func TestClockDaysBehind(t *testing.T) {
 // hasty answers nothing, and remembers how long it might have taken.
 type hasty struct{ until *time.Time }
 
-func (h hasty) Query(ctx context.Context, _ string, _ time.Time) (Answer, error) {
+func (h hasty) Query(ctx context.Context, _ string, _ time.Time) (query.Answer, error) {
 	*h.until, _ = ctx.Deadline()
-	return Answer{}, nil
+	return query.Answer{}, nil
 }
 
 // A reconcile has two minutes. Ten slow queries of a backlog would use them up:
 // nothing would be kept of what they counted, and no step after this one would run.
 func TestAllQueriesTogetherHaveAnEnd(t *testing.T) {
 	var until time.Time
-	f := NewWith(logging.NewNopLogger(), storyClock, func(Server) (Querier, error) { return hasty{&until}, nil })
+	f := NewWith(logging.NewNopLogger(), storyClock, func(query.Server) (query.Querier, error) { return hasty{&until}, nil })
 	if _, err := f.RunFunction(t.Context(), asked(t, map[string]any{"timeout": "60s"}, nil)); err != nil {
 		t.Fatal(err)
 	}
@@ -238,7 +240,7 @@ func TestManyFallsTakeNoTime(t *testing.T) {
 	s := &store{series: []stored{series(t, "output pod=a", "")}}
 	at := when(t, "10:00:30").UnixMilli()
 	for i := range int64(300_000) {
-		s.series[0].samples = append(s.series[0].samples, arrival{Sample{at + i, float64(1_000_000 - i)}, 0})
+		s.series[0].samples = append(s.series[0].samples, arrival{count.Sample{At: at + i, Value: float64(1_000_000 - i)}, 0})
 	}
 	f := facts(t, "10:10:20", nil)
 	s.now = f.Now

@@ -2,13 +2,21 @@ package fetchspend
 
 import (
 	"context"
-	"math/big"
+	"fmt"
+	"maps"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/price"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
+	"whisperops.io/functions/internal/money"
+	"whisperops.io/functions/internal/pricing"
 )
 
 // Facts are everything a measurement rests on, beside the samples.
@@ -19,8 +27,9 @@ type Facts struct {
 	Budget  v1alpha1.XAgentBudgetSpec // validated
 	Created time.Time                 // of the budget; zero when it is only rendered
 	Ledger  *v1alpha1.Ledger          // as observed; nil when there is none that can be read
+	Bill    []v1alpha1.BillLine       // as observed
 
-	Prices       PriceTable
+	Prices       *pricing.Table
 	PriceProblem *v1alpha1.SpendProblem // why there are no Prices
 
 	// future is a time in the Ledger that is days after Now, for which it is given
@@ -34,7 +43,7 @@ type Outcome struct {
 	Ledger *v1alpha1.Ledger
 
 	// Spent in the current period. Nil: Problem says why it isn't known.
-	Spent   Picos
+	Spent   *money.USD
 	Problem *v1alpha1.SpendProblem
 
 	Window      time.Duration // of samples read
@@ -47,34 +56,37 @@ const waiting = time.Minute
 
 // Measure looks at an agent's samples once. A server's failure is an outcome
 // without Spent, never an error and never zero.
-func Measure(ctx context.Context, q Querier, f Facts) Outcome {
+func Measure(ctx context.Context, q query.Querier, f Facts) Outcome {
 	s := f.Settings
-	at := floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Grid)
+	at := count.Floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Rules.Grid)
 	observed, lost := f.remembered(at)
 	if !lost {
 		// A clock that was set back sees what it saw before.
-		at = max(at, observed.asOf, observed.settledAt)
+		at = max(at, observed.AsOf, observed.SettledAt)
 	}
+	table, stale := f.table(observed)
+	s.Rules.Began = began(table)
+	f.Settings = s
 	l := begin(observed, lost, f, at)
-	at = max(at, l.from, l.settledAt)
+	at = max(at, l.From, l.SettledAt)
 
-	out := Outcome{NextLook: min(waiting, s.MaxLook), Measurement: v1alpha1.Measurement{Period: l.period}}
-	var t tally
+	out := Outcome{NextLook: min(waiting, s.MaxLook), Measurement: v1alpha1.Measurement{Period: l.Period, Flaw: f.clock()}}
+	var t count.Tally
 	var distrust []string
 	for page := 0; ; page++ {
-		end, to, behind := at, s.settleTo(at), false
-		if next := l.settledAt + pageSize.Milliseconds(); next < to-s.Heartbeat.Milliseconds() {
+		end, to, behind := at, s.Rules.SettleTo(at), false
+		if next := l.SettledAt + pageSize.Milliseconds(); next < to-s.Rules.Heartbeat.Milliseconds() {
 			// A page is settled as it would have been at its time: with what came in
 			// SettleAfter after it.
-			to, behind = ceil(next, s.block()), true
-			end = min(at, to+s.SettleAfter.Milliseconds())
+			to, behind = count.Ceil(next, s.Rules.Block()), true
+			end = min(at, to+s.Rules.SettleAfter.Milliseconds())
 		}
 		if behind && page == pagesPerRun {
-			out.Problem = &v1alpha1.SpendProblem{Reason: "CatchingUp", Message: "Counting is far behind and catches up, some hours of samples at every look"}
+			out.Problem = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonCatchingUp, Message: "Counting is far behind and catches up, some hours of samples at every look"}
 			out.NextLook = s.MinLook
 			break
 		}
-		out.Window = time.Duration(end-l.settledAt)*time.Millisecond + s.overlap()
+		out.Window = time.Duration(end-l.SettledAt)*time.Millisecond + s.Rules.Overlap()
 		counted, err := look(ctx, q, f, l, end, to, behind)
 		if err != nil {
 			out.Problem = problemOf(err)
@@ -83,60 +95,277 @@ func Measure(ctx context.Context, q Querier, f Facts) Outcome {
 			}
 			break
 		}
-		t, distrust = counted, append(distrust, counted.distrust...)
+		t, distrust = counted, append(distrust, counted.Distrust...)
 		if !behind {
 			break
 		}
-		l = t.ledger
+		l = t.Ledger
 	}
-	if out.Problem == nil && heldBack(l, t, at) {
-		out.Problem = &v1alpha1.SpendProblem{Reason: "SamplesVanished", Message: "The server has none of the samples that were counted last: its data may be lost, or prometheus.tenant may name another tenant"}
+	if out.Problem == nil && count.Vanished(l, t, at) {
+		out.Problem = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonSamplesVanished, Message: "The server has none of the samples that were counted last: its data may be lost, its stores away, or prometheus.tenant may name another tenant"}
 		return out
 	}
 	whole := out.Problem == nil // everything up to at was read
-	if whole {
+	if whole && table == nil {
 		out.Problem = f.PriceProblem
 	}
-	out.Measurement.NeverSeen = !t.seen
+	out.Measurement.NeverSeen = !t.Seen
 	out.Measurement.Distrusted = shown(distrust)
 	if out.Problem != nil {
 		// asOf goes with spentUsd, which stays as it is. Without a ledger nobody knows
 		// up to when that counts: up to the last tokens there are, if all was read.
 		switch {
 		case !lost:
-			t.ledger.asOf = observed.asOf
+			t.Ledger.AsOf = observed.AsOf
 		case !whole:
-			t.ledger.asOf = at
+			t.Ledger.AsOf = at
 		}
-		out.Ledger = t.ledger.write()
+		out.Ledger = t.Ledger.Write()
 		return out
 	}
-	out.Ledger = t.ledger.write()
-
-	b := f.Prices.cost(t.counted, s.InputContainsCached)
-	out.Spent = b.total
-	if o := f.Budget.Opening; o != nil && o.Period == l.period {
-		out.Spent.Add(out.Spent, picos(o.USD))
+	f.charge(&out, table, stale, t, at)
+	t.Ledger.Prices, t.Ledger.PricesSince = table.Excerpt(modelsOf(t.Counted), maxPrices), 0
+	if stale != nil {
+		// As it was kept, and since when, as it was first noticed.
+		t.Ledger.Prices, t.Ledger.PricesSince = observed.Prices, observed.PricesSince
+		if t.Ledger.PricesSince == 0 {
+			t.Ledger.PricesSince = at
+		}
+		out.Measurement.PricesSince = count.RFC3339(t.Ledger.PricesSince)
 	}
-	out.Measurement.UnpricedModels = b.unpriced
-	// Settled, because until then one of the two may be late, or in doubt.
-	for _, m := range f.Prices.cost(t.ledger.totals, s.InputContainsCached).negative {
-		out.Measurement.Distrusted = append(out.Measurement.Distrusted, "model "+quote(short(m, maxModelLen))+": more cached input than input, so inputContainsCached is wrong")
-	}
-	burn := f.Prices.burn(t.gains, s.InputContainsCached, at, s)
-	out.Measurement.BurnUSDPerHour = usd(burn)
-	out.NextLook = nextLook(f.Budget, s, out.Spent, burn)
+	out.Ledger = t.Ledger.Write()
 	return out
 }
 
+// charge prices what was counted.
+func (f Facts) charge(out *Outcome, table *pricing.Table, stale *v1alpha1.SpendProblem, t count.Tally, at int64) {
+	s, m := f.Settings, &out.Measurement
+	b := price.Cost(table, t.Counted, s.Contained)
+	spent := b.Total
+	if o := f.Budget.Opening; o != nil && o.Period == t.Ledger.Period {
+		opening, _ := money.Of(o.USD)
+		spent = spent.Plus(opening)
+		if opening > 0 {
+			m.Bill = append(m.Bill, v1alpha1.BillLine{Model: "(spent before this budget)", USD: opening.String()})
+		}
+	}
+	out.Spent = &spent
+	m.Bill = append(m.Bill, lines(b, t.Doubtful)...)
+	m.UnpricedModels = b.Unpriced
+	m.UnpricedTiers = b.Tierless
+	m.DoubtfulUSD = price.Doubtful(table, t.Counted, t.Doubtful, s.Contained).Float()
+	// Settled, because until then one of the two may be late, or in doubt.
+	for _, model := range price.Cost(table, t.Ledger.Totals, s.Contained).Negative {
+		m.Distrusted = append(m.Distrusted, "model "+quote(short(model))+": more cached input than input (or thoughts than output), so inputContainsCached is wrong, or what metrics say is contained")
+	}
+	burn := price.Burn(table, t.Gains, s.Contained, at, s.Rules)
+	m.BurnUSDPerHour = burn.Float()
+	out.NextLook = nextLook(f.Budget, s, spent, burn)
+
+	models := modelsOf(t.Counted)
+	m.Announced = announced(table, models, time.UnixMilli(at))
+	m.Repriced, m.AtDearestUSD = f.repriced(table, t.Counted, b, spent)
+	m.PricesProblem = stale
+	for _, flaw := range table.Flaws {
+		if len(m.PriceFlaws) == maxNamed {
+			break
+		}
+		m.PriceFlaws = append(m.PriceFlaws, flaw.String())
+	}
+}
+
+// maxPrices bounds the last good prices that a status keeps, in bytes.
+const maxPrices = 4 << 10
+
+func modelsOf(tokens map[count.Meter]uint64) []string {
+	names := map[string]bool{}
+	for m, n := range tokens {
+		if n > 0 {
+			names[m.Model] = true
+		}
+	}
+	return sortedKeys(names)
+}
+
+// table is what prices tokens: the table that is there, or else the last good one.
+func (f Facts) table(observed count.Ledger) (t *pricing.Table, stale *v1alpha1.SpendProblem) {
+	if f.Prices != nil || observed.Prices == "" {
+		return f.Prices, nil
+	}
+	last, err := pricing.Read(observed.Prices)
+	if err != nil {
+		return nil, nil
+	}
+	return last, f.PriceProblem
+}
+
+// began tells price spans apart.
+func began(t *pricing.Table) func(model string, at int64) int64 {
+	if t == nil {
+		return nil
+	}
+	return func(model string, at int64) int64 {
+		if from := t.Began(model, time.UnixMilli(at).UTC()); !from.IsZero() {
+			return from.UnixMilli()
+		}
+		return 0
+	}
+}
+
+// announceBefore is how long before a price changes status says so, and for how
+// long afterwards.
+const announceBefore = 7 * 24 * time.Hour
+
+// announced are the prices of some models that change soon, or just did.
+func announced(t *pricing.Table, models []string, at time.Time) []string {
+	var out []string
+	for _, c := range t.Changes(models, at.Add(-announceBefore), at.Add(announceBefore)) {
+		verb := "costs"
+		if c.From.After(at) {
+			verb = "will cost"
+		}
+		out = append(out, fmt.Sprintf("from %s on %s %s %s (before: %s)", c.From.Format(time.RFC3339), short(c.Model), verb, c.New.Words(), c.Old.Words()))
+	}
+	return out[:min(len(out), maxAnnounced)]
+}
+
+const maxAnnounced = 5
+
+// repriced compares the prices that were applied at the last look with those of now,
+// for what was counted: a table that was corrected, or has a row more. atDearest is
+// what it would be if the models that lacked a price still did.
+func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price.Bill, spent money.USD) (*v1alpha1.Repriced, float64) {
+	type key struct {
+		model, class, context, tier, from string
+	}
+	was := map[key]v1alpha1.BillLine{}
+	lacked := map[string]bool{}
+	for _, l := range f.Bill {
+		was[key{l.Model, string(l.Class), l.Context, l.Tier, l.From}] = l
+		if l.Unpriced {
+			lacked[l.Model] = true
+		}
+	}
+	before, changed := spent-b.Total, []string{}
+	for _, l := range b.Lines {
+		w := lineOf(l, b)
+		old, ok := was[key{w.Model, string(w.Class), w.Context, w.Tier, w.From}]
+		rate, err := money.Parse(old.USDPerMillion)
+		if !ok || err != nil || old.USDPerMillion == w.USDPerMillion {
+			before = before.Plus(l.USD)
+			continue
+		}
+		before = before.Plus((rate / 1_000_000).Times(l.Tokens))
+		changed = append(changed, fmt.Sprintf("%s %s %s, before %s", short(w.Model), w.Class, w.USDPerMillion, old.USDPerMillion))
+	}
+	var r *v1alpha1.Repriced
+	if len(changed) > 0 && before != spent {
+		if len(changed) > maxAnnounced {
+			changed = append(changed[:maxAnnounced], "and more")
+		}
+		r = &v1alpha1.Repriced{FromUSD: before.String(), ToUSD: spent.String(), Why: strings.Join(changed, "; ")}
+	}
+	models := lacked
+	switch {
+	case f.Ledger == nil || len(f.Bill) > 0 && len(lacked) == 0:
+		return r, 0
+	case len(f.Bill) == 0:
+		models = nil // nobody knows which
+	}
+	return r, (spent - b.Total).Plus(price.AtDearest(t, tokens, f.Settings.Contained, models)).Float()
+}
+
+// maxLines are as many lines as a bill has; the rest is one.
+const maxLines = 24
+
+// lines are a bill as status shows it: what costs most is there.
+func lines(b price.Bill, doubts map[count.Meter]uint64) []v1alpha1.BillLine {
+	all := slices.Clone(b.Lines)
+	var rest money.USD
+	if len(all) > maxLines {
+		slices.SortStableFunc(all, func(x, y price.Line) int { return int(min(1, max(-1, y.USD-x.USD))) })
+		for _, l := range all[maxLines-1:] {
+			rest = rest.Plus(l.USD)
+		}
+		all = all[:maxLines-1]
+		keep := map[count.Meter]bool{}
+		for _, l := range all {
+			keep[l.Meter] = true
+		}
+		all = slices.DeleteFunc(slices.Clone(b.Lines), func(l price.Line) bool { return !keep[l.Meter] })
+	}
+	out := make([]v1alpha1.BillLine, 0, len(all)+1)
+	for _, l := range all {
+		w := lineOf(l, b)
+		if n := doubts[l.Meter]; n > 0 {
+			w.Doubtful = fmt.Sprint(n)
+		}
+		out = append(out, w)
+	}
+	if rest > 0 {
+		out = append(out, v1alpha1.BillLine{Model: "(all others)", USD: rest.String()})
+	}
+	return out
+}
+
+func lineOf(l price.Line, b price.Bill) v1alpha1.BillLine {
+	w := v1alpha1.BillLine{
+		Model: l.Meter.Model, Class: l.Meter.Class, Context: l.Meter.Context, Tier: l.Meter.Tier,
+		Tokens: fmt.Sprint(l.Tokens), USDPerMillion: (l.Price.Rate * 1_000_000).String(), USD: l.USD.String(),
+	}
+	if l.Meter.From != 0 {
+		w.From = count.RFC3339(l.Meter.From)
+	}
+	if l.Price.Model != l.Meter.Model {
+		w.Row = short(l.Price.Model)
+	}
+	w.Unpriced = slices.Contains(b.Unpriced, l.Meter.Model)
+	return w
+}
+
+// sortedKeys, quote and short write what others named.
+func sortedKeys[V any](m map[string]V) []string {
+	return slices.Sorted(maps.Keys(m))
+}
+
+func quote(s string) string { return strconv.Quote(s) }
+
+// short cuts a text to a length that fits a condition, at a rune.
+func short(t string) string {
+	t = strings.ToValidUTF8(t, "?")
+	const n = 100
+	if len(t) <= n {
+		return t
+	}
+	cut := n
+	for cut > 0 && t[cut]&0xC0 == 0x80 {
+		cut--
+	}
+	return t[:cut] + "..."
+}
+
+// clock says that a budget was made in the future.
+func (f Facts) clock() *v1alpha1.SpendProblem {
+	if f.Created.After(f.Now.Add(maxJitter)) {
+		return &v1alpha1.SpendProblem{
+			Reason:  v1alpha1.ReasonClockAhead,
+			Message: "The budget was made in the future of function-budget-fetch-spend's clock: the API server's is ahead, or this one behind. What is used from now on counts all the same; set the clock that is wrong",
+		}
+	}
+	return nil
+}
+
+// maxJitter is what the clocks of two machines differ by that are both right.
+const maxJitter = 30 * time.Second
+
 // remembered reads the ledger. It is lost if it can't be read or is of the future,
 // days after the time up to which is measured; f.future says then of when.
-func (f *Facts) remembered(at int64) (observed ledger, lost bool) {
-	observed, err := readLedger(f.Ledger)
+func (f *Facts) remembered(at int64) (observed count.Ledger, lost bool) {
+	observed, err := count.Read(f.Ledger)
 	if err != nil {
 		return observed, true
 	}
-	if latest := max(observed.from, observed.asOf, observed.settledAt, observed.rebased); latest > at+lookback.Milliseconds() {
+	if latest := max(observed.From, observed.AsOf, observed.SettledAt, observed.Rebased); latest > at+count.Lookback.Milliseconds() {
 		f.future = time.UnixMilli(latest)
 		return observed, true
 	}
@@ -151,49 +380,85 @@ func shown(distrust []string) []string {
 }
 
 // look asks for the samples up to a time, and once more when series turn up of
-// which nothing says whether they are births, and counts them.
-func look(ctx context.Context, q Querier, f Facts, l ledger, end, settleTo int64, force bool) (tally, error) {
-	s, agent := f.Settings, f.Budget.AgentName
-	span := time.Duration(end-l.settledAt)*time.Millisecond + s.overlap()
-	counters, err := ask(ctx, q, f, samplesQuery(s, agent, span), end)
+// which nothing says whether they are births or what their process did, and counts
+// them.
+func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, settleTo int64, force bool) (count.Tally, error) {
+	r, agent := f.Settings.Rules, f.Budget.AgentName
+	span := time.Duration(end-l.SettledAt)*time.Millisecond + r.Overlap()
+	series, unknown, err := ask(ctx, q, f, func(exact bool) []string { return query.Samples(r.Metrics, agent, span, exact) }, end)
 	if err != nil {
-		return tally{}, err
+		return count.Tally{}, err
 	}
-	past := map[string]history{}
-	if strangers := unknown(l, counters, end); len(strangers) > 0 {
-		before, err := ask(ctx, q, f, pastQuery(s, agent, strangers), l.settledAt)
+	cs := count.Unite(series, r)
+	var past count.Past
+	if strangers := count.Strangers(l, cs, end); len(strangers) > 0 {
+		past, _, err = ask(ctx, q, f, func(exact bool) []string { return query.Past(r.Metrics, agent, strangers, exact) }, l.SettledAt)
 		if err != nil {
-			return tally{}, err
-		}
-		for _, c := range before {
-			h := history{}
-			for _, p := range c.points {
-				h[c.twins[p.twin]] = p.v
-			}
-			past[c.key] = h
+			return count.Tally{}, err
 		}
 	}
-	return fold(l, s, counters, past, end, settleTo, force), nil
+	var starts []count.Series
+	if suspects := count.Suspects(l, cs, r, end); len(suspects) > 0 {
+		if starts, err = raw(ctx, q, f, func(exact bool) []string { return query.Starts(r.Metrics, suspects, span, exact) }, end); err != nil {
+			return count.Tally{}, err
+		}
+	}
+	t := count.Fold(l, r, cs, past, starts, end, settleTo, force)
+	for _, u := range unknown {
+		t.Distrust = append(t.Distrust, u+": metrics.classes doesn't say what it counts, so that it counts nothing")
+	}
+	return t, nil
 }
 
-func ask(ctx context.Context, q Querier, f Facts, promQL string, at int64) ([]counter, error) {
-	a, err := q.Query(ctx, promQL, time.UnixMilli(at).UTC())
+func ask(ctx context.Context, q query.Querier, f Facts, queries func(exact bool) []string, at int64) ([]count.Counter, []string, error) {
+	series, err := raw(ctx, q, f, queries, at)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	// A clock ahead would settle what has not happened yet.
-	if ahead := f.Now.Sub(a.Date); !a.Date.IsZero() && ahead > maxClockSkew {
-		return nil, Problem{Reason: "ClockAhead", Message: "The clock of function-budget-fetch-spend is ahead of the server's: set the one that is wrong"}
-	}
-	// A clock behind would give up a good ledger, and what the server has forgotten.
-	if !f.future.IsZero() && a.Date.After(f.future.Add(-lookback)) {
-		return nil, Problem{Reason: "ClockBehind", Message: "The clock of function-budget-fetch-spend is days behind the server's: set the one that is wrong"}
-	}
-	cs, err := readCounters(a.Series, f.Budget.AgentName, f.Settings)
+	cs, unknown, err := count.ReadCounters(series, f.Budget.AgentName, f.Settings.Rules)
 	if err != nil {
-		return nil, Problem{Reason: "BadAnswer", Message: "The server's answer can't be used: " + err.Error()}
+		return nil, nil, query.Problem{Reason: v1alpha1.ReasonBadAnswer, Message: "The server's answer can't be used: " + err.Error()}
 	}
-	return cs, nil
+	return cs, unknown, nil
+}
+
+// raw asks queries one after another. A server that refuses regular expressions on
+// metrics' names is asked for each name by itself.
+func raw(ctx context.Context, q query.Querier, f Facts, queries func(exact bool) []string, at int64) ([]count.Series, error) {
+	exact := f.Settings.Exact
+	if e, ok := q.(interface{ ExactNames() bool }); ok && e.ExactNames() {
+		exact = true
+	}
+	out, err := each(ctx, q, f, queries(exact), at)
+	var p query.Problem
+	if exact || !errors.As(err, &p) || p.Reason != v1alpha1.ReasonNamesRefused {
+		return out, err
+	}
+	out, err = each(ctx, q, f, queries(true), at)
+	if e, ok := q.(interface{ RememberExactNames() }); ok && err == nil {
+		e.RememberExactNames()
+	}
+	return out, err
+}
+
+func each(ctx context.Context, q query.Querier, f Facts, queries []string, at int64) ([]count.Series, error) {
+	var out []count.Series
+	for _, promQL := range queries {
+		a, err := q.Query(ctx, promQL, time.UnixMilli(at).UTC())
+		if err != nil {
+			return nil, err
+		}
+		// A clock ahead would settle what has not happened yet.
+		if ahead := f.Now.Sub(a.Date); !a.Date.IsZero() && ahead > maxClockSkew {
+			return nil, query.Problem{Reason: v1alpha1.ReasonClockAhead, Message: "The clock of function-budget-fetch-spend is ahead of the server's: set the one that is wrong"}
+		}
+		// A clock behind would give up a good ledger, and what the server has forgotten.
+		if !f.future.IsZero() && a.Date.After(f.future.Add(-count.Lookback)) {
+			return nil, query.Problem{Reason: v1alpha1.ReasonClockBehind, Message: "The clock of function-budget-fetch-spend is days behind the server's: set the one that is wrong"}
+		}
+		out = append(out, a.Series...)
+	}
+	return out, nil
 }
 
 // maxClockSkew is how far our clock may be ahead of the server's. The Date header
@@ -201,11 +466,11 @@ func ask(ctx context.Context, q Querier, f Facts, promQL string, at int64) ([]co
 const maxClockSkew = 5 * time.Minute
 
 func problemOf(err error) *v1alpha1.SpendProblem {
-	var p Problem
+	var p query.Problem
 	if errors.As(err, &p) {
 		return (*v1alpha1.SpendProblem)(&p)
 	}
-	return &v1alpha1.SpendProblem{Reason: "QueryFailed", Message: "The server could not be asked; the function's log says why"}
+	return &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonQueryFailed, Message: "The server could not be asked; the function's log says why"}
 }
 
 // furthest is how long before its creation an opened budget counts: who wrote a
@@ -215,7 +480,7 @@ const furthest = 366 * 24 * time.Hour
 // begin returns the ledger from which a look at a time goes on: the observed one,
 // or a new one when there is none, a new period began, the budget was opened
 // later than it, or the series were mapped anew.
-func begin(observed ledger, lost bool, f Facts, at int64) ledger {
+func begin(observed count.Ledger, lost bool, f Facts, at int64) count.Ledger {
 	when := f.Budget.In(time.UnixMilli(at))
 	period := v1alpha1.PeriodKey(f.Budget.Period, when)
 	mapping := f.Settings.mapping(f.Budget.AgentName)
@@ -225,6 +490,9 @@ func begin(observed ledger, lost bool, f Facts, at int64) ledger {
 	from, opened := at, false
 	if !f.Created.IsZero() {
 		from = f.Created.UnixMilli()
+		if f.Created.After(f.Now) {
+			from = at // nothing is free until then
+		}
 	}
 	if o := f.Budget.Opening; o != nil {
 		if asOf, err := time.Parse(time.RFC3339, o.AsOf); err == nil && !asOf.After(f.Now) {
@@ -243,41 +511,43 @@ func begin(observed ledger, lost bool, f Facts, at int64) ledger {
 	l := observed
 	switch {
 	case lost:
-		return ledger{period: period, mapping: mapping, from: from, asOf: from, settledAt: from, totals: map[meter]uint64{}, cursors: map[string]cursor{}}
-	case l.period == period && (!opened || from == l.from):
-	case from >= l.settledAt:
+		return count.New(period, mapping, from)
+	case l.Period == period && (!opened || from == l.From):
+	case from >= l.SettledAt:
 		// The cursors are the baselines of what begins: samples up to from only move
 		// them on. Rows stay, to tell that the meter is known to work.
-		l = l.clone()
-		l.period, l.from, l.asOf = period, from, from
-		for m := range l.totals {
-			l.totals[m] = 0
+		l = l.Clone()
+		l.Period, l.From, l.AsOf = period, from, from
+		for m := range l.Totals {
+			l.Totals[m] = 0
 		}
+		clear(l.Doubts)
 	default:
 		// Part of what is settled belongs to it: count that again.
-		return begin(ledger{}, true, f, at)
+		return begin(count.Ledger{}, true, f, at)
 	}
-	if l.mapping != mapping {
-		l = l.clone()
-		l.mapping, l.rebased, l.cursors = mapping, at, map[string]cursor{}
+	if l.Mapping != mapping {
+		l = l.Clone()
+		l.Mapping, l.Rebased, l.Cursors = mapping, at, map[string]count.Cursor{}
 	}
 	return l
 }
 
 // nextLook follows the money at risk: a quarter of the time in which the present
 // burn would use up what is left.
-func nextLook(b v1alpha1.XAgentBudgetSpec, s Settings, spent, burn Picos) time.Duration {
-	if burn.Sign() == 0 {
+func nextLook(b v1alpha1.XAgentBudgetSpec, s Settings, spent, burn money.USD) time.Duration {
+	if burn == 0 {
 		return s.MaxLook
 	}
-	left := new(big.Int).Sub(picos(b.BudgetUSD), spent)
-	if left.Sign() <= 0 || b.Enforcement == v1alpha1.EnforcementMonitorOnly {
+	budget, _ := money.Of(b.BudgetUSD)
+	left := budget - spent
+	if left <= 0 || b.Enforcement == v1alpha1.EnforcementMonitorOnly {
 		// Nothing is left to be saved.
 		return min(max(waiting, s.MinLook), s.MaxLook)
 	}
-	left.Div(left.Mul(left, big.NewInt(3600/4)), burn)
-	if !left.IsInt64() || left.Int64() > int64(s.MaxLook/time.Second) {
+	seconds := left.Scaled(3600/4, int64(burn))
+	if int64(seconds) > int64(s.MaxLook/time.Second) {
 		return s.MaxLook
 	}
-	return min(max(time.Duration(left.Int64())*time.Second, s.MinLook), s.MaxLook)
+	return min(max(time.Duration(seconds)*time.Second, s.MinLook), s.MaxLook)
 }

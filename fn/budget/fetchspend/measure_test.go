@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 )
 
 // A glance is one look of a story, and what it is to find.
@@ -25,7 +26,11 @@ type glance struct {
 // time before. The budget is made at ten; looks are at :20, and see what is at the
 // full half minute before.
 func TestMeasure(t *testing.T) {
-	const out = "output pod=a"
+	const (
+		out         = "output pod=a"
+		notSeen     = "fell and was not seen to start anew"
+		steppedBack = "stepped back and came back"
+	)
 	empty := func(_ *Facts, s *store) { s.series = nil }
 	noPrices := func(f *Facts, _ *store) {
 		f.Prices, f.PriceProblem = nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound"}
@@ -77,9 +82,85 @@ func TestMeasure(t *testing.T) {
 			looks:  []glance{{now: "10:05:50", want: 700}, {now: "10:07:20", want: 760}, {now: "13:07:20", want: 760}},
 		},
 		"RestartedAndBusy": {
-			reason: "One fall that is made good within three minutes is a restart, but only three minutes prove it: it might be a second process, which may not be charged twice.",
+			reason: "A counter that fell and is back in one step may have come from a server that is behind: nothing says that it is a restart, so it counts once, and is named.",
 			series: map[string]string{out: "10:05:00=500 10:05:30=700 10:06:00=30 10:06:30=900"},
-			looks:  []glance{{now: "10:06:20", want: 730}, {now: "10:06:50", want: 900}, {now: "10:09:20", want: 1600}, {now: "13:07:20", want: 1600}},
+			looks: []glance{
+				{now: "10:06:20", want: 700},
+				{now: "10:06:50", want: 900, distrusted: notSeen}, {now: "10:09:20", want: 900, distrusted: notSeen}, {now: "13:07:20", want: 900, distrusted: notSeen},
+				{now: "13:07:50", want: 900},
+			},
+		},
+		"RestartedAndSaysSo": {
+			reason: "As above, but its process says when it started: a restart counts in full.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700 10:06:00=30 10:06:30=900", "start pod=a": "10:05:00=1000 10:05:30=1000 10:06:00=2000 10:06:30=2000"},
+			looks:  []glance{{now: "10:06:20", want: 730}, {now: "10:06:50", want: 1600}, {now: "13:07:20", want: 1600}},
+		},
+		"SteppedBackAndSaysSo": {
+			reason: "As above: the process never stopped.",
+			series: map[string]string{out: "10:05:00=500 10:05:30=700 10:06:00=30 10:06:30=900", "start pod=a": "10:05:00=1000 10:05:30=1000 10:06:00=1000 10:06:30=1000"},
+			looks:  []glance{{now: "10:06:20", want: 700, distrusted: steppedBack}, {now: "10:06:50", want: 900, distrusted: steppedBack}},
+		},
+		"StoodStillAndDipped": {
+			reason: "A ghost of an idle counter: it is back where it stood.",
+			series: map[string]string{out: "10:00:30=10 .. 10:05:00=100 10:05:30=100 .. 10:20:00=100 10:20:30=0 10:21:00=100 .. 10:30:00=100"},
+			looks:  []glance{{now: "10:20:50", want: 100}, {now: "10:21:20", want: 100, distrusted: notSeen}, {now: "10:30:20", want: 100, distrusted: notSeen}},
+		},
+		"SteppedBackByOne": {
+			reason: "However little: it is no process that begins anew.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=39999 10:21:00=42000 .. 10:30:00=60000"},
+			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:21:20", want: 42000, distrusted: steppedBack}, {now: "10:30:20", want: 60000, distrusted: steppedBack}, {now: "13:30:20", want: 60000, distrusted: steppedBack}},
+		},
+		"SteppedBackForTen": {
+			reason: "Ten scrapes at nothing, and on it goes.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=0 .. 10:25:00=0 10:25:30=51000 .. 10:30:00=60000"},
+			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:24:20", want: 40000}, {now: "10:25:50", want: 51000, distrusted: steppedBack}, {now: "13:30:20", want: 60000, distrusted: steppedBack}},
+		},
+		"SteppedBackAndStays": {
+			reason: "It never comes back: what it grows counts, what it fell to does not, and is named.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=20000 .. 10:40:30=24000"},
+			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:28:20", want: 40000}, {now: "10:40:20", want: 43900, distrusted: notSeen}},
+		},
+		"RestartedWithAllItCounts": {
+			reason: "One counter is back in one step, but another of the same process grew from nothing: it was a restart.",
+			series: map[string]string{
+				"output pod=a": "10:00:30=10 .. 10:20:00=400 10:20:30=0 10:21:00=5 10:21:30=15 10:22:00=20",
+				"input pod=a":  "10:00:10=0 10:19:00=50 10:19:30=100 10:20:00=100 10:20:30=0 10:21:00=105",
+			},
+			looks: []glance{{now: "10:35:20", want: 420 + 205}, {now: "13:35:20", want: 420 + 205}},
+		},
+		"CountedByTwoMonitors": {
+			reason: "One pod, scraped by two jobs: once, and named.",
+			series: map[string]string{
+				"output pod=a job=x": "10:00:30=1000 .. 10:20:00=40000",
+				"output pod=a job=y": "10:00:35=1100 .. 10:20:05=40100",
+			},
+			looks: []glance{{now: "10:20:50", want: 40100, distrusted: "by way of job"}, {now: "13:20:30", want: 40100, distrusted: "by way of job"}},
+		},
+		"TwoPartsOfOneProcess": {
+			reason: "One pod, two tools: each has its own count, and both count.",
+			series: map[string]string{
+				"output pod=a tool=x": "10:00:30=1000 .. 10:20:00=40000",
+				"output pod=a tool=y": "10:00:30=300 .. 10:20:00=12000",
+			},
+			looks: []glance{{now: "10:20:20", want: 52000}, {now: "13:20:30", want: 52000}},
+		},
+		"Relabelled": {
+			reason: "A living series gets a label: the process is the same, and so is what it counts.",
+			series: map[string]string{
+				"output pod=a":              "10:00:30=1000 .. 10:20:00=40000",
+				"output pod=a cluster=prod": "10:20:30=41000 .. 10:30:00=60000",
+				"output pod=b cluster=prod": "10:20:30=50000 .. 10:30:00=59500",
+			},
+			looks: []glance{{now: "10:20:50", want: 41000 + 50000}, {now: "10:30:20", want: 119500}, {now: "13:30:20", want: 119500}},
+		},
+		"RelabelledAfterAGap": {
+			reason: "As above, hours later: what the server remembers of the process says so.",
+			series: map[string]string{
+				"output pod=a":              "10:00:30=1000 .. 10:20:00=40000",
+				"output pod=c":              "10:00:30=1 .. 15:30:00=1",
+				"output pod=a cluster=prod": "15:00:30=41000 .. 15:10:00=60000",
+			},
+			looks: []glance{{now: "10:20:50", want: 40001}, {now: "13:20:50", want: 40001}, {now: "15:10:20", want: 60001}, {now: "15:11:20", want: 60001}},
 		},
 		"RestartedInASilence": {
 			reason: "Nobody saw it fall, but it is lower than it was.",
@@ -124,7 +205,7 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:00:30=10 .. 18:00:00=9600"},
 			looks: []glance{
 				{now: "10:30:20", want: 600},
-				{now: "11:30:20", want: -1, problem: "QueryTimedOut", change: func(_ *Facts, s *store) { s.failure = Problem{Reason: "QueryTimedOut"} }},
+				{now: "11:30:20", want: -1, problem: "QueryTimedOut", change: func(_ *Facts, s *store) { s.failure = query.Problem{Reason: "QueryTimedOut"} }},
 				{now: "18:00:20", want: 9600, change: func(_ *Facts, s *store) { s.failure = nil }},
 			},
 		},
@@ -144,9 +225,9 @@ func TestMeasure(t *testing.T) {
 		},
 		"BehindAndABadSampleInTheFirstPage": {
 			reason: "A look that leaves samples out says so, in whichever of its pages they were, and says it once.",
-			series: map[string]string{out: "10:05:00=500 10:05:30=NaN 15:59:00=600 15:59:30=NaN 24T09:00:00=1000"},
+			series: map[string]string{out: "10:05:00=500 10:05:30=-7 15:59:00=600 15:59:30=-7 24T09:00:00=1000"},
 			looks: []glance{
-				{now: "24T10:00:20", want: 1000, distrusted: `whisperops_tokens_output_total{model="m",pod="a"}: samples that are not a number`},
+				{now: "24T10:00:20", want: 1000, distrusted: `whisperops_tokens_output_total{model="m",pod="a"}: negative samples`},
 				{now: "24T10:00:50", want: 1000},
 			},
 		},
@@ -160,11 +241,11 @@ func TestMeasure(t *testing.T) {
 			looks:  []glance{{now: "10:06:20", want: 0}, {now: "12:06:20", want: 0}},
 		},
 		"NoPrices": {
-			reason: "Tokens are counted without a price table, so that none is lost when it comes back hours later.",
+			reason: "Without a price table the last good prices go on counting, and no token is lost when it comes back hours later.",
 			series: map[string]string{out: "10:05:00=500 14:00:00=700"},
 			looks: []glance{
 				{now: "10:06:20", want: 500},
-				{now: "13:06:20", want: -1, problem: "PricingNotFound", change: noPrices},
+				{now: "13:06:20", want: 500, change: noPrices},
 				{now: "14:06:20", want: 700, change: func(f *Facts, _ *store) { f.Prices, f.PriceProblem = pennies, nil }},
 			},
 		},
@@ -293,18 +374,18 @@ func TestMeasure(t *testing.T) {
 			},
 			looks: []glance{
 				{now: "12:58:50", want: 847},
-				{now: "13:00:50", want: 847 + 2, change: func(f *Facts, _ *store) { f.Settings.Tenant = "acme" }},
-				{now: "13:11:20", want: 847 + 2 + 50},
-				{now: "14:31:20", want: 847 + 2 + 50},
+				{now: "13:00:50", want: 847 + 3, change: func(f *Facts, _ *store) { f.Settings.Tenant = "acme" }},
+				{now: "13:11:20", want: 847 + 3 + 50},
+				{now: "14:31:20", want: 847 + 3 + 50},
 			},
 		},
 		"NotANumber": {
-			reason: "A sample that no counter has is named and left out, and the rest is counted.",
+			reason: "VictoriaMetrics marks the end of a series so, and every scrape that failed: no counter has it, and nobody has to know.",
 			series: map[string]string{out: "10:05:00=500 10:05:30=NaN 10:06:00=700", "output pod=b": "10:06:00=5"},
-			looks:  []glance{{now: "10:06:20", want: 705, distrusted: `{model="m",pod="a"}: samples that are not a number`}},
+			looks:  []glance{{now: "10:06:20", want: 705}},
 		},
 		"Negative": {
-			reason: "As above: it is no reset either.",
+			reason: "A sample that no counter has is named and left out, and the rest is counted: it is no reset either.",
 			series: map[string]string{out: "10:05:00=500 10:05:30=-7 10:06:00=700", "output pod=b": "10:06:00=5"},
 			looks:  []glance{{now: "10:06:20", want: 705, distrusted: `{model="m",pod="a"}: negative samples`}},
 		},
@@ -320,8 +401,8 @@ func TestMeasure(t *testing.T) {
 		},
 		"NothingButRubbish": {
 			reason: "It is named, and it isn't charged.",
-			series: map[string]string{out: "10:05:00=NaN", "output pod=b": "10:06:00=5"},
-			looks:  []glance{{now: "10:06:20", want: 5, distrusted: "samples that are not a number"}},
+			series: map[string]string{out: "10:05:00=-1", "output pod=b": "10:06:00=5"},
+			looks:  []glance{{now: "10:06:20", want: 5, distrusted: "negative samples"}},
 		},
 		"ThousandResets": {
 			reason: "Nobody restarts a thousand times an hour: the series counts as far as it ever came, it is named, and the other is counted.",
@@ -338,9 +419,9 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:05:00=500 10:05:30=1 10:06:00=510 10:06:30=2 10:07:00=520 10:07:30=3 10:08:00=10 10:12:00=20"},
 			looks: []glance{
 				{now: "10:05:20", want: 500},
-				{now: "10:05:50", want: 501},
-				{now: "10:06:20", want: 510},
-				{now: "10:06:50", want: 512, distrusted: "resets all the time"},
+				{now: "10:05:50", want: 500},
+				{now: "10:06:20", want: 510, distrusted: notSeen},
+				{now: "10:06:50", want: 510, distrusted: "resets all the time"},
 				{now: "10:07:20", want: 520, distrusted: "resets all the time"},
 				{now: "10:12:20", want: 540, distrusted: "resets all the time"},
 				{now: "14:12:20", want: 540, distrusted: "resets all the time"},
@@ -409,7 +490,7 @@ func TestMeasure(t *testing.T) {
 				"input pod=a":  "10:05:00=1000 10:05:30=1 10:06:00=900 10:06:30=1900 10:10:00=2000",
 				"cached pod=a": "10:05:00=900 10:05:30=0 10:06:00=800 10:06:30=1800 10:10:00=1850",
 			},
-			looks: []glance{{now: "10:06:20", want: 1900}, {now: "10:06:50", want: 2700}, {now: "10:10:20", want: 3000}},
+			looks: []glance{{now: "10:06:20", want: 1900}, {now: "10:06:50", want: 2900}, {now: "10:10:20", want: 3000}},
 		},
 		"MoreCachedInputThanInput": {
 			reason: "An input counter that leaves out the cached input is named when nothing can come in between any more.",
@@ -515,7 +596,7 @@ func TestSettling(t *testing.T) {
 			f := facts(t, tc.now, nil)
 			s.now = f.Now
 			l := Measure(t.Context(), s, f).Ledger
-			tc.want.Period, tc.want.From, tc.want.Mapping = "lifetime", "2026-11-23T10:00:00Z", f.Settings.mapping("bot")
+			tc.want.Period, tc.want.From, tc.want.Mapping, tc.want.Prices = "lifetime", "2026-11-23T10:00:00Z", f.Settings.mapping("bot"), l.Prices
 			for i := range l.Cursors {
 				tc.want.Cursors[i].Series = l.Cursors[i].Series
 			}

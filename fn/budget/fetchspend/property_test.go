@@ -2,7 +2,6 @@ package fetchspend
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"testing"
@@ -13,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
 )
 
 // A generated agent works from ten to three. It has up to four series, each of which
@@ -44,9 +44,9 @@ func agents() *rapid.Generator[*store] {
 					other += rapid.IntRange(0, 9).Draw(t, "it uses")
 					v = other
 				}
-				one.samples = append(one.samples, arrival{Sample{at.UnixMilli(), float64(v)}, came.UnixMilli()})
+				one.samples = append(one.samples, arrival{count.Sample{At: at.UnixMilli(), Value: float64(v)}, came.UnixMilli()})
 				if twins {
-					twin.samples = append(twin.samples, arrival{Sample{at.UnixMilli() + 7000, float64(v)}, came.UnixMilli() + 7000})
+					twin.samples = append(twin.samples, arrival{count.Sample{At: at.UnixMilli() + 7000, Value: float64(v)}, came.UnixMilli() + 7000})
 				}
 				switch rapid.IntRange(0, 11).Draw(t, "then") {
 				case 0:
@@ -91,13 +91,13 @@ func TestSettlingIsAssociative(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		s := agents().Draw(rt, "agent")
 		f := generated(t, nil, ten.Add(ages))
-		block := f.Settings.block()
+		block := f.Settings.Rules.Block()
 		b := 1 + rapid.IntRange(0, 80).Draw(rt, "b")
 		c := b + rapid.IntRange(1, 60).Draw(rt, "c")
-		fresh := begin(ledger{}, true, f, ten.UnixMilli())
-		settle := func(l ledger, blocks, more int) tally {
+		fresh := begin(count.Ledger{}, true, f, ten.UnixMilli())
+		settle := func(l count.Ledger, blocks, more int) count.Tally {
 			to := ten.Add(time.Duration(blocks) * block)
-			at := to.Add(f.Settings.SettleAfter + time.Duration(more)*f.Settings.Grid)
+			at := to.Add(f.Settings.Rules.SettleAfter + time.Duration(more)*f.Settings.Rules.Grid)
 			s.now = at.Add(f.Settings.IngestDelay)
 			f.Now = s.now
 			out, err := look(context.Background(), s, f, l, at.UnixMilli(), to.UnixMilli(), true)
@@ -108,12 +108,12 @@ func TestSettlingIsAssociative(t *testing.T) {
 		}
 		more := rapid.IntRange(0, 9).Draw(rt, "looked later by")
 		first := settle(fresh, b, more)
-		twice := settle(first.ledger, c, 0)
+		twice := settle(first.Ledger, c, 0)
 		once := settle(fresh, c, 0)
-		if diff := cmp.Diff(once.counted, twice.counted, cmp.AllowUnexported(meter{})); diff != "" {
+		if diff := cmp.Diff(once.Counted, twice.Counted); diff != "" {
 			rt.Fatal("counted: ", diff)
 		}
-		if diff := cmp.Diff(once.ledger.write(), twice.ledger.write(), cmpopts.IgnoreFields(v1alpha1.Cursor{}, "Resets", "ResetsBefore")); diff != "" {
+		if diff := cmp.Diff(once.Ledger.Write(), twice.Ledger.Write(), cmpopts.IgnoreFields(v1alpha1.Cursor{}, "Resets", "ResetsBefore")); diff != "" {
 			rt.Fatal("ledger: ", diff)
 		}
 	})
@@ -163,32 +163,13 @@ func TestTwoWritersAreNeverChargedTwice(t *testing.T) {
 			}
 			use := int64(rapid.SampledFrom([]int{0, 1, 50, 3000}).Draw(rt, "uses"))
 			counts[who], used = counts[who]+use, used+use
-			s.series[0].samples = append(s.series[0].samples, arrival{Sample{at.UnixMilli(), float64(counts[who])}, 0})
+			s.series[0].samples = append(s.series[0].samples, arrival{count.Sample{At: at.UnixMilli(), Value: float64(counts[who])}, 0})
 			s.now = at.Add(20 * time.Second)
 			o := Measure(context.Background(), s, generated(t, l, s.now))
 			if got := tokens(o); got > used {
 				rt.Fatalf("counted %d at %s, only %d were used", got, at, used)
 			}
 			l = o.Ledger
-		}
-	})
-}
-
-// The first later point that is as high, found one by one.
-func TestReturns(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		var points []point
-		for _, v := range rapid.SliceOfN(rapid.Uint64Range(0, 9), 0, 40).Draw(rt, "values") {
-			points = append(points, point{v: v})
-		}
-		for i, got := range returns(points) {
-			want := i + 1
-			for want < len(points) && points[want].v < points[i].v {
-				want++
-			}
-			if got != want {
-				rt.Fatalf("point %d of %v returns at %d, want %d", i, points, got, want)
-			}
 		}
 	})
 }
@@ -201,7 +182,7 @@ func TestQuietLooksWriteNothing(t *testing.T) {
 			for i, sr := range s.series {
 				last := sr.samples[len(sr.samples)-1]
 				for at := last.At + 30_000; at < ten.Add(ages+time.Hour).UnixMilli(); at += 30_000 {
-					s.series[i].samples = append(s.series[i].samples, arrival{Sample{at, last.Value}, at})
+					s.series[i].samples = append(s.series[i].samples, arrival{count.Sample{At: at, Value: last.Value}, at})
 				}
 			}
 		}
@@ -219,33 +200,6 @@ func TestQuietLooksWriteNothing(t *testing.T) {
 			if diff := cmp.Diff(want, o.Ledger); diff != "" || tokens(o) != spent {
 				rt.Fatalf("look %d counts %d, before %d, and writes %s", i+1, tokens(o), spent, diff)
 			}
-		}
-	})
-}
-
-// Whatever an agent calls its models and however it is reset, its ledger has an end.
-func TestAnyLedgerHasAnEnd(t *testing.T) {
-	rapid.Check(t, func(rt *rapid.T) {
-		l := ledger{period: "2026-11-23", mapping: "0123456789abcdef", rebased: 1, totals: map[meter]uint64{}, cursors: map[string]cursor{}}
-		name := rapid.StringOfN(rapid.SampledFrom([]rune("ab<é\"\x01")), 0, maxModelLen, maxModelLen)
-		for range rapid.IntRange(0, 40).Draw(rt, "models") {
-			model := name.Draw(rt, "model")
-			for _, class := range []v1alpha1.TokenClass{v1alpha1.TokenInput, v1alpha1.TokenOutput, v1alpha1.TokenCachedInput} {
-				m := meter{model, class}.named(l.totals)
-				l.totals[m] = add(l.totals[m], ^uint64(0))
-			}
-		}
-		n := rapid.IntRange(0, 1000).Draw(rt, "resets")
-		for i := range 300 {
-			l.cursors[fmt.Sprintf("%016x", i)] = cursor{at: ten.UnixMilli(), value: largestCount, resets: resets{now: n, before: n}}
-		}
-		l.cursors = living(l)
-		b, err := json.Marshal(l.write())
-		if err != nil {
-			rt.Fatal(err)
-		}
-		if len(b) > maxLedger+200 {
-			rt.Fatalf("%d bytes with %d models and %d cursors", len(b), len(l.totals)/3, len(l.cursors))
 		}
 	})
 }

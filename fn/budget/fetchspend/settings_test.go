@@ -10,6 +10,9 @@ import (
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/price"
+	"whisperops.io/functions/internal/money"
 )
 
 func TestReadSettings(t *testing.T) {
@@ -43,24 +46,29 @@ func TestReadSettings(t *testing.T) {
 			want: func(s *Settings) {
 				*s = Settings{
 					URL: "http://mimir/prometheus", Tenant: "acme", Timeout: time.Second,
-					Metrics:    map[string]v1alpha1.TokenClass{"a": v1alpha1.TokenInput, "b": v1alpha1.TokenOutput, "c": v1alpha1.TokenCachedInput},
-					AgentLabel: "agent", ModelLabel: "llm", ReplicaLabels: []string{"b", "z"}, MaxResets: 7,
-					Grid: time.Second, SettleAfter: 2 * time.Minute, Heartbeat: time.Minute, MinLook: time.Second, MaxLook: time.Hour,
+					Rules: count.Rules{
+						Metrics: count.Mapping{
+							Names:      map[string]v1alpha1.TokenClass{"a": v1alpha1.TokenInput, "b": v1alpha1.TokenOutput, "c": v1alpha1.TokenCachedInput},
+							AgentLabel: "agent", ModelLabels: []string{"llm"}, ReplicaLabels: []string{"b", "z"},
+						},
+						MaxResets: 7, Grid: time.Second, SettleAfter: 2 * time.Minute, Heartbeat: time.Minute,
+					},
+					MinLook: time.Second, MaxLook: time.Hour,
 				}
 			},
 		},
 		"NoReplicaLabels": {
 			reason: "An empty list is a statement: nothing is merged.",
 			in:     func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{} },
-			want:   func(s *Settings) { s.ReplicaLabels = nil },
+			want:   func(s *Settings) { s.Rules.Metrics.ReplicaLabels = nil },
 		},
 		"SameMetricTwice": {
 			reason: "Its tokens would be counted twice.",
 			in:     func(in *input.FetchSpendInput) { in.Metrics.Input, in.Metrics.Output = "tokens", "tokens" },
-			err:    `metrics.input and metrics.output are both "tokens"`,
+			err:    `metrics: input and metrics.output are both "tokens"`,
 		},
 		"NoMetricName":     {reason: "It would end the selector.", in: func(in *input.FetchSpendInput) { in.Metrics.Output = `x"} or vector(1)` }, err: "is no metric name"},
-		"NoLabelName":      {reason: "As above.", in: func(in *input.FetchSpendInput) { in.Metrics.AgentLabel = `a="",b` }, err: "is no label name"},
+		"NoLabelName":      {reason: "As above.", in: func(in *input.FetchSpendInput) { in.Metrics.AgentLabel = `a="",b` }, err: `agentLabel "a=\"\",b" must be a name`},
 		"NoReplicaLabel":   {reason: "As above.", in: func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{"a-b"} }, err: `"a-b" is no label name`},
 		"GridBelowSecond":  {reason: "Status shows whole seconds.", in: func(in *input.FetchSpendInput) { in.Grid = d(100 * time.Millisecond) }, err: "grid 100ms must be whole seconds"},
 		"GridBroken":       {reason: "As above.", in: func(in *input.FetchSpendInput) { in.Grid = d(1500 * time.Millisecond) }, err: "grid 1.5s must be whole seconds"},
@@ -82,13 +90,18 @@ func TestReadSettings(t *testing.T) {
 	}
 	usual := Settings{
 		URL: "http://prometheus-operated.monitoring.svc:9090", Timeout: 10 * time.Second,
-		Metrics: map[string]v1alpha1.TokenClass{
-			"whisperops_tokens_input_total": v1alpha1.TokenInput, "whisperops_tokens_output_total": v1alpha1.TokenOutput,
-			"whisperops_tokens_cached_input_total": v1alpha1.TokenCachedInput,
+		Rules: count.Rules{
+			Metrics: count.Mapping{
+				Names: map[string]v1alpha1.TokenClass{
+					"whisperops_tokens_input_total": v1alpha1.TokenInput, "whisperops_tokens_output_total": v1alpha1.TokenOutput,
+					"whisperops_tokens_cached_input_total": v1alpha1.TokenCachedInput,
+				},
+				AgentLabel: "agent_name", ModelLabels: []string{"model"}, ReplicaLabels: []string{"__replica__", "prometheus_replica"},
+			},
+			Grid: 30 * time.Second, SettleAfter: time.Hour, Heartbeat: time.Hour, MaxResets: 20, CachedInInput: true,
 		},
-		AgentLabel: "agent_name", ModelLabel: "model", ReplicaLabels: []string{"__replica__", "prometheus_replica"},
-		InputContainsCached: true, Grid: 30 * time.Second, IngestDelay: 15 * time.Second, SettleAfter: time.Hour, Heartbeat: time.Hour,
-		MinLook: 10 * time.Second, MaxLook: 5 * time.Minute, MaxResets: 20,
+		Contained: price.Contained{InInput: []v1alpha1.TokenClass{v1alpha1.TokenCachedInput}}, IngestDelay: 15 * time.Second,
+		MinLook: 10 * time.Second, MaxLook: 5 * time.Minute,
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -126,13 +139,13 @@ func TestMapping(t *testing.T) {
 	}{
 		"URL":           {"Another server may store other labels.", func(s *Settings) { s.URL += "x" }, true},
 		"Tenant":        {"As above.", func(s *Settings) { s.Tenant = "acme" }, true},
-		"AgentLabel":    {"Other series match.", func(s *Settings) { s.AgentLabel = "agent" }, true},
-		"ModelLabel":    {"The same tokens have another model.", func(s *Settings) { s.ModelLabel = "llm" }, true},
-		"ReplicaLabels": {"Other series are twins.", func(s *Settings) { s.ReplicaLabels = []string{"replica"} }, true},
-		"Metrics":       {"Other counters.", func(s *Settings) { s.Metrics = map[string]v1alpha1.TokenClass{"x": v1alpha1.TokenInput} }, true},
-		"Cached":        {"A setting that was wrong re-prices what was counted.", func(s *Settings) { s.InputContainsCached = false }, false},
+		"AgentLabel":    {"Other series match.", func(s *Settings) { s.Rules.Metrics.AgentLabel = "agent" }, true},
+		"ModelLabel":    {"The same tokens have another model.", func(s *Settings) { s.Rules.Metrics.ModelLabels = []string{"llm"} }, true},
+		"ReplicaLabels": {"Other series are twins.", func(s *Settings) { s.Rules.Metrics.ReplicaLabels = []string{"replica"} }, true},
+		"Metrics":       {"Other counters.", func(s *Settings) { s.Rules.Metrics.Names = map[string]v1alpha1.TokenClass{"x": v1alpha1.TokenInput} }, true},
+		"Cached":        {"A setting that was wrong re-prices what was counted.", func(s *Settings) { s.Contained = price.Contained{} }, false},
 		"Looks":         {"How often it is looked says nothing about samples.", func(s *Settings) { s.MinLook, s.MaxLook = time.Minute, time.Hour }, false},
-		"MaxResets":     {"It says what is trusted from now on.", func(s *Settings) { s.MaxResets = 5 }, false},
+		"MaxResets":     {"It says what is trusted from now on.", func(s *Settings) { s.Rules.MaxResets = 5 }, false},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -183,55 +196,9 @@ func TestNextLook(t *testing.T) {
 				s.MaxLook = tc.max
 			}
 			b := v1alpha1.XAgentBudgetSpec{BudgetUSD: tc.budget, Enforcement: tc.mode}
-			burn := picos(float64(tc.burn) / 1e12)
-			if got := nextLook(b, s, picos(tc.spent), burn); got != tc.want {
+			spent, _ := money.Of(tc.spent)
+			if got := nextLook(b, s, spent, money.USD(tc.burn)); got != tc.want {
 				t.Errorf("looks again in %s, want %s", got, tc.want)
-			}
-		})
-	}
-}
-
-func TestResetLimit(t *testing.T) {
-	for _, tc := range []struct {
-		reason      string
-		settleAfter time.Duration
-		resets      int
-		want        int
-	}{
-		{"As many in an hour as the input says.", 2 * time.Hour, 20, 20},
-		{"In half an hour half as many.", 30 * time.Minute, 20, 10},
-		{"One is a restart.", 2 * time.Minute, 20, 1},
-		{"Who wants no limit writes a large one.", time.Hour, 1<<31 - 1, 1<<31 - 1},
-		{"As above, and it is divided.", 30 * time.Minute, 1<<31 - 1, 1<<30 - 1},
-	} {
-		s := defaults(t)
-		s.SettleAfter, s.MaxResets = tc.settleAfter, tc.resets
-		if _, got := s.resetWindow(); got != tc.want {
-			t.Errorf("%s %d resets an hour, settled after %s: the limit is %d, want %d", tc.reason, tc.resets, tc.settleAfter, got, tc.want)
-		}
-	}
-}
-
-// The burn is the steepest minute of the last five.
-func TestBurn(t *testing.T) {
-	out := meter{"m", v1alpha1.TokenOutput}
-	at := when(t, "10:30:00").UnixMilli()
-	cases := map[string]struct {
-		reason string
-		gains  []gain
-		want   int64 // picodollars per hour at one per token
-	}{
-		"Nothing":  {reason: "An idle agent burns nothing."},
-		"Steady":   {reason: "100 tokens each half minute are 200 a minute.", gains: []gain{{at - 60_000, 100}, {at - 30_000, 100}, {at, 100}}, want: 12_000},
-		"Burst":    {reason: "A burst three minutes ago may come again.", gains: []gain{{at - 180_000, 1000}, {at, 1}}, want: 60_000},
-		"LongAgo":  {reason: "One that is older than five minutes is over.", gains: []gain{{at - 301_000, 1000}}},
-		"Boundary": {reason: "Two halves of a burst lie in one minute, wherever it begins.", gains: []gain{{at - 89_000, 500}, {at - 61_000, 500}}, want: 60_000},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Log(tc.reason)
-			if got := pennies.burn(map[meter][]gain{out: tc.gains}, true, at, defaults(t)).Int64(); got != tc.want {
-				t.Errorf("burns %d an hour, want %d", got, tc.want)
 			}
 		})
 	}

@@ -2,6 +2,7 @@ package fetchspend
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -12,6 +13,9 @@ import (
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
+	"whisperops.io/functions/internal/pricing"
 )
 
 // A store is as much of a Prometheus as fetch-spend asks for: the raw samples of a
@@ -32,40 +36,40 @@ type stored struct {
 
 // An arrival is a sample, and when it came in.
 type arrival struct {
-	Sample
+	count.Sample
 
 	came int64
 }
 
 var selectorRange = regexp.MustCompile(`\[([0-9]+)s\]`)
 
-func (s *store) Query(_ context.Context, promQL string, at time.Time) (Answer, error) {
+func (s *store) Query(_ context.Context, promQL string, at time.Time) (query.Answer, error) {
 	s.asked = append(s.asked, promQL)
 	if s.failure != nil {
-		return Answer{}, s.failure
+		return query.Answer{}, s.failure
 	}
 	seconds, err := strconv.Atoi(selectorRange.FindStringSubmatch(promQL)[1])
 	if err != nil {
-		return Answer{}, err
+		return query.Answer{}, err
 	}
 	from := at.Add(-time.Duration(seconds) * time.Second)
-	var out []Series
+	var out []count.Series
 	for _, sr := range s.series {
-		found := Series{Labels: sr.labels}
+		found := count.Series{Labels: sr.labels}
 		for _, a := range sr.samples {
 			if a.came <= s.now.UnixMilli() && a.At > from.UnixMilli() && a.At <= at.UnixMilli() {
 				found.Samples = append(found.Samples, a.Sample)
 			}
 		}
 		switch {
-		case len(found.Samples) == 0:
+		case len(found.Samples) == 0, strings.Contains(promQL, count.StartMetric) != (sr.labels["__name__"] == count.StartMetric):
 			continue
 		case strings.HasPrefix(promQL, "last_over_time("):
-			found.Samples = []Sample{{At: at.UnixMilli(), Value: found.Samples[len(found.Samples)-1].Value}}
+			found.Samples = []count.Sample{{At: at.UnixMilli(), Value: found.Samples[len(found.Samples)-1].Value}}
 		}
 		out = append(out, found)
 	}
-	return Answer{Series: out}, nil
+	return query.Answer{Series: out}, nil
 }
 
 // when reads a time of 23 November 2026, "10:00:20", or of another day of that
@@ -106,10 +110,10 @@ func samples(t testing.TB, text string) []arrival {
 			steps := int64(at.Sub(time.UnixMilli(from.At)) / (30 * time.Second))
 			for k := range steps - 1 {
 				between := from.At + (k+1)*30_000
-				out = append(out, arrival{Sample{between, from.Value + (v-from.Value)/float64(steps)*float64(k+1)}, between})
+				out = append(out, arrival{count.Sample{At: between, Value: from.Value + (v-from.Value)/float64(steps)*float64(k+1)}, between})
 			}
 		}
-		a := arrival{Sample{at.UnixMilli(), v}, at.UnixMilli()}
+		a := arrival{count.Sample{At: at.UnixMilli(), Value: v}, at.UnixMilli()}
 		if late {
 			a.came = when(t, came).UnixMilli()
 		}
@@ -124,7 +128,7 @@ func series(t testing.TB, name, text string) stored {
 	t.Helper()
 	words := strings.Fields(name)
 	labels := map[string]string{
-		"__name__":   map[string]string{"input": "whisperops_tokens_input_total", "output": "whisperops_tokens_output_total", "cached": "whisperops_tokens_cached_input_total"}[words[0]],
+		"__name__":   map[string]string{"input": "whisperops_tokens_input_total", "output": "whisperops_tokens_output_total", "cached": "whisperops_tokens_cached_input_total", "start": count.StartMetric}[words[0]],
 		"agent_name": "bot",
 		"model":      "m",
 	}
@@ -162,7 +166,15 @@ func defaults(t testing.TB) Settings {
 
 // pennies price every token of model m at one picodollar, so that what was spent
 // is a number of tokens.
-var pennies = PriceTable{"m": {Input: 1, Output: 1, CachedInput: 1}}
+var pennies = table(`models: {m: {input: "0.000001", output: "0.000001", unchecked: true}}`)
+
+func table(text string) *pricing.Table {
+	t, err := pricing.Read(text)
+	if err != nil || len(t.Flaws) > 0 {
+		panic(fmt.Sprint(err, t))
+	}
+	return t
+}
 
 // facts of a budget that was made at ten, of 1,000,000 tokens of pennies.
 func facts(t testing.TB, now string, l *v1alpha1.Ledger) Facts {
@@ -178,7 +190,7 @@ func tokens(o Outcome) int64 {
 	if o.Spent == nil {
 		return -1
 	}
-	return o.Spent.Int64()
+	return int64(*o.Spent)
 }
 
 func reason(o Outcome) string {
@@ -191,6 +203,6 @@ func reason(o Outcome) string {
 // dated answers with nothing but its clock.
 type dated struct{ at time.Time }
 
-func (d dated) Query(context.Context, string, time.Time) (Answer, error) {
-	return Answer{Date: d.at}, nil
+func (d dated) Query(context.Context, string, time.Time) (query.Answer, error) {
+	return query.Answer{Date: d.at}, nil
 }

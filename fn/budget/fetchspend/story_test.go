@@ -16,6 +16,7 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/golden"
 )
@@ -56,7 +57,7 @@ type storyAnswer struct {
 	Date string `json:"date"`
 }
 
-func (s *storyServer) connect(srv Server) (Querier, error) { return newClient(srv, s) }
+func (s *storyServer) connect(srv query.Server) (query.Querier, error) { return query.Client(srv, s) }
 
 func (s *storyServer) answers(story string) []storyAnswer {
 	var a []storyAnswer

@@ -136,8 +136,8 @@ var Mutants = []Mutant{
 		Name: "clock-in-status", Rule: 5,
 		Why: "Every look at an idle budget writes its status, and with it its order's: a thousand idle agents keep the API server busy for ever.",
 		Edits: []Edit{{
-			File: "fn/budget/fetchspend/fold.go",
-			Old:  "ceil(f.lastGain, s.Grid))",
+			File: "fn/budget/fetchspend/count/fold.go",
+			Old:  "Ceil(f.lastGain, r.Grid))",
 			New:  "at)",
 		}},
 		Scenario: "Quiet",
@@ -147,9 +147,9 @@ var Mutants = []Mutant{
 		Name: "overlap-counts", Rule: 6,
 		Why: "A budget that is made again charges what its opening holds once more, and stops its agent for tokens that were not used.",
 		Edits: []Edit{{
-			File: "fn/budget/fetchspend/fold.go",
-			Old:  "counts := max(l.from, l.settledAt) // samples up to it count nothing",
-			New:  "counts := l.settledAt - s.overlap().Milliseconds() // samples that come late count too",
+			File: "fn/budget/fetchspend/count/fold.go",
+			Old:  "counts := max(l.From, l.SettledAt) // samples up to it count nothing",
+			New:  "counts := l.SettledAt - r.Overlap().Milliseconds() // samples that come late count too",
 		}},
 		Scenario: "BudgetDeleted",
 		Says:     "status.spentUsd is 11.25, want 6.25",

@@ -1,14 +1,27 @@
-package fetchspend
+package count
 
 import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"whisperops.io/functions/apis/v1alpha1"
 )
+
+// usual are the rules of an input without a word.
+var usual = Rules{
+	Metrics: Mapping{
+		Names: map[string]v1alpha1.TokenClass{
+			"whisperops_tokens_input_total": v1alpha1.TokenInput, "whisperops_tokens_output_total": v1alpha1.TokenOutput,
+			"whisperops_tokens_cached_input_total": v1alpha1.TokenCachedInput,
+		},
+		AgentLabel: "agent_name", ModelLabels: []string{"model"}, ReplicaLabels: []string{"__replica__", "prometheus_replica"},
+	},
+	Grid: 30 * time.Second, SettleAfter: time.Hour, Heartbeat: time.Hour, MaxResets: 20, CachedInInput: true,
+}
 
 func TestReadCounters(t *testing.T) {
 	sr := func(labels string, values ...float64) Series {
@@ -44,7 +57,7 @@ func TestReadCounters(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			t.Log(tc.reason)
-			got, err := readCounters(tc.answer, "bot", defaults(t))
+			got, _, err := ReadCounters(tc.answer, "bot", usual)
 			if tc.err != "" {
 				if err == nil || err.Error() != tc.err {
 					t.Fatalf("error %v, want %q", err, tc.err)
@@ -57,8 +70,8 @@ func TestReadCounters(t *testing.T) {
 			seen := map[string]bool{}
 			for _, c := range got {
 				seen[strings.TrimPrefix(c.name, "whisperops_tokens_output_total")+" "+strconv.Itoa(len(c.twins))+" "+strconv.Itoa(len(c.points))] = true
-				if len(c.key) != 16 {
-					t.Errorf("key %q", c.key)
+				if len(c.Key) != 16 {
+					t.Errorf("key %q", c.Key)
 				}
 			}
 			if diff := cmp.Diff(tc.want, sortedKeys(seen), cmp.Transformer("", func(l []string) string { return strings.Join(l, "\n") })); diff != "" {
@@ -105,7 +118,7 @@ func TestReadLedger(t *testing.T) {
 			t.Log(tc.reason)
 			in := good()
 			tc.change(in)
-			l, err := readLedger(in)
+			l, err := Read(in)
 			if tc.err != "" {
 				if err == nil || err.Error() != tc.err {
 					t.Fatalf("error %v, want %q", err, tc.err)
@@ -115,35 +128,8 @@ func TestReadLedger(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(in, l.write()); diff != "" {
+			if diff := cmp.Diff(in, l.Write()); diff != "" {
 				t.Error(diff)
-			}
-		})
-	}
-}
-
-// A second query asks for the past of counters by all labels that they have.
-func TestPastQuery(t *testing.T) {
-	cases := map[string]struct {
-		reason string
-		labels []map[string]string
-		want   string
-	}{
-		"One":    {"What a series is called is known to the letter.", []map[string]string{{"pod": "a"}}, `last_over_time({agent_name="bot",__name__="x",pod="a"}[86400s])`},
-		"Two":    {"It may match others too: they are told apart in the answer.", []map[string]string{{"pod": "a"}, {"pod": "b.c"}}, `last_over_time({agent_name="bot",__name__="x",pod=~"a|b\\.c"}[86400s])`},
-		"Apart":  {"A label that some of them lack would leave those out.", []map[string]string{{"pod": "a", "zone": "1"}, {"pod": "a"}}, `last_over_time({agent_name="bot",__name__="x",pod="a"}[86400s])`},
-		"Dotted": {"OpenTelemetry's names are labels in Prometheus 3, and PromQL wants them quoted: unquoted they are no query, and nothing would ever be measured again.", []map[string]string{{"k8s.pod.name": `a"b`}}, `last_over_time({agent_name="bot",__name__="x","k8s.pod.name"="a\"b"}[86400s])`},
-	}
-	for name, tc := range cases {
-		t.Run(name, func(t *testing.T) {
-			t.Log(tc.reason)
-			var cs []counter
-			for _, l := range tc.labels {
-				l["__name__"], l["agent_name"] = "x", "bot"
-				cs = append(cs, counter{labels: l})
-			}
-			if got := pastQuery(defaults(t), "bot", cs); got != tc.want {
-				t.Errorf("asks\n%s\nwant\n%s", got, tc.want)
 			}
 		})
 	}

@@ -1,4 +1,4 @@
-package fetchspend
+package count
 
 // A point is one sample of a series, read by one twin.
 type point struct {
@@ -7,10 +7,10 @@ type point struct {
 	v    uint64
 }
 
-// A gain is what one sample added.
-type gain struct {
-	at     int64
-	tokens uint64
+// A Gain is what one sample added.
+type Gain struct {
+	At     int64
+	Tokens uint64
 }
 
 // A walker counts one series, sample by sample in the order of time. Its state
@@ -50,16 +50,16 @@ type twinState struct {
 // resume starts a walker at a cursor, or nowhere when there is none, and returns
 // the points that are still to be walked. Those up to the cursor only tell where
 // the twins stood.
-func (w *walker) resume(c *cursor, points []point) []point {
+func (w *walker) resume(c *Cursor, points []point) []point {
 	*w = walker{quiet: w.quiet, long: w.long, window: w.window, birthAfter: w.birthAfter, twins: map[int]twinState{}}
 	if c == nil {
 		return points
 	}
-	for len(points) > 0 && points[0].at <= c.at {
+	for len(points) > 0 && points[0].at <= c.At {
 		w.step(points[0], false)
 		points = points[1:]
 	}
-	w.known, w.at, w.value, w.resets = true, c.at, c.value, c.resets
+	w.known, w.at, w.value, w.resets = true, c.At, c.Value, c.resets
 	return points
 }
 
@@ -122,6 +122,19 @@ func (w *walker) step(p point, distrusted bool) (tokens uint64, reset bool) {
 	return tokens, reset
 }
 
+// lower takes a sample of a series that fell and goes on from there, although it was
+// not reset: what it counted before stays counted.
+func (w *walker) lower(p point) (tokens uint64) {
+	if !w.known || p.v >= w.value {
+		tokens, _ = w.step(p, false)
+		return tokens
+	}
+	w.value = p.v
+	w.roll(p.at)
+	w.twins[p.twin] = twinState{at: p.at, v: p.v, life: w.life}
+	return 0
+}
+
 // count counts a reset at a time.
 func (w *walker) count(at int64) {
 	w.roll(at)
@@ -141,4 +154,4 @@ func (w *walker) roll(at int64) {
 }
 
 // cursor returns where the walker stands.
-func (w *walker) cursor() cursor { return cursor{at: w.at, value: w.value, resets: w.resets} }
+func (w *walker) cursor() Cursor { return Cursor{At: w.at, Value: w.value, resets: w.resets} }

@@ -1,0 +1,324 @@
+package count
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
+)
+
+// A Tally is what one look at the samples says.
+type Tally struct {
+	Ledger   Ledger           // as it goes to status
+	Counted  map[Meter]uint64 // tokens of the period so far, settled or not
+	Doubtful map[Meter]uint64 // that may have been used beside them
+	Gains    map[Meter][]Gain // what the samples of this look added
+	Seen     bool             // any sample of the agent, now or ever
+	Newest   bool             // there is a sample after the old SettledAt
+	Distrust []string         // for people; sorted
+}
+
+// Past is what a server remembers of counters from before SettledAt: the last value
+// that each had, as far as it still knows them.
+type Past []Counter
+
+// Fold counts the samples up to the time at, and settles what is older than
+// settleTo. It is pure, and settling is associative: to fold up to a time, and
+// then on from there, gives what folding in one go gives. So an older copy of the
+// ledger, met with the same samples, becomes the same ledger.
+//
+// Samples up to SettledAt are read again (the overlap) but count only for a
+// series whose cursor is older: they came late. Starts are what processes say of
+// when they started.
+func Fold(l Ledger, r Rules, cs []Counter, past Past, starts []Series, at, settleTo int64, force bool) Tally {
+	f := folding{
+		Tally: Tally{
+			Counted: l.Clone().Totals, Doubtful: l.Clone().Doubts, Gains: map[Meter][]Gain{},
+			Seen: len(l.Totals)+len(l.Cursors) > 0,
+		},
+		from:     l,
+		rules:    r,
+		at:       at,
+		settleTo: settleTo,
+		settled:  l.Clone(),
+	}
+	told := cachedTold(cs, at)
+	trial := try(cs, r, starts, at)
+	for i, c := range cs {
+		f.count(c, trial.falls[i], past, told)
+	}
+	slices.Sort(f.Distrust)
+
+	f.Ledger = l.Clone()
+	if settleTo > l.SettledAt && (force || f.moved || settleTo >= l.SettledAt+r.Heartbeat.Milliseconds()) {
+		f.settled.SettledAt = settleTo
+		f.settled.Cursors = living(f.settled)
+		f.Ledger = f.settled
+	}
+	if f.Ledger.SettledAt >= f.Ledger.Rebased {
+		f.Ledger.Rebased = 0
+	}
+	f.Ledger.AsOf = max(l.From, f.Ledger.SettledAt, Ceil(f.lastGain, r.Grid))
+	return f.Tally
+}
+
+// A folding is a tally in the making.
+type folding struct {
+	Tally
+
+	from     Ledger
+	rules    Rules
+	at       int64
+	settleTo int64
+
+	settled  Ledger // as it would be if it were settled up to settleTo
+	moved    bool   // settled tokens were added
+	lastGain int64  // the time of the newest sample that added any
+}
+
+// cursorOf is the cursor that counting a counter goes on from: the furthest of those
+// of its series.
+func (l Ledger) cursorOf(c Counter) *Cursor {
+	var start *Cursor
+	for _, k := range c.keys {
+		if cu, ok := l.Cursors[k]; ok && (start == nil || cu.At > start.At || cu.At == start.At && cu.Value > start.Value) {
+			start = &cu
+		}
+	}
+	return start
+}
+
+// count adds one counter.
+func (f *folding) count(c Counter, fs []fall, past Past, told map[string]int64) {
+	l, r := f.from, f.rules
+	points := upTo(c.points, f.at)
+	w := newWalker(l, r)
+	counts := max(l.From, l.SettledAt) // samples up to it count nothing
+	start := l.cursorOf(c)
+	if start != nil {
+		counts = l.From
+	} else if v, ok := past.value(c); ok && len(c.points) > 0 {
+		start = &Cursor{At: l.SettledAt - r.Overlap().Milliseconds(), Value: v}
+	}
+	doubts := restless(w, start, points, r)
+	away, lowered, why := absences(fs, contained(c.meter.Class), r.near().Milliseconds())
+	doubts.away, doubts.lowered = merged(away), lowered
+	if doubts.named && !slices.Contains(why, twoWriters) {
+		why = append(why, twoWriters)
+	}
+	for _, why := range append(why, c.distrust...) {
+		f.Distrust = append(f.Distrust, c.name+": "+why)
+	}
+	if len(points) == 0 {
+		return
+	}
+
+	m := c.meter
+	m.From = r.began(m.Model, points[len(points)-1].at)
+	m = m.named(f.Counted)
+	f.Counted[m] = add(f.Counted[m], 0)
+	if points[0].at <= f.settleTo {
+		f.settled.Totals[m] = add(f.settled.Totals[m], 0)
+	}
+	f.Seen = true
+	f.Newest = f.Newest || points[len(points)-1].at > l.SettledAt
+	for _, p := range w.resume(start, points) {
+		if c.untold(p, told, r, f.at) {
+			break
+		}
+		tokens := doubts.step(w, p)
+		if p.at <= f.settleTo {
+			for _, k := range c.keys {
+				f.settled.Cursors[k] = w.cursor()
+			}
+		}
+		if tokens > 0 && p.at > counts {
+			f.gain(c.meter, Gain{At: p.at, Tokens: tokens})
+		}
+	}
+	f.doubt(c, fs, max(l.From, l.SettledAt))
+}
+
+// doubt counts what may have been used beside what counts.
+func (f *folding) doubt(c Counter, fs []fall, counts int64) {
+	for _, l := range losses(fs, f.rules.Quiet().Milliseconds()) {
+		if l.at <= counts || l.at > f.at {
+			continue
+		}
+		m := c.meter
+		m.From = f.rules.began(m.Model, l.at)
+		m = m.named(f.Counted)
+		f.Doubtful[m] = add(f.Doubtful[m], l.tokens)
+		if l.at <= f.settleTo {
+			f.settled.Totals[m] = add(f.settled.Totals[m], 0)
+			f.settled.Doubts[m] = add(f.settled.Doubts[m], l.tokens)
+			f.moved = true
+		}
+	}
+}
+
+// gain adds what one sample added.
+func (f *folding) gain(m Meter, g Gain) {
+	m.From = f.rules.began(m.Model, g.At)
+	m = m.named(f.Counted)
+	f.Counted[m] = add(f.Counted[m], g.Tokens)
+	f.Gains[m] = append(f.Gains[m], g)
+	f.lastGain = max(f.lastGain, g.At)
+	if g.At <= f.settleTo {
+		f.settled.Totals[m] = add(f.settled.Totals[m], g.Tokens)
+		f.moved = true
+	}
+}
+
+// cachedTold says of each process and model up to when its cached input is known,
+// by what its counters of input and cached input have in common.
+func cachedTold(cs []Counter, at int64) map[string]int64 {
+	told := map[string]int64{}
+	for _, c := range cs {
+		if p := upTo(c.points, at); c.meter.Class == v1alpha1.TokenCachedInput && len(p) > 0 {
+			told[c.sibling()] = p[len(p)-1].at
+		}
+	}
+	return told
+}
+
+// untold says whether a sample of input came before the one that says how much of
+// it was cached: two shards of a remote-write, say. Charged alone it would count
+// cached tokens at the full price, until the other comes; it is waited for, but
+// not for long.
+func (c Counter) untold(p point, told map[string]int64, r Rules, at int64) bool {
+	if c.meter.Class != v1alpha1.TokenInput || !r.CachedInInput || len(told) == 0 || p.at <= at-r.Quiet().Milliseconds() {
+		return false
+	}
+	t, ok := told[c.sibling()]
+	return ok && p.at-t > (r.Grid/2).Milliseconds()
+}
+
+// sibling identifies what one process counts for one model: a counter's labels
+// without its name.
+func (c Counter) sibling() string {
+	labels := maps.Clone(c.Labels)
+	delete(labels, "__name__")
+	return identity(labels)
+}
+
+func newWalker(l Ledger, r Rules) *walker {
+	window, _ := r.resetWindow()
+	return &walker{
+		quiet:      r.Quiet().Milliseconds(),
+		long:       r.long().Milliseconds(),
+		window:     window.Milliseconds(),
+		birthAfter: max(l.SettledAt, l.Rebased),
+	}
+}
+
+// Strangers returns the counters of which nothing says whether they are births:
+// they have no cursor, no sample before SettledAt, and start above zero.
+func Strangers(l Ledger, cs []Counter, at int64) []Counter {
+	var out []Counter
+	for _, c := range cs {
+		if p := upTo(c.points, at); l.cursorOf(c) == nil && len(p) > 0 && p[0].at > l.SettledAt && p[0].v > 0 {
+			out = append(out, c)
+		}
+	}
+	return out
+}
+
+// living returns the cursors to keep. It drops those of series that were silent
+// while others of the agent went on, and the oldest ones beyond maxCursors or
+// maxLedger: a series without a cursor that comes back is looked up in the server.
+// When the whole agent or its meter is silent all stay, so that no silence is too
+// long.
+func living(l Ledger) map[string]Cursor {
+	newest := int64(0)
+	for _, c := range l.Cursors {
+		newest = max(newest, c.At)
+	}
+	keys := make([]string, 0, len(l.Cursors))
+	for k, c := range l.Cursors {
+		if c.At > newest-keepCursor.Milliseconds() {
+			keys = append(keys, k)
+		}
+	}
+	slices.SortFunc(keys, func(a, b string) int {
+		return cmp.Or(cmp.Compare(l.Cursors[b].At, l.Cursors[a].At), cmp.Compare(a, b))
+	})
+	out := map[string]Cursor{}
+	bare := l
+	bare.Cursors = nil
+	size := JSONSize(bare.Write())
+	for _, k := range keys[:min(len(keys), maxCursors)] {
+		if size += JSONSize(l.Cursors[k].write(k)) + 1; size > maxLedger {
+			break
+		}
+		out[k] = l.Cursors[k]
+	}
+	return out
+}
+
+// value is the last value that a counter had before: that of the same series and
+// twin, or of the furthest other twin; else that of the series of the same process
+// that it may go on from.
+func (p Past) value(c Counter) (uint64, bool) {
+	var v, other uint64
+	same, found := false, false
+	for _, o := range p {
+		if len(o.points) == 0 {
+			continue
+		}
+		highest := uint64(0)
+		for _, q := range o.points {
+			highest = max(highest, q.v)
+		}
+		switch {
+		case slices.Contains(c.keys, o.Key):
+			for _, q := range o.points {
+				if len(c.points) > 0 && len(c.keys) == 1 && o.twins[q.twin] == c.twins[c.points[0].twin] {
+					return q.v, true
+				}
+			}
+			v, same = max(v, highest), true
+		case len(c.points) > 0 && o.meter == c.meter && o.Labels["__name__"] == c.Labels["__name__"] && o.process.is(c.process) && highest <= c.points[0].v:
+			other, found = max(other, highest), true
+		}
+	}
+	if same {
+		return v, true
+	}
+	return other, found
+}
+
+// upTo returns the points up to a time.
+func upTo(points []point, at int64) []point {
+	i := len(points)
+	for i > 0 && points[i-1].at > at {
+		i--
+	}
+	return points[:i]
+}
+
+// add stops at the largest number: a garbled counter must not turn a huge total
+// into a small one.
+func add(a, b uint64) uint64 {
+	if a > math.MaxUint64-b {
+		return math.MaxUint64
+	}
+	return a + b
+}
+
+// Vanished says whether the samples that were counted after SettledAt have all
+// vanished: a server that lost its memory, or another tenant's. An answer that is
+// empty leaves the figures as they are.
+func Vanished(l Ledger, t Tally, at int64) bool {
+	return !t.Newest && l.AsOf > max(l.SettledAt, l.From) && at-l.AsOf < (24*time.Hour).Milliseconds()
+}
+
+// near is the mean distance of as many resets as MaxResets allows, but no longer
+// than what is read again of settled samples can show.
+func (r Rules) near() time.Duration {
+	window, limit := r.resetWindow()
+	return min(window/time.Duration(limit), r.long())
+}

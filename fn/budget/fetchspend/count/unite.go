@@ -1,0 +1,190 @@
+package count
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// Unite joins the series that are the same counter seen another way: a pod that two
+// monitors scrape, or two servers without a replica label; and a series whose labels
+// were changed while its process lived on. What is joined are twins from then on, of
+// which the furthest counts.
+//
+// Which labels name the process and which only the way to it is known for some, and
+// seen for the others: series of one process that are the same counter go through
+// the same values at the same time, or one begins where another ended.
+func Unite(cs []Counter, r Rules) []Counter {
+	groups := map[string][]int{} // of one metric and meter
+	for i, c := range cs {
+		g := c.Labels["__name__"] + "\x00" + c.meter.Model + "\x00" + string(c.meter.Class) + "\x00" + c.meter.Context + "\x00" + c.meter.Tier
+		groups[g] = append(groups[g], i)
+	}
+	root := make([]int, len(cs))
+	for i := range root {
+		root[i] = i
+	}
+	var find func(i int) int
+	find = func(i int) int {
+		if root[i] != i {
+			root[i] = find(root[i])
+		}
+		return root[i]
+	}
+	doubled := map[int]bool{}
+	for _, g := range groups {
+		for k, i := range g {
+			for _, j := range g[k+1:] {
+				a, b := cs[i], cs[j]
+				if !a.process.may(b.process) || r.apart(a, b) {
+					continue
+				}
+				switch {
+				case r.tracks(a, b):
+					doubled[i], doubled[j] = true, true
+				case r.follows(a, b), r.follows(b, a):
+				default:
+					continue
+				}
+				root[find(j)] = find(i)
+			}
+		}
+	}
+	joined := map[int][]int{}
+	for i := range cs {
+		joined[find(i)] = append(joined[find(i)], i)
+	}
+	out := make([]Counter, 0, len(joined))
+	for _, members := range joined {
+		twice := slices.ContainsFunc(members, func(i int) bool { return doubled[i] })
+		out = append(out, join(cs, members, twice))
+	}
+	slices.SortFunc(out, func(a, b Counter) int { return strings.Compare(a.Key, b.Key) })
+	return out
+}
+
+// apart says whether two series differ in a label that splits what one process
+// counts.
+func (r Rules) apart(a, b Counter) bool {
+	return slices.ContainsFunc(r.Metrics.PartLabels, func(l string) bool { return a.Labels[l] != b.Labels[l] })
+}
+
+// join makes one counter of some.
+func join(cs []Counter, members []int, twice bool) Counter {
+	slices.SortFunc(members, func(a, b int) int { return strings.Compare(identity(cs[a].Labels), identity(cs[b].Labels)) })
+	c := cs[members[0]]
+	if len(members) == 1 {
+		return c
+	}
+	c.keys, c.twins, c.points, c.distrust = nil, nil, nil, nil
+	for _, i := range members {
+		m := cs[i]
+		for _, p := range m.points {
+			p.twin += len(c.twins)
+			c.points = append(c.points, p)
+		}
+		c.keys = append(c.keys, m.keys...)
+		c.twins = append(c.twins, m.twins...)
+		c.distrust = append(c.distrust, m.distrust...)
+	}
+	slices.SortFunc(c.points, comparePoints)
+	if twice {
+		c.distrust = append(c.distrust, "is collected more than once, by way of "+differing(cs, members)+", and counts once")
+	}
+	slices.Sort(c.keys)
+	slices.Sort(c.distrust)
+	c.distrust = slices.Compact(c.distrust)
+	return c
+}
+
+// differing names the labels in which series differ.
+func differing(cs []Counter, members []int) string {
+	names := map[string]bool{}
+	for _, i := range members[1:] {
+		for _, of := range []map[string]string{cs[members[0]].Labels, cs[i].Labels} {
+			for k := range maps.Keys(of) {
+				if cs[members[0]].Labels[k] != cs[i].Labels[k] {
+					names[k] = true
+				}
+			}
+		}
+	}
+	return short(strings.Join(sortedKeys(names), ", "), 100)
+}
+
+// tracks says whether two series that are there at the same time go through the
+// same values: each lies where the other was a scrape before and is a scrape later.
+func (r Rules) tracks(a, b Counter) bool {
+	if len(a.points) == 0 || len(b.points) == 0 {
+		return false
+	}
+	from, to := max(a.points[0].at, b.points[0].at), min(a.points[len(a.points)-1].at, b.points[len(b.points)-1].at)
+	quiet := r.Quiet().Milliseconds()
+	if to < from {
+		return false // one ended where the other began
+	}
+	said, wrong, grew := 0, 0, false
+	for _, pair := range [2][2][]point{{a.points, b.points}, {b.points, a.points}} {
+		of, in := pair[0], pair[1]
+		lo, hi := -1, 0
+		for _, p := range in {
+			if p.at < from-quiet || p.at > to+quiet {
+				continue
+			}
+			for lo+1 < len(of) && of[lo+1].at <= p.at-quiet {
+				lo++
+			}
+			for hi < len(of) && of[hi].at < p.at+quiet {
+				hi++
+			}
+			switch {
+			case lo >= 0 && hi < len(of) && of[lo].v > of[hi].v:
+				continue // it was reset in between
+			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v:
+				wrong++
+			case lo < 0 && hi == len(of) && !slices.ContainsFunc(of, func(o point) bool { return o.v == p.v }):
+				wrong++ // nothing around it but what is near, and that is something else
+			}
+			said++
+			grew = grew || p.v > 0
+		}
+	}
+	certain := a.process.is(b.process)
+	return grew && wrong*10 <= said && (certain || said >= 6)
+}
+
+// follows says whether b goes on where a ended: under other labels, the process is
+// the same, and so is what it counts.
+func (r Rules) follows(a, b Counter) bool {
+	if len(a.points) == 0 || len(b.points) == 0 || b.points[0].v == 0 {
+		return false
+	}
+	last, next := a.points[len(a.points)-1], b.points[0]
+	var highest uint64
+	for _, p := range a.points[max(0, len(a.points)-3):] {
+		highest = max(highest, p.v) // of the last scrapes of all its twins
+	}
+	if next.at <= last.at-r.Quiet().Milliseconds() || next.v < highest || next.at == a.points[0].at {
+		return false
+	}
+	if a.process.is(b.process) {
+		return true
+	}
+	// Nothing names the process: only a difference of one label is no other process.
+	return a.process == process{} && b.process == process{} && len(labelsApart(a.Labels, b.Labels)) == 1
+}
+
+func labelsApart(a, b map[string]string) []string {
+	names := map[string]bool{}
+	for k, v := range a {
+		if b[k] != v {
+			names[k] = true
+		}
+	}
+	for k, v := range b {
+		if a[k] != v {
+			names[k] = true
+		}
+	}
+	return sortedKeys(names)
+}

@@ -1,0 +1,40 @@
+package query
+
+import (
+	"strings"
+	"testing"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+)
+
+var usual = count.Mapping{
+	Names: map[string]v1alpha1.TokenClass{"x": v1alpha1.TokenInput}, AgentLabel: "agent_name", ModelLabels: []string{"model"},
+}
+
+// A second query asks for the past of counters by all labels that they have.
+func TestPastQuery(t *testing.T) {
+	cases := map[string]struct {
+		reason string
+		labels []map[string]string
+		want   string
+	}{
+		"One":    {"What a series is called is known to the letter.", []map[string]string{{"pod": "a"}}, `last_over_time({agent_name="bot",__name__="x",pod="a"}[86400s])`},
+		"Two":    {"It may match others too: they are told apart in the answer.", []map[string]string{{"pod": "a"}, {"pod": "b.c"}}, `last_over_time({agent_name="bot",__name__="x",pod=~"a|b\\.c"}[86400s])`},
+		"Apart":  {"A label that some of them lack would leave those out.", []map[string]string{{"pod": "a", "zone": "1"}, {"pod": "a"}}, `last_over_time({agent_name="bot",__name__="x",pod="a"}[86400s])`},
+		"Dotted": {"OpenTelemetry's names are labels in Prometheus 3, and PromQL wants them quoted: unquoted they are no query, and nothing would ever be measured again.", []map[string]string{{"k8s.pod.name": `a"b`}}, `last_over_time({agent_name="bot",__name__="x","k8s.pod.name"="a\"b"}[86400s])`},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			var cs []count.Counter
+			for _, l := range tc.labels {
+				l["__name__"], l["agent_name"] = "x", "bot"
+				cs = append(cs, count.Counter{Labels: l})
+			}
+			if got := strings.Join(Past(usual, "bot", cs, false), "; "); got != tc.want {
+				t.Errorf("asks\n%s\nwant\n%s", got, tc.want)
+			}
+		})
+	}
+}
