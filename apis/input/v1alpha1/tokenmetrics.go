@@ -121,6 +121,17 @@ func (m *TokenMetrics) Default() {
 
 // Validate says which name can't be used, or nil.
 func (m TokenMetrics) Validate() error {
+	if m.Preset == "" && m.ClassLabel == "" {
+		if err := validateNames(
+			promName{"input", m.Input, metricName},
+			promName{"output", m.Output, metricName},
+			promName{"cachedInput", m.CachedInput, metricName},
+			promName{"agentLabel", m.AgentLabel, labelName},
+			promName{"modelLabel", m.ModelLabel, labelName},
+		); err != nil {
+			return err
+		}
+	}
 	_, err := m.Resolve(true)
 	return err
 }

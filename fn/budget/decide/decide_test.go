@@ -467,7 +467,7 @@ func TestDecide(t *testing.T) {
 		"StatusFromTheFuture": {
 			reason: "A clock that once ran a year ahead neither pardons now nor blinds the budget for a year.",
 			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T12:00:00Z"), Spend: measuredIn("2026-11-23", 3), Status: statusAt("2027-11-23", 5.1, 5, true)}),
-			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedUntilRaised", Meter: "Measured", Period: "2026-11-23"},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedForLater", Meter: "Measured", Period: "2026-11-23"},
 		},
 		"NewWeek": {
 			reason: "Weeks begin on Monday, UTC.",
