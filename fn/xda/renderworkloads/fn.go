@@ -40,6 +40,7 @@ func run(c *edge.Call) error {
 			SandboxMemMi: memory,
 			Keyless:      keyless(c),
 			WorkerUID:    workerUID(planner, worker),
+			HasNamespace: c.NamespaceActive(),
 			Input:        *in,
 		})
 		// kagent never retries a planner that came before its worker. Only the

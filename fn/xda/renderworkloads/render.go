@@ -23,6 +23,8 @@ type Agent struct {
 
 	// WorkerUID is the uid of the worker that lives; "" while none was seen.
 	WorkerUID string
+	// HasNamespace: the agent's namespace is there and active.
+	HasNamespace bool
 
 	Input input.RenderWorkloadsInput // validated
 }
@@ -150,7 +152,9 @@ func namespaceObject(a Agent) manifest.Object {
 		"readiness":         manifest.Object{"policy": "DeriveFromCelQuery", "celQuery": ReadyNamespace},
 		"forProvider":       manifest.Object{"manifest": namespace(a)},
 	}
-	if s := a.modelKey(); s != nil && s.Name == noKeySecretName {
+	// Not before the namespace is there: provider-kubernetes writes an Object's Secret
+	// before it makes what the Object holds, fails, and would never make the namespace.
+	if s := a.modelKey(); s != nil && s.Name == noKeySecretName && a.HasNamespace {
 		spec["connectionDetails"] = []manifest.Object{{
 			"apiVersion":            "v1",
 			"kind":                  "Namespace",

@@ -257,6 +257,10 @@ func TestModel(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			a := anAgent()
 			a.Input.Model = tc.model
+			if _, early := at(Render(a)[v1alpha1.PartNamespace], "spec", "writeConnectionSecretToRef").(manifest.Object); early {
+				t.Errorf("%s\nthe namespace's Object writes a Secret before there is a namespace: provider-kubernetes would never make it", tc.reason)
+			}
+			a.HasNamespace = true
 			all := wrapped(t, a)
 			if diff := cmp.Diff(tc.config, at(all[v1alpha1.PartModelConfig], "spec")); diff != "" {
 				t.Errorf("%s\nModelConfig: -want, +got:\n%s", tc.reason, diff)

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"whisperops.io/functions/test/controlplane"
 )
@@ -208,6 +209,16 @@ func (s *Suite) installMeter(ctx context.Context) error {
 	if err := s.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+meterNamespace+"}}"); err != nil {
 		return err
 	}
+	// Who runs the pods comes before the pods.
+	slices.SortStableFunc(objs, func(a, b *unstructured.Unstructured) int {
+		first := func(o *unstructured.Unstructured) int {
+			if o.GetKind() == "ServiceAccount" {
+				return 0
+			}
+			return 1
+		}
+		return first(a) - first(b)
+	})
 	for _, o := range objs {
 		if o.GetKind() == "Kustomization" {
 			continue
