@@ -44,6 +44,9 @@ var rows = []row{
 	{name: "new series at a value above 0", traits: Traits{}},
 	{name: "counters born at 0", traits: Traits{BornAtZero: true}},
 	{name: "counter reset", traits: Traits{Restarts: true}},
+	{name: "the same, and nothing says when a process started", traits: Traits{Restarts: true, Mute: true}, least: func(w *World, r Result) Tokens {
+		return w.Proven(r.Start, w.End)
+	}},
 	{name: "series with one sample", traits: Traits{OneSample: true}},
 	{name: "jobs of three minutes", traits: Traits{ShortJobs: true}},
 	{name: "quiet agent", traits: Traits{Quiet: true}},

@@ -53,6 +53,7 @@ type Traits struct {
 	Wiped       bool // status is lost once
 	Daily       bool // the period is a day, and midnight passes
 	Garbage     bool // status holds garbage once
+	Mute        bool // processes don't export when they started
 }
 
 // A World is what happens, all of it.
@@ -420,6 +421,10 @@ func (w *World) sample(r *rand.Rand, l *life, at time.Time, skew time.Duration, 
 	if l.counters == nil {
 		l.count()
 	}
+	if !w.Traits.Mute {
+		// As every client library does, without a word of the agent.
+		w.Exports = append(w.Exports, Export{Arrives: arrives.UnixMilli(), At: stamp, Value: float64(l.start.Unix()), Labels: startLabels(l.pod, replica)})
+	}
 	done := sort.Search(len(l.requests), func(i int) bool { return l.requests[i].at.After(at) })
 	for _, c := range l.counters {
 		if c.first > done && !l.zero {
@@ -479,6 +484,22 @@ func seriesLabels(pod string, m Meter, replica string) labels.Labels {
 		ls = append(ls, "prometheus_replica", replica)
 	}
 	return labels.FromStrings(ls...)
+}
+
+func startLabels(pod, replica string) labels.Labels {
+	ls := []string{"__name__", "process_start_time_seconds", "namespace", "agent-" + AgentName, "pod", pod}
+	if replica != "" {
+		ls = append(ls, "prometheus_replica", replica)
+	}
+	return labels.FromStrings(ls...)
+}
+
+// Proven is what the last process of each pod tells of: where nothing says that a
+// process began anew, what the ones before it used may count once.
+func (w *World) Proven(from, to time.Time) Tokens {
+	return w.told(from, to, func(l *life, _ seen) bool {
+		return !slices.ContainsFunc(w.lives, func(o *life) bool { return o.pod == l.pod && o.start.After(l.start) })
+	})
 }
 
 // Exported returns the tokens that samples in (from, to] tell of: what a process

@@ -404,7 +404,9 @@ func (b *bench) evidence(c Counter, f fall) (verdict, bool) {
 			continue
 		}
 		var before, after float64
+		again := false // it says the earlier start again: two processes say so
 		for _, p := range s.Samples {
+			again = again || after > 0 && p.At > f.at+1000 && p.Value < after-1
 			switch {
 			case p.At <= f.before+1000 && p.At >= f.before-long:
 				before = p.Value
@@ -412,11 +414,11 @@ func (b *bench) evidence(c Counter, f fall) (verdict, bool) {
 				after = p.Value
 			}
 		}
-		if after <= 0 || math.IsNaN(after) || math.IsNaN(before) {
+		if after <= 0 || again || math.IsNaN(after) || math.IsNaN(before) {
 			continue
 		}
 		one := isBack
-		if before > 0 && math.Abs(after-before) > 1 || before == 0 && after*1000 > float64(f.before) {
+		if before > 0 && after-before > 1 || before == 0 && after*1000 > float64(f.before) {
 			one = isReset
 		}
 		if shared > best {
