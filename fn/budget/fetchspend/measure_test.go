@@ -120,6 +120,14 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=20000 .. 10:40:30=24000"},
 			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:28:20", want: 40000}, {now: "10:40:20", want: 43900, distrusted: notSeen}},
 		},
+		"TwinsStepBackAndStay": {
+			reason: "Both replicas see it, one after the other, with a settled sample between them: the second one must not take it for a reset.",
+			series: map[string]string{
+				"output pod=a prometheus_replica=0": "10:19:30=7203 10:20:00=7205 10:21:00=7000 10:21:30=7001",
+				"output pod=a prometheus_replica=1": "10:19:37=7203 10:20:07=7205 10:21:07=7000 10:21:37=7001",
+			},
+			looks: []glance{{now: "10:20:50", want: 7205}, {now: "10:35:20", want: 7206, distrusted: notSeen}, {now: "13:20:20", want: 7206, distrusted: notSeen}, {now: "13:20:50", want: 7206}},
+		},
 		"RestartedWithAllItCounts": {
 			reason: "One counter is back in one step, but another of the same process grew from nothing: it was a restart.",
 			series: map[string]string{

@@ -125,14 +125,17 @@ func (w *walker) step(p point, distrusted bool) (tokens uint64, reset bool) {
 // lower takes a sample of a series that fell and goes on from there, although it was
 // not reset: what it counted before stays counted.
 func (w *walker) lower(p point) (tokens uint64) {
-	if !w.known || p.v >= w.value {
+	if !w.known {
 		tokens, _ = w.step(p, false)
 		return tokens
+	}
+	if p.v > w.value {
+		tokens = p.v - w.value // another twin was lowered before, and this one is ahead of it
 	}
 	w.value = p.v
 	w.roll(p.at)
 	w.twins[p.twin] = twinState{at: p.at, v: p.v, life: w.life}
-	return 0
+	return tokens
 }
 
 // count counts a reset at a time.
