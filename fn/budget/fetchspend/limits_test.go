@@ -213,6 +213,27 @@ func TestClockDaysBehind(t *testing.T) {
 	}
 }
 
+// A budget that was made in the future counts from now if it is the API server's clock
+// that is ahead, and from its creation if it is ours that is behind.
+func TestMadeInTheFuture(t *testing.T) {
+	for _, tc := range []struct {
+		reason string
+		date   time.Time
+		want   string // when it begins
+	}{
+		{"The server agrees with our clock: nothing is free until then.", when(t, "10:06:20"), "2026-11-23T10:06:00Z"},
+		{"The server agrees with the API server: what was used before the budget is not its.", when(t, "13:00:05"), "2026-11-23T13:00:00Z"},
+		{"Nobody says: as above.", time.Time{}, "2026-11-23T13:00:00Z"},
+	} {
+		f := facts(t, "10:06:20", nil)
+		f.Created = when(t, "13:00:00")
+		o := Measure(t.Context(), dated{tc.date}, f)
+		if o.Ledger == nil || o.Ledger.From != tc.want || o.Measurement.Flaw == nil || o.Measurement.Flaw.Reason != v1alpha1.ReasonClockAhead {
+			t.Errorf("%s\nledger %+v, flaw %v; want one from %s, and ClockAhead", tc.reason, o.Ledger, o.Measurement.Flaw, tc.want)
+		}
+	}
+}
+
 // hasty answers nothing, and remembers how long it might have taken.
 type hasty struct{ until *time.Time }
 

@@ -32,6 +32,10 @@ type Facts struct {
 	Prices       *pricing.Table
 	PriceProblem *v1alpha1.SpendProblem // why there are no Prices
 
+	// early: the budget was made in the future of Now, and the server agrees with Now:
+	// the API server's clock is ahead.
+	early bool
+
 	// future is a time in the Ledger that is days after Now, for which it is given
 	// up. Zero: there is none.
 	future time.Time
@@ -63,6 +67,13 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome {
 	if !lost {
 		// A clock that was set back sees what it saw before.
 		at = max(at, observed.AsOf, observed.SettledAt)
+	}
+	if lost && f.Created.After(f.Now) {
+		early, err := f.ahead(ctx, q, at)
+		if err != nil {
+			return Outcome{NextLook: min(waiting, s.MaxLook), Problem: problemOf(err)}
+		}
+		f.early = early
 	}
 	table, stale := f.table(observed)
 	s.Rules.Began = began(table)
@@ -355,6 +366,15 @@ func (f Facts) clock() *v1alpha1.SpendProblem {
 	return nil
 }
 
+// ahead asks the server whose clock is wrong when a budget was made in the future: if
+// it is ours that is behind, all counts from then as it should, once it gets there.
+func (f Facts) ahead(ctx context.Context, q query.Querier, at int64) (bool, error) {
+	r := f.Settings.Rules
+	exact := true // one name is enough, and every server takes it
+	a, err := q.Query(ctx, query.Samples(r.Metrics, f.Budget.AgentName, r.Grid, exact)[0], time.UnixMilli(at).UTC())
+	return err == nil && !a.Date.IsZero() && a.Date.Before(f.Created), err
+}
+
 // maxJitter is what the clocks of two machines differ by that are both right.
 const maxJitter = 30 * time.Second
 
@@ -490,7 +510,7 @@ func begin(observed count.Ledger, lost bool, f Facts, at int64) count.Ledger {
 	from, opened := at, false
 	if !f.Created.IsZero() {
 		from = f.Created.UnixMilli()
-		if f.Created.After(f.Now) {
+		if f.early {
 			from = at // nothing is free until then
 		}
 	}
