@@ -174,7 +174,7 @@ func at(t time.Time) func() time.Time { return func() time.Time { return t } }
 
 // maxStatus is what a status may take of an object, in bytes: etcd takes 1.5 MiB,
 // but every write of it is kept, sent to all who watch, and decoded by them.
-const maxStatus = 32 << 10
+const maxStatus = 36 << 10
 
 // Whatever 256 live series are called, count and do, the status has an end.
 func TestStatusHasAnEnd(t *testing.T) {

@@ -156,6 +156,7 @@ func TestFirstPass(t *testing.T) {
 		Spec:       v1alpha1.XDatasetSpec{GCSPath: "gs://data/Athlete_Recovery.csv", SizeBytes: 2_000_000, DisplayName: "Athlete Recovery"},
 		Status: v1alpha1.XDatasetStatus{
 			Ready: true, SizeHuman: "1.9 MiB", LastSeen: &at, Generation: "1000", CRC32C: "3q2+7w==",
+			Shape: &v1alpha1.DatasetShape{}, // it was read, and nothing could be told
 			Conditions: []metav1.Condition{
 				{Type: "Ready", Status: "True", Reason: "Available", Message: "the dataset can be used", LastTransitionTime: at},
 				{Type: "Verified", Status: "True", Reason: "Listed", Message: "the last complete listing of the bucket holds the object", LastTransitionTime: at},
