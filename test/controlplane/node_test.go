@@ -32,10 +32,10 @@ func TestRepository(t *testing.T) {
 // TestHere: what a container calls a path is another one here, and only that.
 func TestHere(t *testing.T) {
 	t.Setenv(isolatedEnv, "1") // names can be resolved
-	n := &Node{}
+	n := &Node{s: &Stack{APIServer: &APIServer{Dir: "/tmp/state"}}}
 	at := map[string]string{"/tmp": "/pod/tmp", "/var/run/gcp": "/pod/gcp"}
 	for in, want := range map[string]string{
-		"/tmp": "/pod/tmp", "/tmp/x": "/pod/tmp/x", "/tmpfile": "/tmpfile", "/var/run/gcp/credentials.json": "/pod/gcp/credentials.json", "http://sandbox.a.svc:8080/tmp": "http://sandbox.a.svc:8080/tmp",
+		"/tmp": "/pod/tmp", "/tmp/x": "/pod/tmp/x", "/tmpfile": "/tmpfile", "/tmp/state/pods/x": "/tmp/state/pods/x", "/var/run/gcp/credentials.json": "/pod/gcp/credentials.json", "http://sandbox.a.svc:8080/tmp": "http://sandbox.a.svc:8080/tmp",
 	} {
 		if got := n.here(in, at); got != want {
 			t.Errorf("here(%q) is %q, want %q", in, got, want)

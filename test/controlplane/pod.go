@@ -119,6 +119,9 @@ var unshareUser = sync.OnceValue(func() string {
 // here changes paths inside a container to where they are, and, where names of
 // Services can't be resolved, those in addresses.
 func (n *Node) here(v string, at map[string]string) string {
+	if strings.HasPrefix(v, n.s.Dir+"/") {
+		return v // it is no container's path
+	}
 	mounts := slices.Sorted(maps.Keys(at))
 	for _, m := range slices.Backward(mounts) { // the longest first of those that begin alike
 		if rest, is := strings.CutPrefix(v, m); is && (rest == "" || rest[0] == '/') {
