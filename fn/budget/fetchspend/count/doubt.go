@@ -459,7 +459,7 @@ func Suspects(l Ledger, cs []Counter, r Rules, at int64) []Counter {
 	var out []Counter
 	for i, fs := range try(cs, r, nil, at).falls {
 		for _, f := range fs {
-			if f.at > l.SettledAt && !f.company && f.verdict < isReset && ProcessLabel(cs[i].Labels) != "" {
+			if f.at > l.SettledAt && !f.company && f.verdict != isReset && (f.verdict != isBack || f.low <= f.high/8) && ProcessLabel(cs[i].Labels) != "" {
 				out = append(out, cs[i])
 				break
 			}
