@@ -85,7 +85,7 @@ func (r *Rendering) Outcome(shows map[string]map[string]any) Outcome {
 		shown := map[string]any{}
 		for path := range fields {
 			if v := at(r.Parts[name], strings.Split(path, ".")); v != nil {
-				shown[path] = v
+				shown[path] = unmarked(v)
 			}
 		}
 		if out.Shows == nil {
@@ -94,6 +94,30 @@ func (r *Rendering) Outcome(shows map[string]map[string]any) Outcome {
 		out.Shows[name] = shown
 	}
 	return out
+}
+
+// unmarked leaves out what differs with who runs the pipeline and is no story's
+// matter: whose order a thing is, and what Crossplane calls it.
+func unmarked(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		out := map[string]any{}
+		for k, x := range v {
+			switch k {
+			case v1alpha1.LabelOrderUID, v1alpha1.GoogleLabelOrderUID, "crossplane.io/composition-resource-name":
+			default:
+				out[k] = unmarked(x)
+			}
+		}
+		return out
+	case []any:
+		out := make([]any, len(v))
+		for i, x := range v {
+			out[i] = unmarked(x)
+		}
+		return out
+	}
+	return v
 }
 
 // at returns what stands at a path of map keys and list indices, or nil.

@@ -14,6 +14,8 @@ import (
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	podutil "k8s.io/kubernetes/pkg/api/pod"
+	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
+	admissionvalidation "k8s.io/kubernetes/pkg/apis/admissionregistration/validation"
 	"k8s.io/kubernetes/pkg/apis/apps"
 	// Each registers its kinds, their conversions and their defaults.
 	_ "k8s.io/kubernetes/pkg/apis/apps/install"
@@ -24,6 +26,9 @@ import (
 	"k8s.io/kubernetes/pkg/apis/networking"
 	_ "k8s.io/kubernetes/pkg/apis/networking/install"
 	networkingvalidation "k8s.io/kubernetes/pkg/apis/networking/validation"
+	"k8s.io/kubernetes/pkg/apis/policy"
+	_ "k8s.io/kubernetes/pkg/apis/policy/install"
+	policyvalidation "k8s.io/kubernetes/pkg/apis/policy/validation"
 	"k8s.io/kubernetes/pkg/apis/rbac"
 	_ "k8s.io/kubernetes/pkg/apis/rbac/install"
 	rbacvalidation "k8s.io/kubernetes/pkg/apis/rbac/validation"
@@ -75,6 +80,12 @@ var coreKinds = map[schema.GroupVersionKind]coreKind{
 		return rbacvalidation.ValidateClusterRole(r, rbacvalidation.ClusterRoleValidationOptions{})
 	})},
 	{Group: "rbac.authorization.k8s.io", Version: "v1", Kind: "ClusterRoleBinding"}: {false, validator(rbacvalidation.ValidateClusterRoleBinding)},
+	{Group: "policy", Version: "v1", Kind: "PodDisruptionBudget"}: {true, validator(func(p *policy.PodDisruptionBudget) field.ErrorList {
+		return policyvalidation.ValidatePodDisruptionBudget(p, policyvalidation.PodDisruptionBudgetValidationOptions{})
+	})},
+	// Their expressions are compiled.
+	{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicy"}:        {false, validator(admissionvalidation.ValidateValidatingAdmissionPolicy)},
+	{Group: "admissionregistration.k8s.io", Version: "v1", Kind: "ValidatingAdmissionPolicyBinding"}: {false, validator(admissionvalidation.ValidateValidatingAdmissionPolicyBinding)},
 }
 
 // validateService validates a Service with what the API server allocates for it.
