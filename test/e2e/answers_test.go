@@ -190,8 +190,8 @@ func price(table, model string) (in, cached, out float64, err error) {
 		return 0, 0, 0, err
 	}
 	row, isMap := t.Models[model].(map[string]any)
-	if rows, isList := t.Models[model].([]any); isList && len(rows) > 0 {
-		row, isMap = rows[len(rows)-1].(map[string]any) // the newest
+	if rows, isList := row["rows"].([]any); isList && len(rows) == 1 { // a model without a change of price
+		row, isMap = rows[0].(map[string]any)
 	}
 	if !isMap {
 		return 0, 0, 0, fmt.Errorf("no price of %s in:\n%s", model, table)
