@@ -294,6 +294,12 @@ var explained = map[string]map[string]string{
 	},
 }
 
+// lookedUp are names inside a namespace that Crossplane asks for only where the
+// namespace was there before the part, which no order of these scenarios meets.
+var lookedUp = []string{
+	"watch ingresses.networking.k8s.io", "watch networkpolicies.networking.k8s.io", "watch rolebindings.rbac.authorization.k8s.io",
+}
+
 const streaming = "informers watch from the beginning where the API server streams lists, and list where it does not, or was killed meanwhile"
 
 // The identities may do what their work needs and nothing else: what the install
@@ -367,7 +373,7 @@ func leastPrivilege(t *testing.T, w *world) {
 				verbs[who][p.verb] += n
 				if n > 0 {
 					shown++
-				} else if explained[who][p.verb] == "" {
+				} else if explained[who][p.verb] == "" && !(who == "crossplane" && slices.Contains(lookedUp, fmt.Sprint(p))) {
 					t.Errorf("%s may %s and never did", who, p)
 				}
 			}

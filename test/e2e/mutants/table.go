@@ -40,9 +40,9 @@ var Mutants = []Mutant{
 		Edits: []Edit{
 			forgetsDataset,
 			{
-				File: "fn/internal/edge/observed.go",
+				File: "fn/internal/edge/out.go",
 				Old:  "if len(lost) == 0 {",
-				New:  "if len(lost) == 0 || len(rsp.GetDesired().GetResources()) == 0 { // without a dataset there is nothing to render",
+				New:  "if len(lost) == 0 || len(c.Rsp.GetDesired().GetResources()) == 0 { // without a dataset there is nothing to render",
 			},
 		},
 		Scenario: "DatasetDeleted",
@@ -52,9 +52,9 @@ var Mutants = []Mutant{
 		Name: "null-is-no-loss", Rule: 1,
 		Why: "A registry of datasets that is down for a moment deletes every agent, with its bucket and all that is in it.",
 		Edits: []Edit{{
-			File: "fn/internal/edge/observed.go",
+			File: "fn/internal/edge/out.go",
 			Old:  "if len(lost) == 0 {",
-			New:  "if len(lost) == 0 || len(rsp.GetDesired().GetResources()) == 0 { // without a dataset there is nothing to render",
+			New:  "if len(lost) == 0 || len(c.Rsp.GetDesired().GetResources()) == 0 { // without a dataset there is nothing to render",
 		}},
 		Scenario: "ForeignStations",
 		Says:     "of f-registry was lost or made anew",
@@ -71,7 +71,7 @@ var Mutants = []Mutant{
 		Why: "A new order fails at a namespace that does not exist yet, again and again, and its owner reads of errors where nothing is wrong.",
 		Edits: []Edit{{
 			File: "fn/xda/emitbudget/fn.go",
-			Old:  "case budget.Exists() || edge.NamespaceActive(req):",
+			Old:  "case budget.Exists() || c.NamespaceActive():",
 			New:  "case dataset != nil:",
 		}},
 		Scenario: "OrderToReady",
@@ -82,7 +82,7 @@ var Mutants = []Mutant{
 		Why: "An agent whose key is lost reads no data, and everything about it says that it is well.",
 		Edits: []Edit{{
 			File: "fn/xda/renderiam/fn.go",
-			Old:  `key.HasConnectionDetail("private_key"),`,
+			Old:  "key.HasConnectionDetail(v1alpha1.SecretKeyPrivateKey),",
 			New:  "key.Ready(), // a key that is ready is handed over",
 		}},
 		Scenario: "KeyLost",
@@ -169,9 +169,9 @@ var Mutants = []Mutant{
 		Name: "unknown-beginning", Rule: 7,
 		Why: "A budget that is deleted while its order looks at it starts an agent that has spent everything.",
 		Edits: []Edit{{
-			File: "fn/xda/emitbudget/fn.go",
-			Old:  "if o == nil && opened == nil {",
-			New:  "if o == nil && opened == nil && figures != nil { // a first budget has nothing to remember",
+			File: "fn/xda/emitbudget/emit.go",
+			Old:  "if o == nil && b.Opened == nil {",
+			New:  "if o == nil && b.Opened == nil && b.Spent != nil { // a first budget has nothing to remember",
 		}},
 		Scenario: "BudgetMadeAgain",
 		Says:     "status.spentUsd is 0, want 6.25",
@@ -193,7 +193,7 @@ var Mutants = []Mutant{
 		Edits: []Edit{{
 			File: "fn/xda/renderiam/fn.go",
 			Old:  `"with-key", agent.WithKey)`,
-			New:  `"with-key", agent.WithKey, "observed", req.GetObserved())`,
+			New:  `"with-key", agent.WithKey, "observed", c.Req.GetObserved())`,
 		}},
 		Scenario: "NoKeyMaterial",
 		Says:     "holds the agent's private key",
