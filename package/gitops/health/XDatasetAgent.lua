@@ -26,7 +26,7 @@ if synced ~= nil and synced.status == "False" then
   return {status = "Degraded", message = sentence(synced, "Crossplane can't work on the order; kubectl describe says why")}
 end
 -- What is healthy while it is True. Ready comes last: it says what waits, not why.
-local wrong = {"DatasetValid", "NameFree", "DatasetFitsSandbox", "CredentialsPresent"}
+local wrong = {"DatasetValid", "NamesFree", "OrderAllowed", "DatasetFitsSandbox", "CredentialsPresent"}
 for _, type in ipairs(wrong) do
   local c = conditions[type]
   if c ~= nil and c.status == "False" then
