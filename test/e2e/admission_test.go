@@ -104,7 +104,7 @@ var wrongs = map[string]map[string]wrong{
 		"spec.enforcement enum":               `{"spec":{"enforcement":"sometimes"}}`,
 		"spec.period enum":                    `{"spec":{"period":"yearly"}}`,
 		"spec.timeZone pattern":               `{"spec":{"timeZone":"Mars, Olympus"}}`,
-		"spec.timeZone maxLength":             `{"spec":{"timeZone":"` + strings.Repeat("a", 65) + `"}}`,
+		"spec.timeZone maxLength":             wrong(`{"spec":{"timeZone":"` + strings.Repeat("a", 65) + `"}}`),
 		"spec.opening required asOf":          `{"spec":{"opening":{"period":"lifetime","usd":1}}}`,
 		"spec.opening required period":        `{"spec":{"opening":{"asOf":"2026-11-23T10:00:00Z","usd":1}}}`,
 		"spec.opening required usd":           `{"spec":{"opening":{"asOf":"2026-11-23T10:00:00Z","period":"lifetime"}}}`,
