@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"whisperops.io/functions/internal/errors"
 )
 
 // USD is an amount of US dollars in units of 10^-12: one token at one micro-dollar

@@ -11,10 +11,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"go.yaml.in/yaml/v3"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/internal/money"
 )
 

@@ -22,12 +22,12 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
 )

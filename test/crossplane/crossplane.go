@@ -12,12 +12,13 @@ import (
 	"io"
 	"os"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	sigsyaml "sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/internal/errors"
 )
 
 // NameAnnotation tells which composed resource an observed object is.

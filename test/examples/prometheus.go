@@ -8,8 +8,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"whisperops.io/functions/internal/errors"
 )
 
 // A Recording is what a budget's story finds in Prometheus, and when.

@@ -6,10 +6,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 )
 

@@ -10,9 +10,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"sigs.k8s.io/yaml"
 
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 )
 

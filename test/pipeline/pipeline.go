@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
@@ -23,6 +22,7 @@ import (
 	"whisperops.io/functions/fn/xda/renderiam"
 	"whisperops.io/functions/fn/xda/renderworkloads"
 	"whisperops.io/functions/fn/xda/validatedataset"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/standins/autoready/ready"
 )

@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
@@ -18,6 +17,7 @@ import (
 	"whisperops.io/functions/fn/budget/fetchspend"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
 	"whisperops.io/functions/fn/budget/fetchspend/query"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/pipeline"
 )

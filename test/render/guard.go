@@ -6,7 +6,7 @@ import (
 	"os/exec"
 	"syscall"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"whisperops.io/functions/internal/errors"
 )
 
 // guardArgument makes this program the guard of another run of itself.

@@ -19,9 +19,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"sigs.k8s.io/yaml"
 
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/examples"
 )
 

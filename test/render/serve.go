@@ -13,8 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 )
 

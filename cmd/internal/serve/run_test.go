@@ -21,10 +21,11 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+
+	"whisperops.io/functions/internal/reply"
 )
 
 // slow answers when it is let, and says when it was asked.
@@ -37,7 +38,7 @@ type slow struct {
 func (s slow) RunFunction(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
 	s.asked <- struct{}{}
 	<-s.let
-	return response.To(req, 0), nil
+	return reply.To(req), nil
 }
 
 // started serves s, and returns how to end it and what it ended with.

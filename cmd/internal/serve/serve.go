@@ -16,17 +16,18 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	function "github.com/crossplane/function-sdk-go"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/response"
 	grpcprometheus "github.com/grpc-ecosystem/go-grpc-middleware/providers/prometheus"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/reflection"
+
+	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/internal/reply"
 )
 
 // Flags of a function. Crossplane sets --tls-certs-dir through the environment
@@ -178,8 +179,8 @@ func (s *surviving) RunFunction(ctx context.Context, req *fnv1.RunFunctionReques
 		if p := recover(); p != nil {
 			// The stack, but not the value: it may hold a part of the request.
 			s.log.Info("Step panicked", "stack", string(debug.Stack()))
-			rsp, err = response.To(req, 0), nil
-			response.Fatal(rsp, errors.New("cannot run step: it panicked, which is a defect of this function; its log holds the stack. Nothing was changed"))
+			rsp, err = reply.To(req), nil
+			reply.Fatal(rsp, errors.New("cannot run step: it panicked, which is a defect of this function; its log holds the stack. Nothing was changed"))
 		}
 	}()
 	return s.fn.RunFunction(ctx, req)

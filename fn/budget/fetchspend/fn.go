@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
@@ -22,6 +21,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/fn/internal/edge"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/internal/pricing"
 )
 

@@ -9,12 +9,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
 	"whisperops.io/functions/fn/budget/fetchspend/price"
 	"whisperops.io/functions/fn/budget/fetchspend/query"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/internal/money"
 	"whisperops.io/functions/internal/pricing"
 )

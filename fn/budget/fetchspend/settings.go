@@ -8,12 +8,11 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
 	"whisperops.io/functions/fn/budget/fetchspend/price"
+	"whisperops.io/functions/internal/errors"
 )
 
 // Settings are what a platform team sets once: where the counters are and how

@@ -11,7 +11,8 @@ import (
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/response"
+
+	"whisperops.io/functions/internal/reply"
 )
 
 // A Call is one call of a station: what came in and what goes out. Stations use
@@ -40,14 +41,14 @@ func New(log logging.Logger, run func(*Call) error) *Function {
 // because Crossplane discards the response that comes with one.
 func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
 	// Earlier steps' desired state comes along; no opinion on the TTL.
-	c := &Call{Ctx: ctx, Req: req, Rsp: response.To(req, 0), Log: f.log}
+	c := &Call{Ctx: ctx, Req: req, Rsp: reply.To(req), Log: f.log}
 	err := f.run(c)
 	if err == nil {
 		err = c.sayAgain()
 	}
 	if err != nil {
 		f.log.Info("Step failed", "error", err)
-		response.Fatal(c.Rsp, err)
+		reply.Fatal(c.Rsp, err)
 	}
 	return c.Rsp, nil
 }

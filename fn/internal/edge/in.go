@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/runtime"
 	strict "sigs.k8s.io/json"
@@ -16,6 +15,7 @@ import (
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/errors"
 )
 
 // Ask returns what most stations begin with: it decodes the step's input into in, and

@@ -5,28 +5,28 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/response"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/internal/reply"
 )
 
 // SetContext leaves a value for later steps. A nil leaves null.
 func (c *Call) SetContext(key string, value any) error {
 	if value == nil {
-		response.SetContextKey(c.Rsp, key, structpb.NewNullValue())
+		reply.SetContext(c.Rsp, key, structpb.NewNullValue())
 		return nil
 	}
 	v, err := encode(value)
 	if err != nil {
 		return errors.Wrapf(err, "cannot set context key %q", key)
 	}
-	response.SetContextKey(c.Rsp, key, v)
+	reply.SetContext(c.Rsp, key, v)
 	return nil
 }
 
@@ -109,25 +109,25 @@ func (c *Call) desiredComposite() (*fnv1.Resource, error) {
 
 // Condition writes a condition of the XR: type, status, reason and message.
 func (c *Call) Condition(is metav1.Condition) {
-	var o *response.ConditionOption
-	switch is.Status {
+	status := fnv1.Status_STATUS_CONDITION_UNKNOWN
+	switch is.Status { //nolint:exhaustive // all else is unknown
 	case metav1.ConditionTrue:
-		o = response.ConditionTrue(c.Rsp, is.Type, is.Reason)
+		status = fnv1.Status_STATUS_CONDITION_TRUE
 	case metav1.ConditionFalse:
-		o = response.ConditionFalse(c.Rsp, is.Type, is.Reason)
-	default:
-		o = response.ConditionUnknown(c.Rsp, is.Type, is.Reason)
+		status = fnv1.Status_STATUS_CONDITION_FALSE
 	}
-	o.WithMessage(is.Message)
+	reply.Condition(c.Rsp, is.Type, status, is.Reason, is.Message)
 }
 
 // Warn writes a warning event of the XR.
 func (c *Call) Warn(reason, message string) {
-	response.Warning(c.Rsp, errors.New(message)).WithReason(reason)
+	reply.Event(c.Rsp, fnv1.Severity_SEVERITY_WARNING, reason, message)
 }
 
 // Tell writes a normal event of the XR.
-func (c *Call) Tell(reason, message string) { response.Normal(c.Rsp, message).WithReason(reason) }
+func (c *Call) Tell(reason, message string) {
+	reply.Event(c.Rsp, fnv1.Severity_SEVERITY_NORMAL, reason, message)
+}
 
 // LookAgain asks Crossplane to run the pipeline again after so long. The shortest
 // wish of a pipeline wins; 0 is none.
@@ -147,14 +147,14 @@ func (c *Call) HoldBack(parts ...v1alpha1.HeldBack) error {
 		}
 	}
 	if len(all) == 0 {
-		response.ConditionFalse(c.Rsp, v1alpha1.ConditionPartsHeldBack, v1alpha1.ReasonNothingHeldBack).WithMessage("No part waits for another")
+		reply.Condition(c.Rsp, v1alpha1.ConditionPartsHeldBack, fnv1.Status_STATUS_CONDITION_FALSE, v1alpha1.ReasonNothingHeldBack, "No part waits for another")
 		return nil
 	}
 	says := make([]string, 0, len(all))
 	for _, p := range all {
 		says = append(says, p.Part+" waits for "+p.WaitsFor)
 	}
-	response.ConditionTrue(c.Rsp, v1alpha1.ConditionPartsHeldBack, v1alpha1.ReasonWaitingForOthers).WithMessage(strings.Join(says, "; "))
+	reply.Condition(c.Rsp, v1alpha1.ConditionPartsHeldBack, fnv1.Status_STATUS_CONDITION_TRUE, v1alpha1.ReasonWaitingForOthers, strings.Join(says, "; "))
 	if err := c.SetContext(v1alpha1.ContextHeldBack, all); err != nil {
 		return err
 	}

@@ -4,12 +4,12 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
-	"github.com/crossplane/function-sdk-go/response"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/internal/reply"
 )
 
 // Before the first creation of a part its name is asked for. An object of that name
@@ -217,7 +217,7 @@ func (c *Call) sayTaken(names []v1alpha1.TakenName, keep func(v1alpha1.TakenName
 	was, _ := c.Composite().Condition(v1alpha1.ConditionNamesFree)
 	if len(all) == 0 {
 		if was != "" && was != "True" {
-			response.ConditionTrue(c.Rsp, v1alpha1.ConditionNamesFree, v1alpha1.ReasonNoNameTaken).WithMessage("No name that is needed is taken any longer")
+			reply.Condition(c.Rsp, v1alpha1.ConditionNamesFree, fnv1.Status_STATUS_CONDITION_TRUE, v1alpha1.ReasonNoNameTaken, "No name that is needed is taken any longer")
 		}
 		return nil
 	}
@@ -226,7 +226,7 @@ func (c *Call) sayTaken(names []v1alpha1.TakenName, keep func(v1alpha1.TakenName
 		says = append(says, n.By)
 	}
 	message := strings.Join(says, "; ") + ". Nothing of that is changed, and what needs the name is not made: order under another name, or have it removed"
-	response.ConditionFalse(c.Rsp, v1alpha1.ConditionNamesFree, v1alpha1.ReasonNameTaken).WithMessage(message)
+	reply.Condition(c.Rsp, v1alpha1.ConditionNamesFree, fnv1.Status_STATUS_CONDITION_FALSE, v1alpha1.ReasonNameTaken, message)
 	if was != "False" && len(names) > 0 {
 		c.Warn(v1alpha1.ReasonNameTaken, message)
 	}

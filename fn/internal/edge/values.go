@@ -5,8 +5,9 @@ import (
 	"math"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"whisperops.io/functions/internal/errors"
 )
 
 // IsNull says whether a value is null or absent.

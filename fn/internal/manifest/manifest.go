@@ -7,8 +7,9 @@ import (
 	"reflect"
 	"sort"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"google.golang.org/protobuf/types/known/structpb"
+
+	"whisperops.io/functions/internal/errors"
 )
 
 // An Object is a manifest, or a part of one, in the shape of its YAML. Values are

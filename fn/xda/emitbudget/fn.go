@@ -4,7 +4,6 @@
 package emitbudget
 
 import (
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	"google.golang.org/protobuf/types/known/structpb"
 
@@ -12,6 +11,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/errors"
 )
 
 // New returns the step.

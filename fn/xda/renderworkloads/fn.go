@@ -4,7 +4,6 @@
 package renderworkloads
 
 import (
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	"k8s.io/apimachinery/pkg/util/validation"
 
@@ -12,6 +11,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/fn/xda/computetuning"
+	"whisperops.io/functions/internal/errors"
 )
 
 // New returns the step.

@@ -17,10 +17,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"sigs.k8s.io/yaml"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/examples"
 	"whisperops.io/functions/test/pipeline"

@@ -10,9 +10,9 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	function "github.com/crossplane/function-sdk-go"
 
+	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/standins/autoready/ready"
 )
 

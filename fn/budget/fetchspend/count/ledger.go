@@ -9,9 +9,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
-
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/errors"
 )
 
 // A Ledger is v1alpha1.Ledger with numbers. Times are Unix milliseconds, as

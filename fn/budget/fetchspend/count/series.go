@@ -10,7 +10,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
+	"whisperops.io/functions/internal/errors"
 )
 
 // A Series is what a server answered: raw samples of one time series.

@@ -16,13 +16,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/crossplane/crossplane-runtime/v2/pkg/errors"
 	"github.com/prometheus/client_golang/api"
 	promv1 "github.com/prometheus/client_golang/api/prometheus/v1"
 	"github.com/prometheus/common/model"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/internal/errors"
 )
 
 // A Server is where to ask and as whom.
