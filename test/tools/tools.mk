@@ -37,6 +37,7 @@ ETCD_VERSION            := $(call tool-version,etcd,go.etcd.io/etcd/server/v3)
 KUBERNETES_VERSION      := $(call tool-version,kubernetes,k8s.io/kubernetes)
 PROVIDER_KUBERNETES_VERSION := $(call tool-version,provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes)
 FAKE_GCS_SERVER_VERSION := $(call tool-version,fake-gcs-server,github.com/fsouza/fake-gcs-server)
+VICTORIA_METRICS_VERSION := $(call tool-version,victoriametrics,github.com/VictoriaMetrics/VictoriaMetrics)
 GITEA_VERSION           := $(call tool-version,gitea,code.gitea.io/gitea)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
@@ -51,6 +52,7 @@ KUBE_CONTROLLER_MANAGER := $(TOOLS_DIR)/kube-controller-manager-$(KUBERNETES_VER
 KUBECTL         := $(TOOLS_DIR)/kubectl-$(KUBERNETES_VERSION)
 PROVIDER_KUBERNETES := $(TOOLS_DIR)/provider-kubernetes-$(PROVIDER_KUBERNETES_VERSION)
 FAKE_GCS_SERVER := $(TOOLS_DIR)/fake-gcs-server-$(FAKE_GCS_SERVER_VERSION)
+VICTORIA_METRICS := $(TOOLS_DIR)/victoria-metrics-$(VICTORIA_METRICS_VERSION)
 GITEA           := $(TOOLS_DIR)/gitea-$(GITEA_VERSION)
 
 # Service discovery for clouds triples the build and nothing here uses it.
@@ -78,6 +80,7 @@ $(eval $(call tool-rule,$(KUBE_CONTROLLER_MANAGER),kubernetes,k8s.io/kubernetes/
 $(eval $(call tool-rule,$(KUBECTL),kubernetes,k8s.io/kubernetes/cmd/kubectl,$(kube-version),1 minute))
 $(eval $(call tool-rule,$(PROVIDER_KUBERNETES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes/cmd/provider,-X github.com/crossplane-contrib/provider-kubernetes/internal/version.Version=$(PROVIDER_KUBERNETES_VERSION),2 minutes))
 $(eval $(call tool-rule,$(FAKE_GCS_SERVER),fake-gcs-server,github.com/fsouza/fake-gcs-server,,1 minute))
+$(eval $(call tool-rule,$(VICTORIA_METRICS),victoriametrics,github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics,-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=$(VICTORIA_METRICS_VERSION),1 minute))
 # Gitea's SQLite is C.
 $(eval $(call tool-rule,$(GITEA),gitea,code.gitea.io/gitea,-X main.Version=$(GITEA_VERSION:v%=%),6 minutes,sqlite sqlite_unlock_notify,1))
 

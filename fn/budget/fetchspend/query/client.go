@@ -330,6 +330,10 @@ func (n *notes) problem(err error) error {
 	switch {
 	case tooLarge:
 		return Problem{Reason: v1alpha1.ReasonTooManySamples, Message: fmt.Sprintf("The server's answer is larger than %d MiB: the agent has too many series", maxBody>>20)}
+	case status/100 == 2 && brokenOff(string(n.tail)) != "":
+		// VictoriaMetrics had begun to answer when it noticed; to the API client that is
+		// an answer that can't be read.
+		return httpProblem(&promv1.Error{Msg: brokenOff(string(n.tail))}, http.StatusUnprocessableEntity)
 	case errors.As(err, &apiErr):
 		return httpProblem(apiErr, status)
 	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &netErr) && netErr.Timeout():
@@ -344,13 +348,22 @@ func (n *notes) problem(err error) error {
 		return unreachable("The server refuses connections")
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return unreachable("The server broke off its answer")
-	case status/100 == 2 && tooMuch(string(n.tail)):
-		// VictoriaMetrics has begun to answer when it notices.
-		return httpProblem(&promv1.Error{Msg: string(n.tail)}, http.StatusUnprocessableEntity)
 	case status/100 == 2:
 		return badAnswer("it is no answer of the query API")
 	}
 	return unreachable("The server can't be reached at prometheus.url")
+}
+
+// brokenOff is the error that VictoriaMetrics appends to samples it has begun to
+// send with status 200; empty: there is none.
+func brokenOff(tail string) string {
+	if i := strings.LastIndex(tail, `{"status":"error"`); i > 0 {
+		return tail[i:]
+	}
+	if i := strings.LastIndex(tail, "-search.max"); i > 0 {
+		return tail[i:] // its beginning, which quotes the query, is longer than what is kept
+	}
+	return ""
 }
 
 // tooMuch says whether a server refuses a query because it reads too much: in the
@@ -373,6 +386,9 @@ func namesRefused(msg string) bool {
 
 func httpProblem(e *promv1.Error, status int) error {
 	msg := e.Msg + e.Detail
+	if e.Type == promv1.ErrBadResponse && status/100 == 2 {
+		msg = "" // it quotes what could not be read, which may say anything
+	}
 	switch {
 	case e.Type == promv1.ErrTimeout, e.Type == promv1.ErrCanceled, status == http.StatusGatewayTimeout:
 		return Problem{Reason: v1alpha1.ReasonQueryTimedOut, Message: "The server gave up the query because it took too long"}

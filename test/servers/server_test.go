@@ -1,0 +1,245 @@
+package servers
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// patience is longer than anything here takes on a machine that does something
+// else, too.
+const patience = 90 * time.Second
+
+// A server takes samples by remote write, and answers queries.
+type server struct {
+	name   string
+	url    string
+	tenant string
+	write  string // where samples are written; a path
+	flush  string // makes what was written visible; a path, or empty
+}
+
+// startPrometheus starts one that scrapes nothing.
+func startPrometheus(t *testing.T) *server {
+	t.Helper()
+	dir, address := t.TempDir(), freeAddress(t)
+	config := filepath.Join(dir, "prometheus.yml")
+	if err := os.WriteFile(config, []byte("storage: {tsdb: {out_of_order_time_window: 24h}}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run(t, "prometheus", *prometheusBinary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address, "--web.enable-remote-write-receiver", "--log.level=warn")
+	s := &server{name: "Prometheus", url: "http://" + address, write: "/api/v1/write"}
+	s.ready(t, "/-/ready")
+	return s
+}
+
+// startVictoriaMetrics starts one with some flags of its own.
+func startVictoriaMetrics(t *testing.T, flags ...string) *server {
+	t.Helper()
+	address := freeAddress(t)
+	run(t, "victoria-metrics", *victoriaBinary, append([]string{
+		"-storageDataPath=" + t.TempDir(), "-httpListenAddr=" + address,
+		"-memory.allowedBytes=128MB", "-loggerLevel=WARN",
+	}, flags...)...)
+	s := &server{name: "VictoriaMetrics", url: "http://" + address, write: "/api/v1/write", flush: "/internal/force_flush"}
+	s.ready(t, "/health")
+	return s
+}
+
+func (s *server) ready(t *testing.T, path string) {
+	t.Helper()
+	until(t, s.name+" to be ready", func() error {
+		_, err := s.call(t.Context(), path, nil)
+		return err
+	})
+}
+
+// call asks for a path; with a body it is a write.
+func (s *server) call(ctx context.Context, path string, body []byte) (string, error) {
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	r, err := http.NewRequestWithContext(ctx, method, s.url+path, bytes.NewReader(body))
+	if err != nil {
+		return "", err
+	}
+	if s.tenant != "" {
+		r.Header.Set("X-Scope-OrgID", s.tenant)
+	}
+	if body != nil {
+		r.Header.Set("Content-Type", "application/x-protobuf")
+		r.Header.Set("Content-Encoding", "snappy")
+		r.Header.Set("X-Prometheus-Remote-Write-Version", "0.1.0")
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode/100 != 2 {
+		err = fmt.Errorf("%s %s: HTTP %d: %s", s.name, path, answer.StatusCode, text)
+	}
+	return string(text), err
+}
+
+// store writes samples, in the order of time as servers like it.
+func (s *server) store(t *testing.T, all []series) {
+	t.Helper()
+	for batch := range slices.Chunk(inOrder(all), 5000) {
+		if _, err := s.call(t.Context(), s.write, snappy(writeRequest(batch))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if s.flush != "" {
+		if _, err := s.call(t.Context(), s.flush, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A series is labels and samples.
+type series struct {
+	labels  map[string]string
+	samples []sample
+}
+
+// A sample is a value at a time in Unix milliseconds.
+type sample struct {
+	at int64
+	v  float64
+}
+
+// stale is the value by which a scraper says that a series has ended.
+var stale = math.Float64frombits(0x7ff0000000000002)
+
+// inOrder takes series apart into single samples, by time.
+func inOrder(all []series) []series {
+	var out []series
+	for _, s := range all {
+		for _, p := range s.samples {
+			out = append(out, series{labels: s.labels, samples: []sample{p}})
+		}
+	}
+	slices.SortStableFunc(out, func(a, b series) int { return int(a.samples[0].at - b.samples[0].at) })
+	return out
+}
+
+// writeRequest encodes prometheus.WriteRequest: timeseries = 1 {labels = 1 {name =
+// 1, value = 2}, samples = 2 {value = 1, timestamp = 2}}.
+func writeRequest(all []series) []byte {
+	var out []byte
+	for _, s := range all {
+		var ts []byte
+		for _, k := range slices.Sorted(maps.Keys(s.labels)) {
+			var l []byte
+			l = protowire.AppendString(protowire.AppendTag(l, 1, protowire.BytesType), k)
+			l = protowire.AppendString(protowire.AppendTag(l, 2, protowire.BytesType), s.labels[k])
+			ts = protowire.AppendBytes(protowire.AppendTag(ts, 1, protowire.BytesType), l)
+		}
+		for _, p := range s.samples {
+			var v []byte
+			v = protowire.AppendFixed64(protowire.AppendTag(v, 1, protowire.Fixed64Type), math.Float64bits(p.v))
+			v = protowire.AppendVarint(protowire.AppendTag(v, 2, protowire.VarintType), uint64(p.at))
+			ts = protowire.AppendBytes(protowire.AppendTag(ts, 2, protowire.BytesType), v)
+		}
+		out = protowire.AppendBytes(protowire.AppendTag(out, 1, protowire.BytesType), ts)
+	}
+	return out
+}
+
+// snappy is the block format without any compression: remote write takes nothing
+// else, and nobody here is in a hurry.
+func snappy(b []byte) []byte {
+	out := binary.AppendUvarint(nil, uint64(len(b)))
+	for piece := range slices.Chunk(b, 1<<16) {
+		n := len(piece) - 1
+		out = append(out, 61<<2, byte(n), byte(n>>8)) // a literal with a length of two bytes
+		out = append(out, piece...)
+	}
+	return out
+}
+
+// until polls a condition; what it waits for is told when it never comes true.
+func until(t *testing.T, what string, ok func() error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		err := ok()
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			t.Fatalf("waited %s for %s: %v", patience, what, err)
+		case <-tick.C:
+		}
+	}
+}
+
+// freeAddress is one on loopback at which nobody listens.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	return l.Addr().String()
+}
+
+// run starts a program that ends with the test, and returns what kills it before.
+func run(t *testing.T, name, path string, args ...string) (kill func()) {
+	t.Helper()
+	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(path, args...)
+	cmd.Stdout, cmd.Stderr = log, log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that runs into its timeout cleans nothing up
+	if err := cmd.Start(); err != nil {
+		t.Fatalf("cannot start %s: %v", name, err)
+	}
+	kill = func() {
+		if cmd.ProcessState == nil {
+			_ = cmd.Process.Kill() // it may have ended by itself
+			_ = cmd.Wait()         // which says that it was killed
+		}
+	}
+	t.Cleanup(func() {
+		kill()
+		if b, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+			t.Logf("log of %s %s:\n%s", name, strings.Join(args, " "), b[max(0, len(b)-4000):])
+		}
+		if err := log.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return kill
+}
