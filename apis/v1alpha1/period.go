@@ -53,19 +53,31 @@ func PeriodKey(p Period, t time.Time) string {
 // put forward at midnight the first instant of that day. A lifetime began at no time:
 // it is the zero time.
 func PeriodStart(p Period, t time.Time) time.Time {
+	start, _ := periodAround(p, t)
+	return start
+}
+
+// PeriodEnd returns the instant at which the period after t's begins, by the same
+// calendar. A lifetime ends at no time: it is the zero time.
+func PeriodEnd(p Period, t time.Time) time.Time {
+	_, end := periodAround(p, t)
+	return end
+}
+
+func periodAround(p Period, t time.Time) (start, end time.Time) {
 	y, m, d := t.Date()
+	day := func(m time.Month, d int) time.Time { return dayStart(y, m, d, t.Location()) }
 	switch p {
 	case PeriodDaily:
+		return day(m, d), day(m, d+1)
 	case PeriodWeekly:
 		d -= (int(t.Weekday()) + 6) % 7
+		return day(m, d), day(m, d+7)
 	case PeriodMonthly:
-		d = 1
+		return day(m, 1), day(m+1, 1)
 	case PeriodLifetime:
-		return time.Time{}
-	default:
-		return time.Time{}
 	}
-	return dayStart(y, m, d, t.Location())
+	return time.Time{}, time.Time{}
 }
 
 // dayStart returns the first instant of a day. Midnight alone won't do: it is missing

@@ -47,8 +47,8 @@ func TestPeriodStart(t *testing.T) {
 }
 
 // Whatever the zone and the time: a period's start lies in it, and the second before it
-// doesn't.
-func TestPeriodStartIsTheFirstInstant(t *testing.T) {
+// doesn't; its end doesn't, and the second before that does.
+func TestPeriodStartAndEnd(t *testing.T) {
 	zones := []string{
 		"", "Europe/Berlin", "Africa/Cairo", "America/Havana", "Asia/Beirut", "Asia/Kathmandu", "Australia/Lord_Howe", "America/Sao_Paulo",
 		"Pacific/Apia", "Pacific/Chatham", "America/Asuncion", "Asia/Tehran", "Antarctica/Troll", "Pacific/Kiritimati", "America/Scoresbysund",
@@ -64,7 +64,17 @@ func TestPeriodStartIsTheFirstInstant(t *testing.T) {
 		if before := start.Add(-time.Second); PeriodKey(period, before) == PeriodKey(period, at) {
 			t.Fatalf("%s in %q: %s already lies in the period that begins at %s", period, zone, before, start)
 		}
+		end := PeriodEnd(period, at)
+		if last := end.Add(-time.Second); !end.After(at) || PeriodKey(period, end) == PeriodKey(period, at) || PeriodKey(period, last) != PeriodKey(period, at) {
+			t.Fatalf("%s in %q: the period of %s doesn't end at %s", period, zone, at, end)
+		}
 	})
+}
+
+func TestLifetimeNeverEnds(t *testing.T) {
+	if end := PeriodEnd(PeriodLifetime, time.Unix(1_800_000_000, 0)); !end.IsZero() {
+		t.Errorf("it ends at %s", end)
+	}
 }
 
 func TestZone(t *testing.T) {

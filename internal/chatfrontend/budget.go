@@ -139,7 +139,7 @@ func money(b v1alpha1.XAgentBudget, agent, contact string, now time.Time) Money 
 			m.Stale = true
 		}
 	}
-	if next := periodEnd(b.Spec.Period, now); !next.IsZero() {
+	if next := v1alpha1.PeriodEnd(b.Spec.Period, b.Spec.In(now)); !next.IsZero() {
 		m.Resumes = &next
 	}
 	if contact != "" {
@@ -148,22 +148,6 @@ func money(b v1alpha1.XAgentBudget, agent, contact string, now time.Time) Money 
 		m.Raise = fmt.Sprintf("Whoever ordered the agent, or the platform team: they raise spec.budgetUsd of the XDatasetAgent %q.", agent)
 	}
 	return m
-}
-
-// periodEnd is the midnight UTC at which the next period begins; the zero time for a
-// lifetime.
-func periodEnd(p v1alpha1.Period, now time.Time) time.Time {
-	start := v1alpha1.PeriodStart(p, now)
-	switch p {
-	case v1alpha1.PeriodDaily:
-		return start.AddDate(0, 0, 1)
-	case v1alpha1.PeriodWeekly:
-		return start.AddDate(0, 0, 7)
-	case v1alpha1.PeriodMonthly:
-		return start.AddDate(0, 1, 0)
-	case v1alpha1.PeriodLifetime:
-	}
-	return time.Time{}
 }
 
 // SpentText says what was spent, for a page without its script.
@@ -180,5 +164,5 @@ func (m Money) BackText() string {
 	if m.Resumes == nil {
 		return "Not by itself: this budget is for the agent's whole life. It goes on as soon as somebody raises it."
 	}
-	return m.Resumes.Format("Monday, 2 January 2006, 15:04 UTC") + "; sooner if somebody raises it."
+	return m.Resumes.Format("Monday, 2 January 2006, 15:04 MST") + "; sooner if somebody raises it."
 }

@@ -32,7 +32,8 @@ type Budget struct {
 	Cap        USD               `json:"cap"`
 	Enforced   bool              `json:"enforced"`
 	Period     v1alpha1.Period   `json:"period"`
-	Mode       Mode              `json:"mode,omitempty"` // empty: the meter's own
+	TimeZone   string            `json:"timeZone,omitempty"` // by which periods begin; empty: UTC
+	Mode       Mode              `json:"mode,omitempty"`     // empty: the meter's own
 	Opening    *v1alpha1.Opening `json:"opening,omitempty"`
 	Status     budgetStatus      `json:"status"`
 }
@@ -63,7 +64,7 @@ func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 	out := Budget{
 		Agent: b.Spec.AgentName, Namespace: b.Namespace, UID: string(b.UID), Created: b.CreationTimestamp.UTC(), Generation: b.Generation,
 		Cap: usdOf(b.Spec.BudgetUSD), Enforced: b.Spec.Enforcement != v1alpha1.EnforcementMonitorOnly, Period: b.Spec.Period,
-		Opening: b.Spec.Opening,
+		TimeZone: b.Spec.TimeZone, Opening: b.Spec.Opening,
 	}
 	if m := Mode(b.Annotations[ModeAnnotation]); m == ModeSoft || m == ModeHard {
 		out.Mode = m
@@ -85,15 +86,27 @@ func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 	return out
 }
 
+// periodKey and periodStart tell of the period of a time, in the budget's time zone:
+// the budget's pipeline writes the key of that into the status.
+func (b Budget) periodKey(at time.Time) string { return v1alpha1.PeriodKey(b.Period, b.local(at)) }
+
+func (b Budget) periodStart(at time.Time) time.Time {
+	return v1alpha1.PeriodStart(b.Period, b.local(at))
+}
+
+func (b Budget) local(at time.Time) time.Time {
+	return v1alpha1.XAgentBudgetSpec{TimeZone: b.TimeZone}.In(at)
+}
+
 // spentBy is what the budget's pipeline knows to be spent in the period of a time,
 // or what the budget was opened with where it knows nothing yet; and up to when
 // that counts.
 func (b Budget) spentBy(at time.Time) (spent USD, asOf time.Time) {
-	key := v1alpha1.PeriodKey(b.Period, at)
+	key := b.periodKey(at)
 	if b.Status.Measured && b.Status.Period == key {
 		return b.Status.Spent, b.Status.AsOf
 	}
-	asOf = v1alpha1.PeriodStart(b.Period, at)
+	asOf = b.periodStart(at)
 	if b.Created.After(asOf) {
 		asOf = b.Created
 	}
@@ -118,7 +131,7 @@ func (b Budget) judge(own USD, at time.Time) *refusal {
 	spent, _ := b.spentBy(at)
 	spent += own
 	raised := b.Cap > b.Status.Decided && b.Cap > spent
-	paused := b.Status.Paused && b.Status.Period == v1alpha1.PeriodKey(b.Period, at) && !raised
+	paused := b.Status.Paused && b.Status.Period == b.periodKey(at) && !raised
 	if !paused && spent < b.Cap {
 		return nil
 	}

@@ -42,7 +42,7 @@ type Edition struct {
 func editionOf(b Budget, at time.Time) Edition {
 	return Edition{
 		Budget: b.UID, Created: b.Created, Generation: b.Generation, Kind: b.Period,
-		Period: v1alpha1.PeriodKey(b.Period, at), Start: v1alpha1.PeriodStart(b.Period, at),
+		Period: b.periodKey(at), Start: b.periodStart(at),
 	}
 }
 

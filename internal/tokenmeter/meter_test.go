@@ -299,6 +299,25 @@ func TestRefusing(t *testing.T) {
 }
 
 // TestWhoCalls: the path claims, the address confirms.
+// A budget's period is that of its time zone, in which the pipeline writes its key
+// into the status: by another key, what was spent would count as of the period before.
+func TestPeriodsInTheBudgetsTimeZone(t *testing.T) {
+	b := Budget{Cap: usdOf(5), Enforced: true, Period: v1alpha1.PeriodDaily, TimeZone: "America/Los_Angeles"}
+	b.Status = budgetStatus{Measured: true, Spent: usdOf(5.01), Paused: true, Period: "2026-11-26", Decided: usdOf(5)}
+	for at, want := range map[string]float64{
+		"2026-11-27T07:59:59Z": 5.01, // still yesterday there, today in UTC
+		"2026-11-27T08:00:00Z": 0,    // midnight there
+	} {
+		when, err := time.Parse(time.RFC3339, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if spent, _ := b.spentBy(when); spent != usdOf(want) {
+			t.Errorf("at %s: %v spent, want %v", at, spent, want)
+		}
+	}
+}
+
 func TestWhoCalls(t *testing.T) {
 	w := newWorld(t)
 	for claim, want := range map[string]int{"housing-bot": 200, "other-bot": 403} {

@@ -205,7 +205,7 @@ func (n *Node) deployment(ctx context.Context, d *appsv1.Deployment) error {
 	}
 	hash := hashOf(d.Spec.Template)
 	var fresh, stale []*pod
-	ready, freshReady := 0, 0
+	freshReady := 0
 	for _, p := range n.all() {
 		if p.namespace != d.Namespace || p.deployment != d.Name {
 			continue
@@ -216,9 +216,6 @@ func (n *Node) deployment(ctx context.Context, d *appsv1.Deployment) error {
 		} else if err == nil && o.UID != p.uid || apierrors.IsNotFound(err) && n.vanished(ctx, p) {
 			n.end(ctx, p)
 			continue
-		}
-		if p.ready {
-			ready++
 		}
 		if p.hash == hash {
 			fresh = append(fresh, p)
@@ -242,6 +239,12 @@ func (n *Node) deployment(ctx context.Context, d *appsv1.Deployment) error {
 	for range want - len(fresh) {
 		if err := n.begin(ctx, d, hash); err != nil {
 			return err
+		}
+	}
+	ready := 0 // of those that are left: the server refuses more ready pods than there are
+	for _, p := range n.all() {
+		if p.namespace == d.Namespace && p.deployment == d.Name && p.ready {
+			ready++
 		}
 	}
 	return n.status(ctx, d, want, ready, len(fresh))
