@@ -13,6 +13,10 @@ export SCHEMAS
 export CGO_ENABLED := 0
 export GOFLAGS := $(strip $(GOFLAGS) -trimpath)
 
+# How programs are built that people pull. gRPC's tracing, which nobody serves, would keep
+# every method of every type in a program: a fifth of its size.
+SMALL := -tags grpcnotrace -ldflags '-s -w'
+
 # What looks at code before its tests run.
 VET ?= go vet
 
@@ -29,7 +33,7 @@ help: ## list every task
 .PHONY: build
 build: ## build every binary into _output/bin
 	@mkdir -p $(OUTPUT)/bin
-	go build -ldflags '-s -w' -o $(OUTPUT)/bin ./cmd/...
+	go build $(SMALL) -o $(OUTPUT)/bin ./cmd/...
 
 .PHONY: test
 test: ## run the tests of the product's module

@@ -4,5 +4,5 @@ BENCH_SPEND_FLAGS ?=
 .PHONY: bench-spend
 bench-spend: $(PROMETHEUS) ## samples, time and memory of measuring 2,000 agents on a real Prometheus, beside sum(increase())
 	@mkdir -p $(OUTPUT)/bin
-	@go build -ldflags '-s -w' -o $(OUTPUT)/bin ./cmd/function-budget-fetch-spend
+	@go build $(SMALL) -o $(OUTPUT)/bin ./cmd/function-budget-fetch-spend
 	@cd test/benchspend && GOWORK=off go run ./cmd/bench-spend -prometheus=$(PROMETHEUS) -function=$(OUTPUT)/bin/function-budget-fetch-spend $(BENCH_SPEND_FLAGS)

@@ -204,7 +204,7 @@ func (b *builder) compile(ctx context.Context, name, arch string) ([]byte, error
 	}
 	defer os.RemoveAll(tmp) //nolint:errcheck // the system clears its temporary folder
 	bin := filepath.Join(tmp, name)
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", bin, "./cmd/"+name)
+	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false", "-tags", "grpcnotrace", "-ldflags", "-s -w -buildid=", "-o", bin, "./cmd/"+name)
 	cmd.Dir = b.root
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH="+arch, "GOWORK=off", "GOFLAGS=-mod=readonly")
 	cmd.Stderr = os.Stderr
