@@ -112,3 +112,20 @@ func (u USD) String() string {
 	digits := strconv.FormatInt(int64(Dollar+frac), 10)[1:]
 	return sign + strconv.FormatInt(int64(whole), 10) + "." + strings.TrimRight(digits, "0")
 }
+
+// Shown rounds what was spent to four decimals, as status shows it, but never across
+// the budget: it must not show a budget as spent that isn't, nor the other way round.
+func Shown(spent, budget USD) USD {
+	const unit = Dollar / 10_000
+	r := spent / unit * unit
+	if spent-r >= unit/2 && r <= Max-unit {
+		r += unit
+	}
+	switch {
+	case spent < budget && r >= budget:
+		return r - unit
+	case spent >= budget && r < budget:
+		return r + unit
+	}
+	return r
+}

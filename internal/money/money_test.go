@@ -63,3 +63,28 @@ func TestScaled(t *testing.T) {
 		}
 	}
 }
+
+func TestShown(t *testing.T) {
+	for name, tc := range map[string]struct{ spent, budget, want, why string }{
+		"Exact":             {"5.06", "5", "5.06", "Nothing is rounded."},
+		"HalfUp":            {"1.00005", "5", "1.0001", "As people round."},
+		"Down":              {"1.000049999999", "5", "1", "As people round."},
+		"NeverUpToBudget":   {"4.99999", "5", "4.9999", "A budget that isn't spent must not look spent."},
+		"NeverDownToBudget": {"5.00001", "5.00001", "5.0001", "A budget that is spent must not look as if something were left."},
+		"Largest":           {Max.String(), "5", (Max / 100_000_000 * 100_000_000).String(), "It does not become a debt."},
+	} {
+		t.Run(name, func(t *testing.T) {
+			spent, err := Parse(tc.spent)
+			if err != nil {
+				t.Fatal(err)
+			}
+			budget, err := Parse(tc.budget)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := Shown(spent, budget); got.String() != tc.want {
+				t.Errorf("Shown(%s, %s) = %s, want %s: %s", tc.spent, tc.budget, got, tc.want, tc.why)
+			}
+		})
+	}
+}

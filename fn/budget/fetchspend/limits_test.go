@@ -195,7 +195,7 @@ func TestClockAhead(t *testing.T) {
 // forget what the server no longer has.
 func TestClockDaysBehind(t *testing.T) {
 	f := facts(t, "10:06:20", nil)
-	f.Ledger = &v1alpha1.Ledger{Period: "lifetime", From: "2026-11-23T10:00:00Z", Mapping: f.Settings.mapping("bot"), AsOf: "2026-11-25T12:00:00Z", SettledAt: "2026-11-25T11:00:00Z"}
+	f.Ledger = &v1alpha1.Ledger{Period: "lifetime", From: "2026-11-23T10:00:00Z", Mapping: f.Settings.Mapping("bot"), AsOf: "2026-11-25T12:00:00Z", SettledAt: "2026-11-25T11:00:00Z"}
 	for _, tc := range []struct {
 		reason string
 		date   time.Time

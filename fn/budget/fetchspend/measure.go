@@ -502,7 +502,7 @@ const furthest = 366 * 24 * time.Hour
 func begin(observed count.Ledger, lost bool, f Facts, at int64) count.Ledger {
 	when := f.Budget.In(time.UnixMilli(at))
 	period := v1alpha1.PeriodKey(f.Budget.Period, when)
-	mapping := f.Settings.mapping(f.Budget.AgentName)
+	mapping := f.Settings.Mapping(f.Budget.AgentName)
 
 	// Samples count from when the budget was made; an opening says up to when they
 	// were counted before, which is earlier: what was used in between is owed.

@@ -604,7 +604,7 @@ func TestSettling(t *testing.T) {
 			f := facts(t, tc.now, nil)
 			s.now = f.Now
 			l := Measure(t.Context(), s, f).Ledger
-			tc.want.Period, tc.want.From, tc.want.Mapping, tc.want.Prices = "lifetime", "2026-11-23T10:00:00Z", f.Settings.mapping("bot"), l.Prices
+			tc.want.Period, tc.want.From, tc.want.Mapping, tc.want.Prices = "lifetime", "2026-11-23T10:00:00Z", f.Settings.Mapping("bot"), l.Prices
 			for i := range l.Cursors {
 				tc.want.Cursors[i].Series = l.Cursors[i].Series
 			}

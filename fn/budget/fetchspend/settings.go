@@ -121,9 +121,9 @@ func (s Settings) check() error {
 	return nil
 }
 
-// mapping identifies what cursors belong to: another store, selector or identity
+// Mapping identifies what cursors belong to: another store, selector or identity
 // makes other series of the same tokens.
-func (s Settings) mapping(agent string) string {
+func (s Settings) Mapping(agent string) string {
 	m := s.Rules.Metrics
 	h := sha256.New()
 	parts := []string{s.URL + "\n" + s.Tenant, agent, m.AgentLabel, strings.Join(m.ModelLabels, "\n"), strings.Join(m.ReplicaLabels, ",")}

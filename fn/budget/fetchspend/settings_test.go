@@ -152,12 +152,12 @@ func TestMapping(t *testing.T) {
 			t.Log(tc.reason)
 			s := base
 			tc.change(&s)
-			if other := s.mapping("bot") != base.mapping("bot"); other != tc.other {
+			if other := s.Mapping("bot") != base.Mapping("bot"); other != tc.other {
 				t.Errorf("another mapping: %v, want %v", other, tc.other)
 			}
 		})
 	}
-	if base.mapping("bot") == base.mapping("another") {
+	if base.Mapping("bot") == base.Mapping("another") {
 		t.Error("two agents have one mapping")
 	}
 }

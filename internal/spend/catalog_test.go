@@ -1,0 +1,65 @@
+package spend
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"whisperops.io/functions/internal/pricing"
+)
+
+// Tables that come out, for people to review. The catalogs are small ones in the form
+// of LiteLLM 1.92.0 and of models.dev of July 2026.
+func TestPricesGolden(t *testing.T) {
+	for file, models := range map[string]string{
+		"litellm":    "gemini-3.5-flash,gemini-3.1-pro-preview,claude-sonnet-5",
+		"models-dev": "gemini-3.5-flash,google/gemini-3.1-pro-preview,anthropic/claude-sonnet-5-20260801",
+	} {
+		t.Run(file, func(t *testing.T) {
+			var out, errOut bytes.Buffer
+			err := Run(t.Context(), []string{"prices", "--from", filepath.Join("testdata", "prices", file+".json"), "--models", models}, nil, &out, &errOut)
+			if err != nil {
+				t.Fatal(err)
+			}
+			golden(t, filepath.Join("testdata", "prices", file+".want.yaml"), out.String())
+			if table, err := pricing.Read(out.String()); err != nil || len(table.Flaws) > 0 || len(table.Models) != 3 {
+				t.Errorf("the table can't be used: %v %v", err, table)
+			}
+		})
+	}
+}
+
+// What a catalog says and a table can't is refused: a price that is nearly right is
+// wrong in every bill.
+func TestPricesRefuse(t *testing.T) {
+	for name, tc := range map[string]struct{ why, file, models, want string }{
+		"AliasByName":     {"It moved four times in 2026, and every catalog was weeks late.", "litellm", "gemini-flash-latest", "gemini-flash-latest is an alias"},
+		"AliasOfAnother":  {"As above, with its provider.", "litellm", "gemini/gemini-flash-latest", "is an alias"},
+		"AliasByTitle":    {"models.dev names aliases in their titles.", "models-dev", "claude-sonnet-5", `is an alias ("Claude Sonnet 5 (latest)")`},
+		"Pattern":         {"A pattern has no price.", "litellm", "gemini-*", "is an alias"},
+		"Unknown":         {"A name with a typo must not vanish from the table.", "litellm", "gemini-3.5-flahs", "it has no such key"},
+		"UnknownDev":      {"As above.", "models-dev", "gemini-3.5-flahs", "it has no such model"},
+		"TwoPrices":       {"Which of them is yours only you know.", "litellm", "twice", "a/twice, b/twice, at different prices"},
+		"TwoPricesDev":    {"A reseller's price is not the provider's.", "models-dev", "claude-sonnet-5-20260801", "anthropic/claude-sonnet-5-20260801, reseller/claude-sonnet-5-20260801"},
+		"TwoThresholds":   {"A row has one.", "litellm", "two-tiers", "above 128000 and above 256000"},
+		"UnevenTier":      {"A row has one multiplier.", "litellm", "uneven-tier", "priority costs"},
+		"TooFine":         {"Rounding would be another price.", "litellm", "finer-than-a-table", "more than six decimals"},
+		"Free":            {"A price of 0 is said by a person, in a row with unchecked.", "litellm", "free", "below any market price"},
+		"NoOutput":        {"Half a row prices nothing.", "litellm", "embedding-only", "there is no output price"},
+		"NoCost":          {"As above.", "models-dev", "no-price", "has no cost"},
+		"SampleOfItsForm": {"It is no model.", "litellm", "sample_spec", "below any market price"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, err := os.ReadFile(filepath.Join("testdata", "prices", tc.file+".json"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			table, err := TableOf(string(text), tc.file, strings.Split(tc.models, ","))
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("%v, want it to say %q\n%s\n%s", err, tc.want, tc.why, table)
+			}
+		})
+	}
+}
