@@ -360,6 +360,9 @@ func budgetEmptied(t *testing.T, w *world) {
 		t.Fatalf("want 402 with a sentence, got %v", err)
 	}
 	w.replicas(t, 30*time.Second, asked, 0)
+	for _, d := range []string{"planner", "worker"} { // not only told to stop
+		w.see(t, 30*time.Second, d+" of "+asked+" without a pod", "Deployment", "agent-"+asked, d, field(nil, "status", "readyReplicas"))
+	}
 	w.setBudget(t, asked, 5)
 	w.seeBudget(t, heard, "the budget to run again", asked, running)
 	if err := w.WaitForAgent(t.Context(), time.Minute, asked); err != nil {

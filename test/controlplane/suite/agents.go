@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"whisperops.io/functions/test/controlplane"
@@ -290,12 +291,20 @@ func FindPython(ctx context.Context) (string, error) {
 	return p, nil
 }
 
-// WaitForAgent waits until an agent's four pods are ready.
+// WaitForAgent waits until an agent's four pods are ready, and those that its
+// Deployments want now: not the ones of before a cut, or of before a roll.
 func (s *Suite) WaitForAgent(ctx context.Context, within time.Duration, agent string) error {
-	return controlplane.Eventually(ctx, within, "the pods of "+agent, func(context.Context) error {
-		for _, d := range []string{"sandbox", "worker", "planner", "chat-frontend"} {
-			if s.Node.Pod("agent-"+agent, d) == nil {
-				return fmt.Errorf("%s is not ready", d)
+	return controlplane.Eventually(ctx, within, "the pods of "+agent, func(ctx context.Context) error {
+		for _, name := range []string{"sandbox", "worker", "planner", "chat-frontend"} {
+			d, err := s.Kubernetes.AppsV1().Deployments("agent-"+agent).Get(ctx, name, metav1.GetOptions{})
+			if err != nil {
+				return err
+			}
+			if st := d.Status; st.ObservedGeneration != d.Generation || st.ReadyReplicas != 1 || st.UpdatedReplicas != 1 || st.Replicas != 1 {
+				return fmt.Errorf("%s is not ready: generation %d, status %+v", name, d.Generation, st)
+			}
+			if s.Node.Pod("agent-"+agent, name) == nil {
+				return fmt.Errorf("%s has no process that is ready", name)
 			}
 		}
 		return nil
