@@ -11,16 +11,16 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"whisperops.io/functions/internal/program"
 )
 
 // Flags of the chat page's server. Each has an environment variable, because that is
@@ -50,22 +50,7 @@ type Flags struct {
 }
 
 // Main runs the server until the process is told to end.
-func Main() {
-	f, err := Parse(os.Args[1:], os.Getenv, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		os.Exit(2) // Parse has said why
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	err = serve(ctx, f)
-	stop()
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "chat-frontend: %v\n", err)
-		os.Exit(1)
-	}
-}
+func Main() { program.Main("chat-frontend", Parse, serve) }
 
 // Parse reads the flags from args, and what they don't say from the environment. It
 // writes usage and errors to out.

@@ -26,6 +26,7 @@ import (
 	"whisperops.io/functions/internal/datasetwatcher/catalog"
 	"whisperops.io/functions/internal/datasetwatcher/registry"
 	"whisperops.io/functions/internal/gitea"
+	"whisperops.io/functions/internal/program"
 )
 
 // Flags of the dataset watcher.
@@ -59,19 +60,7 @@ type Flags struct {
 }
 
 // Main runs the dataset watcher until the process is told to end.
-func Main() {
-	f, err := Parse(os.Args[1:], os.Getenv, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		os.Exit(2) // Parse has said why
-	}
-	if err := run(ctrl.SetupSignalHandler(), f); err != nil {
-		fmt.Fprintf(os.Stderr, "dataset-watcher: %v\n", err)
-		os.Exit(1)
-	}
-}
+func Main() { program.Main("dataset-watcher", Parse, run) }
 
 // Parse reads the flags from args. It writes usage and errors to out.
 func Parse(args []string, env func(string) string, out io.Writer) (Flags, error) {

@@ -21,6 +21,7 @@ import (
 	kubetesting "k8s.io/client-go/testing"
 
 	"whisperops.io/functions/internal/gitea"
+	"whisperops.io/functions/internal/program"
 )
 
 // repo is a Git repository in memory with one file.
@@ -420,7 +421,7 @@ func TestRunUsage(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			out := &strings.Builder{}
 			err := Run(t.Context(), tc.args, func(string) string { return "" }, out, out)
-			if !errors.Is(err, errUsage) || !strings.Contains(out.String(), tc.want) {
+			if !errors.Is(err, program.ErrUsage) || !strings.Contains(out.String(), tc.want) {
 				t.Errorf("want %q, got %v:\n%s", tc.want, err, out)
 			}
 		})

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"k8s.io/client-go/dynamic"
@@ -18,6 +16,7 @@ import (
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/gitea"
+	"whisperops.io/functions/internal/program"
 )
 
 const usage = `ledger keeps the files in which agents are ordered.
@@ -33,26 +32,15 @@ Each takes --help. What is done already is passed over: run it again after a fai
 
 // Main runs the command that the arguments name.
 func Main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	err := Run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
-	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
-	case errors.Is(err, errUsage):
-		os.Exit(2) // what is wrong has been said
-	default:
-		fmt.Fprintf(os.Stderr, "ledger: %v\n", err)
-		os.Exit(1)
-	}
+	program.Main("ledger", func(args []string, _ func(string) string, _ io.Writer) ([]string, error) { return args, nil },
+		func(ctx context.Context, args []string) error { return Run(ctx, args, os.Getenv, os.Stdout, os.Stderr) })
 }
-
-var errUsage = errors.New("wrong usage")
 
 // Run runs one command: edit, retire or refresh.
 func Run(ctx context.Context, args []string, env func(string) string, out, errOut io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(errOut, usage)
-		return errUsage
+		return program.ErrUsage
 	}
 	f := &flags{out: out}
 	commands := map[string]func(context.Context) error{
@@ -64,7 +52,7 @@ func Run(ctx context.Context, args []string, env func(string) string, out, errOu
 		return nil
 	case commands[command] == nil:
 		fmt.Fprintf(errOut, "unknown command %q\n\n%s", command, usage)
-		return errUsage
+		return program.ErrUsage
 	default:
 		return f.run(ctx, command, args[1:], env, errOut, commands[command])
 	}
@@ -154,7 +142,7 @@ func (f *flags) run(ctx context.Context, command string, args []string, env func
 		}
 	}
 	if err != nil {
-		return errUsage
+		return program.ErrUsage
 	}
 	return do(ctx)
 }

@@ -10,17 +10,17 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/signal"
 	"runtime/debug"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
+
+	"whisperops.io/functions/internal/program"
 )
 
 // settings of the sandbox.
@@ -49,19 +49,7 @@ func Main() {
 		fmt.Fprintf(os.Stderr, "sandbox: %v\n", launchMain(os.Args[2]))
 		os.Exit(1)
 	}
-	s, err := parse(os.Args[1:], os.Getenv, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		os.Exit(2) // parse has said why
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := run(ctx, s, os.Stdout); err != nil {
-		fmt.Fprintf(os.Stderr, "sandbox: %v\n", err)
-		os.Exit(1) //nolint:gocritic // nothing is left to stop
-	}
+	program.Main("sandbox", parse, func(ctx context.Context, s settings) error { return run(ctx, s, os.Stdout) })
 }
 
 // parse reads flags, whose defaults are what the environment says: the rendered

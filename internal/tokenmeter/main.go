@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -18,6 +17,8 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	ctrlzap "sigs.k8s.io/controller-runtime/pkg/log/zap"
+
+	"whisperops.io/functions/internal/program"
 )
 
 // Flags of the token meter.
@@ -51,19 +52,7 @@ type Flags struct {
 }
 
 // Main runs the token meter until the process is told to end.
-func Main() {
-	f, err := Parse(os.Args[1:], os.Getenv, os.Stderr)
-	switch {
-	case errors.Is(err, flag.ErrHelp):
-		return
-	case err != nil:
-		os.Exit(2) // Parse has said why
-	}
-	if err := run(ctrl.SetupSignalHandler(), f); err != nil {
-		fmt.Fprintf(os.Stderr, "token-meter: %v\n", err)
-		os.Exit(1)
-	}
-}
+func Main() { program.Main("token-meter", Parse, run) }
 
 // Parse reads the flags from args, and those that are not there from the
 // environment: --host from HOST, --port from PORT, any other such as --openai-url
