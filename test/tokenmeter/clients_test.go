@@ -129,7 +129,7 @@ func TestGenai(t *testing.T) {
 	if chunks != 5 {
 		t.Errorf("%d chunks", chunks)
 	}
-	if sent := w.provider.Requests()[1]; !strings.Contains(string(sent.Body), "c2ln+/==") {
+	if sent := w.provider.Requests()[1]; !strings.Contains(string(sent.Body), "c2ln+/8=") {
 		t.Errorf("the signature did not go back: %s", sent.Body)
 	} else if sent.Header.Get("X-Goog-Api-Key") != "" {
 		t.Error("the caller's key went to the provider")

@@ -237,7 +237,7 @@ func geminiUsage(t usage.Tokens, tier string) map[string]any {
 }
 
 func geminiDoc(pl Plan, t usage.Tokens, last bool) map[string]any {
-	candidate := map[string]any{"content": map[string]any{"role": "model", "parts": []any{map[string]any{"text": text(pl), "thoughtSignature": "c2ln+/=="}}}, "index": 0}
+	candidate := map[string]any{"content": map[string]any{"role": "model", "parts": []any{map[string]any{"text": text(pl), "thoughtSignature": "c2ln+/8="}}}, "index": 0}
 	if last {
 		candidate["finishReason"] = "STOP"
 	}

@@ -88,12 +88,7 @@ func (j *jsonFrames) write(f *frames, p []byte) {
 			case '\\':
 				j.escaped = true
 			default:
-				// The rest of a string is nobody's business.
-				if n := bytes.IndexAny(p[i:], "\"\\"); n > 0 {
-					i += n - 1
-				} else if n < 0 {
-					i = len(p)
-				}
+				i += plain(p[i:]) - 1
 			}
 		case c == '"':
 			j.inString = j.depth > 0
@@ -122,6 +117,19 @@ func (j *jsonFrames) write(f *frames, p []byte) {
 	if start >= 0 && j.depth > 0 {
 		j.keep(p[start:])
 	}
+}
+
+// plain is how many bytes of a string are sure to be nothing but text, at least one
+// where the first is. It looks no further than what is quick to look at twice.
+func plain(p []byte) int {
+	p = p[:min(len(p), 128)]
+	if n := bytes.IndexByte(p, '"'); n >= 0 {
+		p = p[:n]
+	}
+	if n := bytes.IndexByte(p, '\\'); n >= 0 {
+		return n
+	}
+	return len(p)
 }
 
 func (j *jsonFrames) keep(p []byte) {

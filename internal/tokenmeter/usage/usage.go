@@ -7,10 +7,7 @@
 // docs/token-meter.md.
 package usage
 
-import (
-	"bytes"
-	"strings"
-)
+import "strings"
 
 // A Dialect is the language of a provider's API, as it stands in the meter's paths.
 type Dialect string
@@ -143,31 +140,28 @@ func Tier(name string) string {
 // Most events of a stream say nothing new of tokens, so that they are looked over
 // and not parsed: a meter must not cost more than the network.
 type Reader struct {
-	frames  frames
-	fold    func(*Report, []byte)
-	telling [][]byte // a document that has one of these is read at once
-	growing [][]byte // one that has all of these holds figures that a later one replaces
-	first   bool     // a document was read: the first one is, it names the model
-	latest  []byte   // of the growing ones, not read yet
-	report  Report
-	state   anthropicState
+	frames frames
+	fold   func(*Report, []byte)
+	words  *words
+	first  bool   // a document was read: the first one is, it names the model
+	latest []byte // of the growing ones, not read yet
+	report Report
+	state  anthropicState
 }
 
-func words(w ...string) [][]byte {
-	out := make([][]byte, len(w))
-	for i, s := range w {
-		out[i] = []byte(s)
-	}
-	return out
+// words that stand in the documents of a dialect that matter. Inside a string a
+// quote has a backslash before it, so that no text can look like one of these.
+type words struct {
+	set     *wordSet
+	telling uint32 // a document that has one of these is read at once
+	growing uint32 // one that has all of these holds figures that a later one replaces; 0: there are none
+	failing *wordSet
 }
 
-// What stands in documents that matter. Inside a string a quote has a backslash
-// before it, so that no text can look like one of these.
 var (
-	geminiTelling    = words(`"finishReason"`, `"blockReason"`, `"error"`)
-	geminiGrowing    = words(`"usageMetadata"`, `"totalTokenCount"`)
-	openAITelling    = words(`_tokens"`, `"error"`, `"response.completed"`, `"response.failed"`, `"response.incomplete"`, `"response.cancelled"`)
-	anthropicTelling = words(`"usage"`, `"message_stop"`, `"error"`)
+	geminiWords    = &words{newWordSet(`"finishReason"`, `"blockReason"`, `"usageMetadata"`, `"totalTokenCount"`), 0b0011, 0b1100, newWordSet(`"error"`)}
+	openAIWords    = &words{newWordSet(`_tokens"`, `"error"`, `"response.completed"`, `"response.failed"`, `"response.incomplete"`, `"response.cancelled"`), 0b111111, 0, nil}
+	anthropicWords = &words{newWordSet(`"usage"`, `"message_stop"`, `"error"`), 0b111, 0, nil}
 )
 
 // MaxDocument bounds what is kept of one event or of one plain answer, in bytes.
@@ -180,13 +174,11 @@ func NewReader(d Dialect, tier string) *Reader {
 	r := &Reader{report: Report{Tier: Tier(tier)}}
 	switch d {
 	case OpenAI:
-		r.fold, r.telling = foldOpenAI, openAITelling
+		r.fold, r.words = foldOpenAI, openAIWords
 	case Anthropic:
-		r.fold, r.telling = r.state.fold, anthropicTelling
-	case Gemini:
-		r.fold, r.telling, r.growing = foldGemini, geminiTelling, geminiGrowing
+		r.fold, r.words = r.state.fold, anthropicWords
 	default:
-		r.fold, r.telling = foldGemini, geminiTelling
+		r.fold, r.words = foldGemini, geminiWords
 	}
 	r.frames.emit = r.document
 	return r
@@ -218,38 +210,32 @@ func (r *Reader) Final() bool { return r.report.Final }
 
 func (r *Reader) catchUp() {
 	if len(r.latest) > 0 {
-		doc := r.latest
-		r.latest = nil
-		r.fold(&r.report, doc)
+		r.fold(&r.report, r.latest)
+		if cap(r.latest) > keepBuffer {
+			r.latest = nil
+		}
+		r.latest = r.latest[:0]
 	}
 }
 
 func (r *Reader) document(doc []byte) {
-	if !r.first || len(doc) < 2 || doc[0] != '{' || doc[len(doc)-1] != '}' || anyOf(doc, r.telling) {
-		r.first = true
-		r.catchUp()
-		r.fold(&r.report, doc)
+	if !r.first || len(doc) < 2 || doc[0] != '{' || doc[len(doc)-1] != '}' {
+		r.read(doc)
 		return
 	}
-	if len(r.growing) > 0 && allOf(doc, r.growing) {
+	w := r.words
+	switch found := w.set.in(doc, w.telling); {
+	case found&w.telling != 0:
+		r.read(doc)
+	case w.growing != 0 && found&w.growing == w.growing:
 		r.latest = append(r.latest[:0], doc...)
+	case w.failing != nil && w.failing.in(doc, 1) != 0:
+		r.read(doc)
 	}
 }
 
-func anyOf(doc []byte, words [][]byte) bool {
-	for _, w := range words {
-		if bytes.Contains(doc, w) {
-			return true
-		}
-	}
-	return false
-}
-
-func allOf(doc []byte, words [][]byte) bool {
-	for _, w := range words {
-		if !bytes.Contains(doc, w) {
-			return false
-		}
-	}
-	return true
+func (r *Reader) read(doc []byte) {
+	r.first = true
+	r.catchUp()
+	r.fold(&r.report, doc)
 }
