@@ -91,6 +91,8 @@ func python() string {
 	return "/usr/bin/python3"
 }
 
+func pandasRequired() bool { return os.Getenv("SANDBOX_TEST_PANDAS") == "required" }
+
 // needPandas skips a test where there is nothing to test with, and says what to do.
 // CI sets SANDBOX_TEST_PANDAS=required, so that nothing is skipped there.
 func needPandas(t testing.TB) {
@@ -104,7 +106,7 @@ func needPandas(t testing.TB) {
 		said = said[i+1:]
 	}
 	text := fmt.Sprintf("no interpreter with pandas and matplotlib: %s: %v: %s; apt-get install python3-pandas python3-matplotlib, or set PYTHON to one that has them", python(), err, said)
-	if os.Getenv("SANDBOX_TEST_PANDAS") == "required" {
+	if pandasRequired() {
 		t.Fatal(text)
 	}
 	t.Skip(text)

@@ -233,9 +233,8 @@ func apart(t *testing.T, w *world) {
 	if err := w.Node.Dial(t.Context(), "agent-"+asked, "worker", "token-meter.whisperops-system.svc:8080"); err != nil {
 		t.Errorf("a worker must reach the token-meter: %v", err)
 	}
-	if err := w.Node.Dial(t.Context(), "agent-"+asked, "sandbox", "token-meter.whisperops-system.svc:8080"); err == nil {
-		t.Error("a sandbox must not reach the token-meter")
-	}
+	// The sandbox's pod may reach the token-meter, too: all pods of an agent have one
+	// NetworkPolicy (docs/0011). Generated code can't: internal/sandbox tests its walls.
 }
 
 // A dataset that is replaced answers anew, without a restart.
@@ -257,7 +256,15 @@ func datasetReplaced(t *testing.T, w *world) {
 			t.Error(err)
 		}
 	}()
-	says(t, answer(t, c, "How many rows are there now?"), 100)
+	// A sandbox believes for some seconds that the generation that it has is the newest.
+	if err := controlplane.Eventually(t.Context(), patient, "the new generation to be noticed", func(context.Context) error {
+		if a := answer(t, c, "How many rows are there now?"); !strings.Contains(a.Markdown, "**100**") {
+			return errors.New(a.Markdown)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	says(t, answer(t, c, "What is the average median house value?"), mean(before[:100]))
 }
 

@@ -9,15 +9,26 @@ import (
 
 // prelude reads the table, turns text into numbers and dates where code that
 // failed shows that this is needed, and prints answers in one line of JSON.
-const prelude = `import json, os
+const prelude = `import json, os, re
 import pandas as pd
 
-def read(columns=None):
+def read(columns=None, chunksize=None):
     path = os.environ["DATASET_PATH"]
     with open(path, encoding="utf-8-sig", errors="replace") as f:
         head = f.readline(1000000)
     sep = max(",;\t|", key=head.count)
-    return pd.read_csv(path, sep=sep, usecols=columns, decimal="," if sep == ";" else ".", encoding="utf-8-sig", encoding_errors="replace")
+    return pd.read_csv(path, sep=sep, usecols=columns, chunksize=chunksize, decimal="," if sep == ";" else ".", encoding="utf-8-sig", encoding_errors="replace")
+
+def bare(s):
+    return " ".join(re.sub(r"[^\w]+", " ", s.lower()).split())
+
+def among(s, values):
+    return s.astype(str).map(bare).isin([bare(v) for v in values]) & s.notna()
+
+def truth(s, words):
+    return s.astype(str).str.strip().str.casefold().isin(words)
+
+YES, NO = ["yes", "true", "y", "t", "1", "1.0"], ["no", "false", "n", "f", "0", "0.0"]
 
 def dayfirst(s):
     parts = s.dropna().astype(str).str.extract(r"^(\d{1,2})([./-])\d{1,2}[./-]\d{4}").dropna()
@@ -28,10 +39,15 @@ def plain(v):
         v = v.item()
     if isinstance(v, float) and v != v:
         return None
-    return v if isinstance(v, (int, float, str, bool, type(None))) else str(v)
+    if isinstance(v, (int, float, str, bool, type(None))):
+        return v
+    return None if pd.isna(v) else str(v).replace(" 00:00:00", "")
 
 def say(**answer):
     print("ANSWER " + json.dumps(answer, ensure_ascii=False, default=plain, allow_nan=False))
+
+def key(v):
+    return str(int(v)) if isinstance(plain(v), float) and v == int(v) else str(plain(v))
 
 def table(frame):
     return [[plain(v) for v in row] for row in frame.itertuples(index=False)]
@@ -46,28 +62,22 @@ def when(s):
 
 `
 
+// repaired takes currencies, per cents and units away. Commas are decimals where
+// nothing else can be meant: 1.234,50 and 3,5, but not 1,234.
 const repaired = `def num(s):
     if s.dtype.kind in "biuf":
         return s
-    text = s.astype(str).str.replace(r"[^0-9,.eE+-]", "", regex=True)
-    english = pd.to_numeric(text.str.replace(",", "", regex=False), errors="coerce")
-    german = pd.to_numeric(text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False), errors="coerce")
-    return english if english.notna().sum() >= german.notna().sum() else german
+    if truth(s.dropna(), YES + NO).all():
+        return truth(s, YES).astype(float).where(s.notna())
+    text = s.astype(str).str.replace(r"[^0-9,.+-]", "", regex=True)
+    english = text.str.contains(r",\d{3}\.|\.\d{1,2}$|^[^,]*\.[^,]*$").any()
+    german = text.str.contains(r"\.\d{3},|,\d{1,2}$|,\d{4,}$|^-?0,\d+$").any()
+    if german and not text.str.contains(r",\d{3}\.").any() and (text.str.contains(r"\.\d{3},").any() or not english):
+        return pd.to_numeric(text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False), errors="coerce")
+    return pd.to_numeric(text.str.replace(",", "", regex=False), errors="coerce")
 
 def when(s):
     return pd.to_datetime(s, errors="coerce", dayfirst=dayfirst(s))
-
-`
-
-const finder = `def find(df, value):
-    want = value.strip().casefold()
-    for c in df.columns:
-        if df[c].dtype == object or str(df[c].dtype) in ("string", "category", "bool"):
-            have = df[c].astype(str).str.strip().str.casefold()
-            for w in (want, want[:-1] if want.endswith("s") else want + "s"):
-                if (have == w).any():
-                    return c, have == w
-    return None, None
 
 `
 
@@ -81,9 +91,6 @@ func Code(p Plan, careful bool) string {
 	} else {
 		w.b.WriteString(asIs)
 	}
-	if slices.ContainsFunc(p.Filters, func(f Filter) bool { return f.Column == "" }) {
-		w.b.WriteString(finder)
-	}
 	if p.Chart || p.Job == Histogram || p.Job == Scatter || p.Job == Trend {
 		w.line(`import matplotlib`)
 		w.line(`matplotlib.use("Agg")`)
@@ -93,6 +100,10 @@ func Code(p Plan, careful bool) string {
 	w.line(`df = read(%s)`, needed(p))
 	w.line(`total = len(df)`)
 	w.line(`notes = []`)
+	for _, f := range p.Base {
+		w.filter(f)
+	}
+	w.line(`base = len(df)`)
 	for _, f := range p.Filters {
 		w.filter(f)
 	}
@@ -111,7 +122,7 @@ func needed(p Plan) string {
 	switch p.Job {
 	case Row, Overview, Unclear:
 		return ""
-	case Missing, Count, Share:
+	case Missing, Count:
 		if p.Measure.Name == "" {
 			return ""
 		}
@@ -127,11 +138,8 @@ func needed(p Plan) string {
 	for _, c := range []Column{p.Measure, p.Other, p.Group} {
 		add(c.Name)
 	}
-	for _, f := range p.Filters {
-		if f.Column == "" {
-			return ""
-		}
-		add(f.Column)
+	for _, f := range slices.Concat(p.Base, p.Filters) {
+		add(f.Column.Name)
 	}
 	if len(names) == 0 {
 		return ""
@@ -155,50 +163,52 @@ func py(v any) string {
 }
 
 func (w *writer) filter(f Filter) {
-	c := py(f.Column)
-	note := strings.TrimSpace(f.Column + " " + f.Op + " " + f.Value)
-	switch {
-	case f.Column == "":
-		w.line(`column, keep = find(df, %s)`, py(f.Value))
-		if f.Guess {
-			w.line(`if column is not None:`)
-			w.line(`    df = df[keep]`)
-			w.line(`    notes.append("only rows with " + column + " = " + %s)`, py(f.Value))
-			return
-		}
-		w.line(`if column is None:`)
-		w.line(`    notes.append("no column holds the value " + %s + ", so it was left out of account")`, py(f.Value))
-		w.line(`else:`)
-		w.line(`    df = df[keep]`)
-		w.line(`    notes.append("only rows with " + column + " = " + %s)`, py(f.Value))
-		return
-	case f.Op == "year":
-		w.line(`df = df[when(df[%s]).dt.year == %s]`, c, f.Value)
-		note = f.Column + " in " + f.Value
-	case f.Op == "between":
-		w.line(`df = df[num(df[%s]).between(%s, %s)]`, c, f.Value, f.Value2)
-		note = f.Column + " between " + f.Value + " and " + f.Value2
-	case isNumber(word{text: f.Value}):
-		w.line(`df = df[num(df[%s]) %s %s]`, c, f.Op, f.Value)
-	default:
-		w.line(`keep = df[%s].astype(str).str.strip().str.casefold() == %s`, c, py(strings.ToLower(f.Value)))
-		if f.Op == "!=" {
+	c := py(f.Column.Name)
+	note := f.Column.Name + " " + f.Op + " " + f.Value
+	switch f.Op {
+	case "in", "out":
+		w.line(`keep = among(df[%s], %s)`, c, py(f.Values))
+		note = f.Column.Name + " = " + strings.Join(f.Values, " or ")
+		if f.Op == "out" {
 			w.line(`keep = ~keep`)
+			note = f.Column.Name + " other than " + strings.Join(f.Values, ", ")
 		}
 		w.line(`df = df[keep]`)
+	case "true":
+		w.line(`df = df[truth(df[%s], YES)]`, c)
+		note = f.Column.Name + " = yes"
+	case "false":
+		w.line(`df = df[truth(df[%s], NO)]`, c)
+		note = f.Column.Name + " = no"
+	case "missing":
+		w.line(`df = df[df[%s].isna()]`, c)
+		note = "no " + f.Column.Name
+	case "year", "month":
+		w.line(`df = df[when(df[%s]).dt.%s == %s]`, c, f.Op, f.Value)
+		note = f.Column.Name + " in " + f.Value
+		if f.Op == "month" {
+			note = f.Column.Name + " in month " + f.Value
+		}
+	case "before", "after", "since":
+		w.line(`df = df[when(df[%s]).dt.year %s %s]`, c, map[string]string{"before": "<", "after": ">", "since": ">="}[f.Op], f.Value)
+	case "between":
+		w.line(`df = df[num(df[%s]).between(%s, %s)]`, c, f.Value, f.Value2)
+		note += " and " + f.Value2
+	default:
+		w.line(`df = df[num(df[%s]) %s %s]`, c, f.Op, f.Value)
 	}
 	w.line(`notes.append("only rows with " + %s)`, py(note))
 }
 
 // names of the ways to sum a column up, as people say them.
-var names = map[string]string{"mean": "average", "sum": "total", "min": "smallest", "max": "largest", "median": "median", "std": "standard deviation", "count": "number of rows"}
+var names = map[string]string{"mean": "average", "sum": "total", "min": "smallest", "max": "largest", "median": "median", "std": "standard deviation", "count": "number of rows", "nunique": "number of different values", "share": "share of the rows in percent"}
 
 func label(p Plan) string {
 	if p.How == "quantile" {
 		return fmt.Sprintf("%gth percentile of %s", p.Quantile*100, p.Measure.Name)
 	}
-	if p.How == "count" {
-		return names["count"]
+	if p.How == "count" || p.How == "share" {
+		return names[p.How]
 	}
 	return names[p.How] + " of " + p.Measure.Name
 }
@@ -217,7 +227,11 @@ func (w *writer) job(p Plan) {
 	case Count:
 		w.line(`say(kind="figure", label="number of rows", value=len(df), used=len(df), total=total, notes=notes)`)
 	case Share:
-		w.line(`say(kind="figure", label="share of the rows in percent", value=100 * len(df) / total if total else None, used=len(df), total=total, notes=notes)`)
+		of := names["share"]
+		if len(p.Base) > 0 {
+			of = "share of these rows in percent, as the last of the conditions below holds for them"
+		}
+		w.line(`say(kind="figure", label=%s, value=100 * len(df) / base if base else None, used=base, total=total, notes=notes)`, py(of))
 	case Distinct:
 		w.line(`say(kind="figure", label=%s, value=df[%s].nunique(), used=int(df[%s].count()), total=total, notes=notes)`, py("number of different values of "+p.Measure.Name), m, m)
 	case Missing:
@@ -271,12 +285,18 @@ func (w *writer) missing(p Plan) {
 func (w *writer) aggregate(p Plan) {
 	m := py(p.Measure.Name)
 	if p.Group.Name == "" {
-		w.line(`values = num(df[%s])`, m)
+		w.line(`values = %s(df[%s])`, map[bool]string{false: "num", true: "when"}[p.Measure.Kind == Date], m)
 		w.line(`say(kind="figure", label=%s, value=values.%s, used=int(values.count()), left=int(values.isna().sum()), total=total, notes=notes)`, py(label(p)), how(p))
 		return
 	}
 	w.groups(p)
-	w.line(`result = result.sort_values(ascending=False)`)
+	if p.Group.Kind != Number {
+		w.line(`result = result.sort_values(ascending=False)`)
+	}
+	if p.Compared {
+		w.line(`if len(result) == 2:`)
+		w.line(`    notes.append("the difference is " + "{:,.2f}".format(float(result.max() - result.min())))`)
+	}
 	w.table(p, `result`)
 	if p.Chart {
 		w.bars(p)
@@ -285,21 +305,40 @@ func (w *writer) aggregate(p Plan) {
 
 // groups leaves in result what a plan sums up, by group.
 func (w *writer) groups(p Plan) {
-	g := py(p.Group.Name)
-	if p.How == "count" {
-		w.line(`result = df.groupby(%s).size()`, g)
-		w.line(`used = int(df[%s].count())`, g)
-		return
+	switch {
+	case p.Group.Kind == Date && p.Period == weekday:
+		w.line(`by = when(df[%s]).dt.day_name()`, py(p.Group.Name))
+	case p.Group.Kind == Date && p.Period != "":
+		w.line(`by = when(df[%s]).dt.to_period(%s)`, py(p.Group.Name), py(p.Period))
+	default:
+		w.line(`by = df[%s]`, py(p.Group.Name))
 	}
-	w.line(`values = num(df[%s])`, py(p.Measure.Name))
-	w.line(`result = values.groupby(df[%s]).%s`, g, how(p))
-	w.line(`used = int((values.notna() & df[%s].notna()).sum())`, g)
+	switch p.How {
+	case "count", "share":
+		w.line(`result = df[by.notna()].groupby(by).size()`)
+		w.line(`used = int(by.notna().sum())`)
+		if p.How == "share" {
+			w.line(`result = 100 * result / len(df)`)
+		}
+		return
+	case "nunique":
+		w.line(`values = df[%s]`, py(p.Measure.Name))
+	default:
+		w.line(`values = num(df[%s])`, py(p.Measure.Name))
+	}
+	w.line(`result = values.groupby(by).%s`, how(p))
+	w.line(`used = int((values.notna() & by.notna()).sum())`)
 }
 
 func (w *writer) table(p Plan, rows string) {
-	w.line(`frame = %s.reset_index()`, rows)
+	group := p.Group.Name
+	if p.Period != "" {
+		group = periodNames[p.Period]
+	}
+	w.line(`frame = %s.rename_axis("group").rename("figure").reset_index()`, rows)
+	w.line(`frame[frame.columns[0]] = frame[frame.columns[0]].map(key)`)
 	w.line(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=used, total=total, notes=notes, chart=%s)`,
-		py(label(p)+" by "+p.Group.Name), py(p.Group.Name), py(label(p)), map[bool]string{false: "False", true: "True"}[p.Chart])
+		py(label(p)+" by "+group), py(group), py(label(p)), map[bool]string{false: "False", true: "True"}[p.Chart])
 }
 
 func (w *writer) bars(p Plan) {
@@ -359,17 +398,22 @@ func (w *writer) spread(p Plan, values, chart string) {
 	w.line(`say(kind="table", label=%s, columns=["what", "value"], rows=table(frame), used=int(%s.count()), total=total, notes=notes, chart=%s)`, py("values of "+p.Measure.Name), values, chart)
 }
 
-var periodNames = map[string]string{"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day"}
+var periodNames = map[string]string{"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day", weekday: "day of the week"}
 
 func (w *writer) trend(p Plan) {
 	period := periodNames[p.Period]
 	w.line(`time = when(df[%s])`, py(p.Other.Name))
-	w.line(`at = time.dt.to_period(%s)`, py(p.Period))
+	if p.Period == weekday {
+		w.line(`at = time.dt.day_name()`)
+	} else {
+		w.line(`at = time.dt.to_period(%s)`, py(p.Period))
+	}
 	if p.How == "count" {
 		w.line(`result = at[at.notna()].groupby(at).size()`)
 	} else {
 		w.line(`result = num(df[%s]).groupby(at).%s`, py(p.Measure.Name), how(p))
 	}
+	w.line(`result = result.rename_axis("group").rename("figure")`)
 	w.line(`result.index = result.index.astype(str)`)
 	w.line(`result.plot(marker="o")`)
 	w.chart(label(p)+" by "+period, period, label(p))
@@ -381,6 +425,11 @@ func (w *writer) describe(p Plan) {
 	m := py(p.Measure.Name)
 	if p.Measure.Kind == Number {
 		w.line(`values = num(df[%s])`, m)
+		if len(p.Filters) > 0 { // "the population of Germany in 2007" is one figure
+			w.line(`if len(values) == 1:`)
+			w.line(`    say(kind="figure", label=%s, value=values.iloc[0], used=1, total=total, notes=notes)`, m)
+			w.line(`    raise SystemExit(0)`)
+		}
 		w.spread(p, `values`, "False")
 		return
 	}

@@ -1,7 +1,6 @@
 package mind
 
 import (
-	"encoding/json"
 	"slices"
 	"strings"
 )
@@ -11,104 +10,13 @@ const (
 	Number = "number"
 	Text   = "text"
 	Date   = "date"
-	Bool   = "bool"
+	Bool   = "bool" // yes and no, in words
+	Flag   = "flag" // 0 and 1
+	ID     = "id"   // numbers the rows
 )
 
 // A Column as the worker was told of it.
 type Column struct{ Name, Kind string }
-
-// Columns finds the columns in what a tool said: the longest list of objects, each
-// with a name, anywhere in a JSON document, or in one behind the word COLUMNS.
-func Columns(said string) []Column {
-	var best []Column
-	for from := range said {
-		if said[from] != '{' && said[from] != '[' {
-			continue
-		}
-		var v any
-		if json.NewDecoder(strings.NewReader(said[from:])).Decode(&v) != nil {
-			continue
-		}
-		if found := columnsIn(v); len(found) > len(best) {
-			best = found
-		}
-		if len(best) > 0 {
-			break // what follows is inside of it, or is about something else
-		}
-	}
-	return best
-}
-
-func columnsIn(v any) []Column {
-	var best []Column
-	longer := func(c []Column) {
-		if len(c) > len(best) {
-			best = c
-		}
-	}
-	switch v := v.(type) {
-	case string:
-		longer(Columns(v)) // JSON within JSON
-	case map[string]any:
-		for _, k := range slices.Sorted(keys(v)) {
-			longer(columnsIn(v[k]))
-		}
-	case []any:
-		var own []Column
-		for _, e := range v {
-			m, isObject := e.(map[string]any)
-			name, hasName := m["name"].(string)
-			if !isObject || !hasName {
-				own = nil
-				break
-			}
-			kind := ""
-			for _, k := range []string{"type", "kind", "dtype"} {
-				if s, isText := m[k].(string); isText && kind == "" {
-					kind = s
-				}
-			}
-			if kind == "" {
-				own = nil
-				break
-			}
-			own = append(own, Column{Name: name, Kind: kindOf(kind)})
-		}
-		longer(own)
-		if len(own) == 0 {
-			for _, e := range v {
-				longer(columnsIn(e))
-			}
-		}
-	}
-	return best
-}
-
-func keys(m map[string]any) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
-}
-
-func kindOf(s string) string {
-	s = strings.ToLower(s)
-	has := func(parts ...string) bool {
-		return slices.ContainsFunc(parts, func(p string) bool { return strings.Contains(s, p) })
-	}
-	switch {
-	case has("bool"):
-		return Bool
-	case has("date", "time"):
-		return Date
-	case has("int", "float", "num", "decimal", "double", "real"):
-		return Number
-	}
-	return Text
-}
 
 // A mention of a column in a question: the words from..to name it.
 type mention struct {
@@ -117,45 +25,57 @@ type mention struct {
 	whole    bool
 }
 
-// mentions finds the columns that a question names, and marks the words that do.
-// Whole names come first, the longest before shorter ones, then parts of names, then
-// names with a letter wrong.
-func mentions(q []word, columns []Column) []mention {
-	var found []mention
-	type name struct {
-		column Column
-		words  []string
+// wholeNames finds the columns that a question calls by their whole names, the longest
+// before shorter ones, and marks the words that do.
+func (r *reader) wholeNames() {
+	for _, n := range r.names() {
+		for at := 0; at+len(n.words) <= len(r.q); at++ {
+			if isNamed(r.q[at:at+len(n.words)], n.words, n.column, at > 0 && r.q[at-1].stem == "column") {
+				r.mention(n.column, at, at+len(n.words)-1, true)
+			}
+		}
+		for at := range r.q { // typed as it stands in the file: median_house_value
+			if !r.q[at].used && strings.EqualFold(r.q[at].raw, n.column.Name) && len(n.words) > 1 {
+				r.mention(n.column, at, at, true)
+			}
+		}
 	}
+}
+
+type name struct {
+	column Column
+	words  []string
+}
+
+func (r *reader) names() []name {
 	var names []name
-	for _, c := range columns {
+	for _, c := range r.columns {
 		if w := nameWords(c.Name); len(w) > 0 {
 			names = append(names, name{c, w})
 		}
 	}
 	slices.SortStableFunc(names, func(a, b name) int { return len(b.words) - len(a.words) })
-	for _, n := range names {
-		for at := 0; at+len(n.words) <= len(q); at++ {
-			if isNamed(q[at:at+len(n.words)], n.words, n.column.Name, at > 0 && q[at-1].stem == "column") {
-				found = append(found, mention{n.column, at, at + len(n.words) - 1, true})
-				for i := range n.words {
-					q[at+i].used = true
-				}
-			}
-		}
-		for at := range q { // typed as it stands in the file: median_house_value
-			if !q[at].used && strings.EqualFold(q[at].raw, n.column.Name) && len(n.words) > 1 {
-				found = append(found, mention{n.column, at, at, true})
-				q[at].used = true
-			}
-		}
+	return names
+}
+
+func (r *reader) mention(c Column, from, to int, whole bool) {
+	r.mentions = append(r.mentions, mention{c, from, to, whole})
+	for i := from; i <= to; i++ {
+		r.q[i].used = true
 	}
+}
+
+// partNames finds the columns of whose names a question has a part, or one with a
+// letter wrong, or another word for it.
+func (r *reader) partNames() {
+	q, names := r.q, r.names()
 	for at := range q {
 		if q[at].used || q[at].quoted || plain[q[at].stem] || jobWord(q, at) || len(q[at].text) < 3 {
 			continue
 		}
 		best, score := Column{}, 0
 		for _, n := range names {
-			if slices.Contains(n.words, "id") {
+			if n.column.Kind == ID {
 				continue // "orders" are not the sum of their numbers
 			}
 			if s := overlap(q, at, n.words); s > score || s == score && s > 0 && best.Kind != Number && n.column.Kind == Number {
@@ -165,30 +85,31 @@ func mentions(q []word, columns []Column) []mention {
 		if score == 0 {
 			continue
 		}
-		q[at].used, q[at].alike = true, !slices.Contains(nameWords(best.Name), q[at].stem)
-		found = append(found, mention{best, at, at, false})
+		q[at].alike = !slices.Contains(nameWords(best.Name), q[at].stem)
+		r.mention(best, at, at, false)
 	}
-	slices.SortFunc(found, func(a, b mention) int { return a.from - b.from })
+	slices.SortFunc(r.mentions, func(a, b mention) int { return a.from - b.from })
 	// Words beside each other that name the same column are one mention.
 	var out []mention
-	for _, m := range found {
+	for _, m := range r.mentions {
 		if len(out) > 0 && out[len(out)-1].column == m.column && m.from-out[len(out)-1].to <= 2 && !m.whole {
 			out[len(out)-1].to = m.to
 			continue
 		}
 		out = append(out, m)
 	}
-	return out
+	r.mentions = out
 }
 
-func isNamed(q []word, name []string, raw string, afterColumn bool) bool {
+func isNamed(q []word, name []string, column Column, afterColumn bool) bool {
 	for i := range name {
 		if q[i].used || q[i].stem != name[i] {
 			return false
 		}
 	}
-	// A column may be called "a": so are many other things.
-	return len(name) > 1 || afterColumn || q[0].quoted || (len([]rune(raw)) > 1 && !plain[q[0].stem])
+	// A column may be called "a": so are many other things. And orders are no sum of
+	// the column "order", if that numbers the rows.
+	return len(name) > 1 || afterColumn || q[0].quoted || column.Kind != ID && len([]rune(column.Name)) > 1 && !plain[q[0].stem]
 }
 
 // overlap scores how well the word at a place, with those around it, fits a name:
@@ -201,6 +122,10 @@ func overlap(q []word, at int, name []string) int {
 		case slices.ContainsFunc(alike[w.stem], func(a string) bool { return slices.Contains(name, a) }):
 			return 2
 		case len(w.text) >= 5 && slices.ContainsFunc(name, func(n string) bool { return len(n) >= 5 && distance(n, w.stem) == 1 }):
+			return 2
+		case slices.ContainsFunc(name, func(n string) bool {
+			return isShort(n, w.stem) || len(w.text) > 3 && (n == w.stem+"ed" || n == w.stem+"d")
+		}):
 			return 2
 		}
 		return 0
@@ -215,4 +140,10 @@ func overlap(q []word, at int, name []string) int {
 		}
 	}
 	return 4*here - len(name)
+}
+
+// isShort says whether a part of a name is short for a word: pop, exp, temp, class of
+// Pclass.
+func isShort(part, w string) bool {
+	return len(part) >= 3 && len(w) >= 6 && strings.HasPrefix(w, part) || len(w) >= 5 && len(part) == len(w)+1 && strings.HasSuffix(part, w)
 }

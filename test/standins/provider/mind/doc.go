@@ -4,7 +4,9 @@
 // Python it is a worker: it asks for the columns, writes pandas code for a question
 // about them, repairs the code once if it fails, and explains what the code printed.
 //
-// It understands about twenty kinds of question in plain English, over any table: it
-// knows columns only by the names that it was told. It has no figure of its own, so
-// that an answer which holds the right one proves that the whole way to the data works.
+// It understands about twenty kinds of question in plain English, over any table: its
+// first code tells it the columns, and which words of the question are cells. A plan
+// takes account of every word, or the worker says which one it can't tell. It has no
+// figure of its own, so that an answer which holds the right one proves that the whole
+// way to the data works.
 package mind

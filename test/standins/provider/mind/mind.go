@@ -154,63 +154,57 @@ func said(s string) string {
 	return s
 }
 
-// listing prints the columns where no tool describes the dataset.
-const listing = prelude + `df = read()
-def kind(s):
-    if s.dtype.kind == "b":
-        return "bool"
-    if s.dtype.kind in "iuf":
-        return "number"
-    if s.dtype.kind == "M":
-        return "date"
-    some = s.dropna().astype(str).head(200)
-    dates = some.str.match(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}")
-    return "date" if len(some) and dates.all() else "text"
-print("COLUMNS " + json.dumps({"columns": [{"name": str(c), "type": kind(df[c])} for c in df.columns]}))
-`
-
 // worker calculates.
 func worker(c Conversation, h happened) Reply {
 	run := func(thought, code string) Reply {
 		t := c.tool(python)
 		return Reply{Thought: thought, Calls: []Call{{ID: fmt.Sprintf("call-%d", len(h.calls)+1), Name: t.Name, Args: map[string]any{param(t, "code"): code}}}}
 	}
-	var columns []Column
-	for _, r := range h.results {
-		if columns == nil && !r.Failed {
-			columns = Columns(r.Text)
-		}
-	}
-	switch asked := len(h.results); {
-	case columns == nil && asked == 0 && c.tool(describe).Name != "":
-		return Reply{Thought: "First I need to know the columns.", Calls: []Call{{ID: "call-1", Name: c.tool(describe).Name, Args: map[string]any{}}}}
-	case columns == nil && asked < 2:
-		return run("First I need to know the columns.", listing)
-	case columns == nil:
-		return Reply{Text: "I could not read the dataset: " + reason(h.results[asked-1].Text)}
-	}
 	question := withoutPreamble(h.question)
-	p := Understand(question, columns)
-	if p.Job == Unclear {
-		return Reply{Text: "I don't understand what to calculate. The columns are " + list(columns) + ". You could ask, for example, how many rows there are, or for the average, total, largest or smallest " + columns[0].Name + "."}
-	}
-	last, runs := h.results[len(h.results)-1], 0
+	var columns []Column
+	var values []Value
+	runs := 0
 	for _, call := range h.calls {
-		if code, isText := call.Args[param(c.tool(python), "code")].(string); isText && code != listing {
+		if code, isText := call.Args[param(c.tool(python), "code")].(string); isText && !strings.Contains(code, looking) {
 			runs++
 		}
 	}
+	for _, r := range h.results {
+		if columns == nil && !r.Failed {
+			columns, values = looked(question, r.Text)
+		}
+	}
+	switch asked := len(h.results); {
+	case asked == 0 && c.tool(describe).Name != "":
+		return Reply{Thought: "First I need to know the dataset.", Calls: []Call{{ID: "call-1", Name: c.tool(describe).Name, Args: map[string]any{}}}}
+	case columns == nil && asked < 2:
+		return run("I look at the columns, and for what the question names.", look(question))
+	case columns == nil:
+		return Reply{Text: "I could not read the dataset: " + reason(h.results[asked-1].Text)}
+	}
+	p := Understand(question, columns, values)
+	if p.Job == Unclear {
+		return Reply{Text: p.Why + "\n\nThe columns are " + list(columns) + ". I understand questions such as how many rows there are, and the average, total, largest or smallest of a column, by another one."}
+	}
+	last := h.results[len(h.results)-1]
 	if runs == 0 {
 		return run("A "+string(p.Job)+" question. I write the code.", Code(p, false))
 	}
 	if a, found := answer(last.Text); found {
-		return Reply{Thought: "The code printed the figure. I explain it.", Text: Explain(a, last.Text)}
+		text := Explain(a, last.Text)
+		if p.Hedge != "" {
+			text = p.Hedge + "\n\n" + text
+		}
+		return Reply{Thought: "The code printed the figure. I explain it.", Text: text}
 	}
 	if runs == 1 {
 		return run("It failed: "+reason(last.Text)+". I convert the values first.", Code(p, true))
 	}
 	return Reply{Text: "I could not calculate this. I tried the columns as they are, and converted to numbers and dates. The last error was: " + reason(last.Text)}
 }
+
+// looking is in the code of look, and in no other.
+const looking = `print("COLUMNS "`
 
 // withoutPreamble takes away what an agent runtime may put before a question.
 func withoutPreamble(q string) string {

@@ -14,10 +14,11 @@ type word struct {
 	stem   string
 	quoted bool
 	used   bool // it is explained: part of a column's name, or of a filter
+	entity bool // it is what a row of the table is
 	alike  bool // it is used for a column that it doesn't name: "warmest" says a job, too
 }
 
-var wordPattern = regexp.MustCompile("\"[^\"]+\"|“[^”]+”|`[^`]+`|'[^']+'(?:\\s|$|[?.,])|[<>]=?|==?|[\\p{L}\\p{N}_]+(?:[.'’-][\\p{L}\\p{N}_]+)*%?")
+var wordPattern = regexp.MustCompile("\"[^\"]+\"|“[^”]+”|`[^`]+`|'[^']+'(?:\\s|$|[?.,])|[<>]=?|==?|\\d{1,3}(?:,\\d{3})+(?:\\.\\d+)?%?|[\\p{L}\\p{N}_]+(?:[.'’-][\\p{L}\\p{N}_]+)*%?")
 
 // words cuts a question. What stands in quotation marks is one word.
 func words(question string) []word {
@@ -114,6 +115,10 @@ var alike = map[string][]string{
 	"coldest":   {"temperature", "temp"},
 	"temp":      {"temperature"},
 	"rain":      {"rainfall", "precipitation"},
+	"spent":     {"price", "amount", "cost", "revenue", "sale", "fare"},
+	"spend":     {"price", "amount", "cost", "revenue", "sale", "fare"},
+	"paid":      {"fare", "price", "amount", "cost", "fee"},
+	"pay":       {"fare", "price", "amount", "cost", "fee"},
 }
 
 // plain words carry no meaning of a column's.
@@ -122,7 +127,7 @@ var plain = map[string]bool{}
 func init() { //nolint:gochecknoinits // a set is read better as one text
 	for w := range strings.FieldsSeq(`a an the of in on at by for to from with and or is are was were be been do does did has have had there this that these those it its
 		what which who whom whose where when how many much me my our your i you we they show give tell please can could would per each every all any some
-		data dataset table file csv row record line entry column field value as into than then only just between about not no so if one`) {
+		data dataset table file csv row record line entry column field value as into than then only just about so if`) {
 		plain[w] = true
 	}
 }

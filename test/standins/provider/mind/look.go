@@ -1,0 +1,138 @@
+package mind
+
+import (
+	"encoding/json"
+	"strings"
+	"unicode"
+)
+
+// A Value is a cell of some column that words From..To of a question name.
+type Value struct {
+	From, To int
+	Column   Column
+	Text     string // as the file has it
+}
+
+// maxWords is how many words a value may have that is found in a question.
+const maxWords = 5
+
+// phrases are the parts of a question that may be values, by their plain form.
+func phrases(question string) map[string][][2]int {
+	q := words(question)
+	out := map[string][][2]int{}
+	add := func(s string, from, to int) {
+		if s != "" {
+			out[s] = append(out[s], [2]int{from, to})
+		}
+	}
+	says := func(w word) bool {
+		return w.quoted || !plain[w.text] && !plain[w.stem] && !fillers[w.text] && jobOf[w.text] == ""
+	}
+	for from, first := range q {
+		if first.quoted {
+			add(bare(first.raw), from, from)
+			continue
+		}
+		var raw []string
+		for to := from; to < min(len(q), from+maxWords) && !q[to].quoted; to++ {
+			raw = append(raw, q[to].raw)
+			if !says(first) || !says(q[to]) {
+				continue // "the" is no value, and no value ends in one
+			}
+			s := bare(strings.Join(raw, " "))
+			add(s, from, to)
+			if other := stem(s); other != s {
+				add(other, from, to)
+			} else {
+				add(s+"s", from, to)
+			}
+		}
+	}
+	return out
+}
+
+// bare is a text without what people leave out: case, and what is no letter or digit.
+// The code that looks into the table does the same.
+func bare(s string) string {
+	return strings.Join(strings.FieldsFunc(strings.ToLower(s), func(r rune) bool {
+		return r != '_' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	}), " ")
+}
+
+// look is the code that tells the columns, and which words of a question are values.
+// It reads in pieces, so that it fits whatever the size of the file.
+func look(question string) string {
+	want := []string{}
+	for p := range phrases(question) {
+		want = append(want, p)
+	}
+	return prelude + `import re
+want = set(` + py(want) + `)
+
+NUMBER = r"^\s*(?:[€$£¥]|[A-Z]{3}\s)?\s*[-+]?\d[\d,.' ]*\s*(?:[€$£¥%]|[A-Za-z]{1,4})?\s*$"
+WORDS = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}]
+
+def kind(name, s):
+    have = s.dropna()
+    called = {"id", "no", "nr", "number", "key", "code"} & set(re.split(r"[\W_]+", re.sub(r"([a-z])([A-Z])", r"\1 \2", str(name)).casefold()))
+    if s.dtype.kind == "b":
+        return "bool"
+    if s.dtype.kind in "iuf":
+        if have.nunique() == 2 and have.isin([0, 1]).all():
+            return "flag"
+        numbered = len(s) > 2 and s.dtype.kind in "iu" and s.is_unique
+        return "id" if numbered and (called or (s.diff().dropna() == 1).all()) else "number"
+    some = have.astype(str).str.strip().head(500)
+    if not len(some):
+        return "text"
+    if any(set(some.str.casefold()) <= w for w in WORDS):
+        return "bool"
+    if some.str.match(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").mean() > 0.9:
+        return "date"
+    if some.str.match(NUMBER).mean() > 0.6:
+        return "number"
+    return "id" if have.is_unique and called else "text"
+
+columns, found = [], {}
+for piece in read(chunksize=20000):
+    if not columns:
+        columns = [{"name": str(c), "type": kind(c, piece[c])} for c in piece.columns]
+    for c in piece.columns:
+        if piece[c].dtype == object or piece[c].dtype.kind == "b":
+            for v in piece[c].dropna().unique():
+                b = bare(str(v))
+                if b in want and len(found) < 200:
+                    found.setdefault((str(c), b), str(v).strip())
+print("COLUMNS " + json.dumps({"columns": columns, "found": [{"column": c, "phrase": b, "text": v} for (c, b), v in found.items()]}))
+`
+}
+
+// looked reads what the code of look printed: the columns, and the values that the
+// question names. No columns if it printed something else.
+func looked(question, said string) ([]Column, []Value) {
+	for _, text := range []string{said, strings.NewReplacer(`\"`, `"`, `\\`, `\`, `\n`, "\n").Replace(said)} {
+		_, rest, is := strings.Cut(text, "COLUMNS ")
+		var told struct {
+			Columns []struct{ Name, Type string }
+			Found   []struct{ Column, Phrase, Text string }
+		}
+		if !is || json.NewDecoder(strings.NewReader(rest)).Decode(&told) != nil || len(told.Columns) == 0 {
+			continue
+		}
+		var columns []Column
+		kinds := map[string]string{}
+		for _, c := range told.Columns {
+			columns = append(columns, Column{Name: c.Name, Kind: c.Type})
+			kinds[c.Name] = c.Type
+		}
+		var values []Value
+		at := phrases(question)
+		for _, f := range told.Found {
+			for _, p := range at[f.Phrase] {
+				values = append(values, Value{From: p[0], To: p[1], Column: Column{Name: f.Column, Kind: kinds[f.Column]}, Text: f.Text})
+			}
+		}
+		return columns, values
+	}
+	return nil, nil
+}
