@@ -178,7 +178,7 @@ func TestQueries(t *testing.T) {
 	if promtool == "" {
 		t.Skip("PROMTOOL names no promtool; make test-dashboard builds it")
 	}
-	queries, broke := interpolated(t, 5), interpolated(t, 0)
+	queries, broke := interpolated(t, 5, nil), interpolated(t, 0, nil)
 	asked := map[string]bool{}
 	ask := func(of map[string]string) func(panel, ref string) string {
 		return func(panel, ref string) string {
@@ -201,6 +201,75 @@ func TestQueries(t *testing.T) {
 		}
 	}
 
+	evaluate(t, promtool, ws)
+}
+
+// Counters whose class is said by a label, and whose names have dots, are shown as
+// they are counted.
+func TestQueriesOfOtherMetrics(t *testing.T) {
+	promtool := os.Getenv("PROMTOOL")
+	if promtool == "" {
+		t.Skip("PROMTOOL names no promtool; make test-dashboard builds it")
+	}
+	metered := func(class, model, outcome, values string) series {
+		return series{`whisperops_tokens_total{agent_name="housing-bot", class="` + class + `", model="` + model + `", outcome="` + outcome + `"}`, values}
+	}
+	genAI := func(namespace, typ, values string) series {
+		return series{`agentgateway_gen_ai_client_token_usage_sum{namespace="` + namespace + `", gen_ai_token_type="` + typ + `", gen_ai_response_model="m"}`, values}
+	}
+	dotted := func(kind, values string) series {
+		return series{`{"app.tokens.` + kind + `", "agent.name"="housing-bot", "k8s.model"="m"}`, values}
+	}
+	var all []world
+	for _, w := range []struct {
+		name, model   string
+		input         map[string]any
+		series        []series
+		spent         float64
+		in, out, read float64 // tokens in the eleventh minute
+	}{
+		{
+			name: "token-meter: classes are disjoint, thoughts are shown with the output, writes with the input", model: "model",
+			input: map[string]any{"metrics": map[string]any{"preset": "token-meter"}},
+			series: []series{
+				metered("input", "m", "complete", "1000x20 1500x40"), metered("input", "m", "aborted", "10x60"), metered("cacheWrite", "m", "complete", "100x60"),
+				metered("cachedInput", "m", "complete", "800x20 1000x40"), metered("output", "m", "complete", "100x20 200x40"), metered("thoughts", "m", "complete", "50x20 70x40"),
+			},
+			spent: (1.25*(1500+10+100) + 0.125*1000 + 10*(200+70)) / 1e6, in: 500, out: 120, read: 200,
+		},
+		{
+			name: "agentgateway: cached is inside the input, the agent is its namespace", model: "gen_ai_response_model",
+			input: map[string]any{"metrics": map[string]any{"preset": "agentgateway"}},
+			series: []series{
+				genAI("agent-housing-bot", "input", "1000x20 1500x40"), genAI("agent-housing-bot", "output", "100x20 200x40"), genAI("agent-housing-bot", "input_cache_read", "800x20 1000x40"),
+				genAI("agent-housing-bot", "total", "9x60"), genAI("agent-housing-bot-2", "input", "0+7777x60"),
+			},
+			spent: (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+		},
+		{
+			name: "names with dots", model: `"k8s.model"`,
+			input: map[string]any{"metrics": map[string]any{
+				"input": "app.tokens.input", "output": "app.tokens.output", "cachedInput": "app.tokens.cached", "agentLabel": "agent.name", "modelLabel": "k8s.model",
+			}},
+			series: []series{dotted("input", "1000x20 1500x40"), dotted("output", "100x20 200x40"), dotted("cached", "800x20 1000x40")},
+			spent:  (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+		},
+	} {
+		q := interpolated(t, 5, w.input)
+		all = append(all, world{Name: w.name, Interval: "30s", Series: append(w.series, others...), Queries: []query{
+			{q["Spent A"], "20m", one(w.spent)},
+			{q["Spend against budget B"], "20m", one(w.spent)},
+			{q["Tokens by type A"], "11m", one(w.in)},
+			{q["Tokens by type B"], "11m", one(w.out)},
+			{q["Tokens by type C"], "11m", one(w.read)},
+			{q["Tokens by model A"], "11m", []sample{{`{` + w.model + `="m"}`, w.in}}},
+		}})
+	}
+	evaluate(t, promtool, all)
+}
+
+func evaluate(t *testing.T, promtool string, ws []world) {
+	t.Helper()
 	doc, err := yaml.Marshal(file{EvaluationInterval: "1m", FuzzyCompare: true, Tests: ws})
 	if err != nil {
 		t.Fatal(err)
@@ -214,11 +283,11 @@ func TestQueries(t *testing.T) {
 	}
 }
 
-var reference = regexp.MustCompile(`\$\{(\w+)\}|\$(\w+)`)
+var reference = regexp.MustCompile(`\$\{(\w+)(?::raw)?\}|\$(\w+)`)
 
 // interpolated returns the dashboard's queries by panel and reference, with the
 // variables filled in as Grafana does.
-func interpolated(t *testing.T, budget float64) map[string]string {
+func interpolated(t *testing.T, budget float64, input map[string]any) map[string]string {
 	t.Helper()
 	var d struct {
 		Templating struct {
@@ -237,7 +306,7 @@ func interpolated(t *testing.T, budget float64) map[string]string {
 			} `json:"targets"`
 		} `json:"panels"`
 	}
-	if err := json.Unmarshal([]byte(render(t, budget)), &d); err != nil {
+	if err := json.Unmarshal([]byte(render(t, budget, input)), &d); err != nil {
 		t.Fatal(err)
 	}
 	vars := map[string]string{"__interval": "1m", "__rate_interval": "2m", "__range": "20m"}
@@ -248,7 +317,7 @@ func interpolated(t *testing.T, budget float64) map[string]string {
 	for _, p := range d.Panels {
 		for _, target := range p.Targets {
 			out[p.Title+" "+target.RefID] = reference.ReplaceAllStringFunc(target.Expr, func(m string) string {
-				name := strings.Trim(m, "${}")
+				name := strings.TrimSuffix(strings.Trim(m, "${}"), ":raw")
 				if vars[name] == "" {
 					t.Errorf("panel %q uses %s, which has no value", p.Title, m)
 				}
@@ -260,7 +329,7 @@ func interpolated(t *testing.T, budget float64) map[string]string {
 }
 
 // render returns the dashboard of an order.
-func render(t *testing.T, budget float64) string {
+func render(t *testing.T, budget float64, input map[string]any) string {
 	t.Helper()
 	xr, err := structpb.NewStruct(map[string]any{
 		"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "metadata": map[string]any{"name": "housing-bot"},
@@ -278,8 +347,17 @@ func render(t *testing.T, budget float64) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	in, err := structpb.NewStruct(map[string]any{"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "RenderDashboardInput"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, v := range input {
+		if in.Fields[k], err = structpb.NewValue(v); err != nil {
+			t.Fatal(err)
+		}
+	}
 	rsp, err := renderdashboard.New(logging.NewNopLogger()).RunFunction(context.Background(), &fnv1.RunFunctionRequest{
-		Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: xr}}, Context: ctx,
+		Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: xr}}, Context: ctx, Input: in,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -239,7 +239,7 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 			return TokenMapping{}, fmt.Errorf("preset %q is unknown; known: %s", m.Preset, strings.Join(slices.Sorted(maps.Keys(Presets())), ", "))
 		}
 	}
-	m = m.over(preset.Metrics, usual)
+	m = m.withUsualLabel().over(preset.Metrics, usual)
 	out := TokenMapping{
 		Names: map[string]v1alpha1.TokenClass{}, ClassLabel: m.ClassLabel,
 		AgentLabel: m.AgentLabel, AgentPrefix: m.AgentPrefix, ContextLabel: m.ContextLabel, TierLabel: m.TierLabel,
@@ -277,6 +277,25 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 		}
 	}
 	return out, validateNames(names...)
+}
+
+// usualClassLabel tells the classes of the conventions' one metric apart.
+const usualClassLabel = "gen_ai_token_type"
+
+// withUsualLabel names the class label of a metric of OpenTelemetry's conventions that
+// was given for several classes, as old inputs do: only the label can tell them apart.
+func (m TokenMetrics) withUsualLabel() TokenMetrics {
+	if m.ClassLabel != "" || m.Preset != "" {
+		return m
+	}
+	seen := map[string]bool{}
+	for _, name := range []string{m.Input, m.Output, m.CachedInput, m.CacheWrite, m.Thoughts, m.ToolUse} {
+		if seen[name] && strings.Contains(strings.ReplaceAll(name, ".", "_"), "gen_ai_client_token_usage") {
+			m.ClassLabel = usualClassLabel
+		}
+		seen[name] = true
+	}
+	return m
 }
 
 // over is m where it says something of its own, then a preset, then what is usual.

@@ -67,6 +67,20 @@ func TestReadSettings(t *testing.T) {
 			in:     func(in *input.FetchSpendInput) { in.Metrics.Input, in.Metrics.Output = "tokens", "tokens" },
 			err:    `metrics: input and metrics.output are both "tokens"`,
 		},
+		"SameMetricOfTheConventions": {
+			reason: "OpenTelemetry's one metric was named for each class: its label tells them apart, and no token counts twice.",
+			in: func(in *input.FetchSpendInput) {
+				in.Metrics.Input, in.Metrics.Output, in.Metrics.CachedInput = "gen_ai.client.token.usage_sum", "gen_ai.client.token.usage_sum", "none_total"
+			},
+			want: func(s *Settings) {
+				m, err := input.TokenMetrics{Tokens: "gen_ai.client.token.usage_sum", ClassLabel: "gen_ai_token_type"}.Resolve(true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Rules.Metrics.Names = map[string]v1alpha1.TokenClass{"gen_ai.client.token.usage_sum": "", "none_total": ""}
+				s.Rules.Metrics.ClassLabel, s.Rules.Metrics.Classes = "gen_ai_token_type", m.Classes
+			},
+		},
 		"NoMetricName":     {reason: "It would end the selector.", in: func(in *input.FetchSpendInput) { in.Metrics.Output = `x"} or vector(1)` }, err: "is no metric name"},
 		"NoLabelName":      {reason: "As above.", in: func(in *input.FetchSpendInput) { in.Metrics.AgentLabel = `a="",b` }, err: `agentLabel "a=\"\",b" must be a name`},
 		"NoReplicaLabel":   {reason: "As above.", in: func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{"a-b"} }, err: `"a-b" is no label name`},

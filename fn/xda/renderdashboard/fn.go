@@ -10,6 +10,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/errors"
 )
 
 // New returns the step.
@@ -22,6 +23,10 @@ func run(c *edge.Call) error {
 		return err
 	}
 	if dataset != nil {
+		metrics, err := in.Metrics.Resolve(*in.InputContainsCached)
+		if err != nil {
+			return errors.Wrap(err, "cannot use input: metrics")
+		}
 		in.DashboardsNamespace = namespace(c.Observed(v1alpha1.PartDashboard), in.DashboardsNamespace)
 		parts := map[string]manifest.Object{v1alpha1.PartDashboard: Render(Agent{
 			Name:        xr.Spec.AgentName,
@@ -29,6 +34,7 @@ func run(c *edge.Call) error {
 			BaseDomain:  c.BaseDomain(xr.Spec.BaseDomain),
 			BudgetUSD:   xr.Spec.BudgetUSD,
 			Input:       *in,
+			Metrics:     metrics,
 		})}
 		if err := c.AddComposed(parts); err != nil {
 			return err

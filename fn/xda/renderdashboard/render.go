@@ -1,7 +1,11 @@
 package renderdashboard
 
 import (
+	"maps"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
@@ -15,7 +19,8 @@ type Agent struct {
 	BaseDomain  string  // a DNS name
 	BudgetUSD   float64 // US dollars in each period of the budget
 
-	Input input.RenderDashboardInput // validated
+	Input   input.RenderDashboardInput // validated
+	Metrics input.TokenMapping         // what its metrics mean
 }
 
 // Render returns the agent's dashboard, in the Object that keeps it.
@@ -69,9 +74,9 @@ func uid(a Agent) string { return "whisperops-" + a.Name }
 // values are what one agent's dashboard has of its own: properties of the
 // dashboard, and variables that its queries use.
 func values(a Agent) map[string]string {
-	m, p := a.Input.Metrics, a.Input.Platform
+	p, m := a.Input.Platform, a.Metrics
 	cachedInInput := "0"
-	if *a.Input.InputContainsCached {
+	if slices.Contains(m.InInput, v1alpha1.TokenCachedInput) {
 		cachedInInput = "1"
 	}
 	return map[string]string{
@@ -86,20 +91,79 @@ func values(a Agent) map[string]string {
 		"host":       v1alpha1.AgentHost(a.Name, a.BaseDomain),
 		"budget_usd": strconv.FormatFloat(a.BudgetUSD, 'f', -1, 64),
 
-		"tokens_input":    m.Input,
-		"tokens_output":   m.Output,
-		"tokens_cached":   m.CachedInput,
+		"tokens_input":    matchers(m, v1alpha1.TokenInput),
+		"tokens_output":   matchers(m, v1alpha1.TokenOutput),
+		"tokens_cached":   matchers(m, v1alpha1.TokenCachedInput),
 		"cached_in_input": cachedInInput,
-		"agent_label":     m.AgentLabel,
-		"model_label":     m.ModelLabel,
+		"agent_is":        label(m.AgentLabel) + "=" + strconv.Quote(m.AgentPrefix+a.Name),
+		"model_label":     m.ModelLabels[0],
+		"model_by":        label(m.ModelLabels[0]),
 
 		"spent":        p.Spent,
 		"requests":     p.Requests,
-		"host_label":   p.RequestHostLabel,
+		"host_by":      label(p.RequestHostLabel),
 		"status_label": p.RequestStatusLabel,
+		"status_by":    label(p.RequestStatusLabel),
 		"memory":       p.ContainerMemory,
 		"limit":        p.ContainerLimit,
 		"restarts":     p.ContainerRestarts,
 		"replicas":     p.DeploymentReplicas,
 	}
+}
+
+// shownWith are the classes that a panel shows together with another, unless the
+// counter of that one contains them.
+var shownWith = map[v1alpha1.TokenClass][]v1alpha1.TokenClass{
+	v1alpha1.TokenInput:  {v1alpha1.TokenCacheWrite, v1alpha1.TokenToolUse},
+	v1alpha1.TokenOutput: {v1alpha1.TokenThoughts},
+}
+
+// matchers select a class' series, of all agents. Where a label says the class, they
+// select those that are shown with it, too; of metrics of their own they don't:
+// series of two names that differ in nothing else can't be matched one to one.
+func matchers(m input.TokenMapping, class v1alpha1.TokenClass) string {
+	var names []string
+	for _, n := range slices.Sorted(maps.Keys(m.Names)) {
+		if m.Names[n] == class || m.ClassLabel != "" {
+			names = append(names, n)
+		}
+	}
+	is := matcher("__name__", names)
+	if m.ClassLabel == "" {
+		return is
+	}
+	shown := []v1alpha1.TokenClass{class}
+	for _, c := range shownWith[class] {
+		if !slices.Contains(m.InInput, c) && !slices.Contains(m.InOutput, c) {
+			shown = append(shown, c)
+		}
+	}
+	var values []string
+	for _, v := range slices.Sorted(maps.Keys(m.Classes)) {
+		if slices.Contains(shown, m.Classes[v]) {
+			values = append(values, v)
+		}
+	}
+	return is + "," + matcher(m.ClassLabel, values)
+}
+
+// matcher selects the values of a label; without one it selects nothing that exists.
+func matcher(name string, values []string) string {
+	if len(values) < 2 {
+		return label(name) + "=" + strconv.Quote(strings.Join(values, ""))
+	}
+	quoted := make([]string, 0, len(values))
+	for _, v := range values {
+		quoted = append(quoted, regexp.QuoteMeta(v))
+	}
+	return label(name) + "=~" + strconv.Quote(strings.Join(quoted, "|"))
+}
+
+// label writes a label's name. Only those that PromQL has always known stand without
+// quotes, and older servers know no others.
+func label(name string) string {
+	if strings.Contains(name, ".") {
+		return strconv.Quote(name)
+	}
+	return name
 }

@@ -18,7 +18,11 @@ import (
 func anAgent() Agent {
 	in := input.RenderDashboardInput{}
 	in.Default()
-	return Agent{Name: "abcdefghijklmnopqrstuvwx", Description: "Answers questions", BaseDomain: "example.org", BudgetUSD: 0.5, Input: in}
+	metrics, err := in.Metrics.Resolve(true)
+	if err != nil {
+		panic(err) // the defaults
+	}
+	return Agent{Name: "abcdefghijklmnopqrstuvwx", Description: "Answers questions", BaseDomain: "example.org", BudgetUSD: 0.5, Input: in, Metrics: metrics}
 }
 
 // rendered returns the dashboard as Grafana decodes it.
@@ -137,7 +141,7 @@ func TestDashboardIsOneThatGrafanaTakes(t *testing.T) {
 // Grafana's own variables.
 var builtin = []string{"__interval", "__range", "__rate_interval"}
 
-var reference = regexp.MustCompile(`\$\{(\w+)\}|\$(\w+)`)
+var reference = regexp.MustCompile(`\$\{(\w+)(?::raw)?\}|\$(\w+)`)
 
 func TestQueriesUseTheVariables(t *testing.T) {
 	d := rendered(t, anAgent())
