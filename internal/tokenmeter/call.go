@@ -19,6 +19,7 @@ type call struct {
 	context context.Context //nolint:containedctx // of the provider's side; it outlives the caller's
 	cancel  context.CancelCauseFunc
 	hold    *hold // of a hard cap; nil if there is none
+	sends   *kept // the request's body; nil: it passes through
 
 	reader *usage.Reader // nil: an answer that isn't counted
 	packed bool          // another goroutine writes to the reader

@@ -46,6 +46,7 @@ type Flags struct {
 	LegacyMetrics  bool
 
 	Limits       Limits
+	LingerTime   time.Duration
 	ShutdownTime time.Duration
 	ScrapeTime   time.Duration
 	Debug        bool
@@ -101,7 +102,8 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 	fs.IntVar(&f.Limits.ExtraModels, "unpriced-models", 8, "models without a price that an agent's tokens are counted under by name; those of any other are counted as model \"other\"")
 	fs.Uint64Var(&f.Limits.MaxOutput, "hard-max-output", 8192, "tokens that an answer may have if the call doesn't say, in hard mode")
 	fs.Uint64Var(&f.Limits.Overhead, "hard-overhead", 2048, "tokens that a provider may add to a prompt, in hard mode; all others are at most one for each byte of the request")
-	fs.DurationVar(&f.ShutdownTime, "shutdown-time", 4*time.Minute, "how long calls that are under way may go on when the meter is told to end")
+	fs.DurationVar(&f.LingerTime, "linger-time", 5*time.Second, "how long new calls are still served when the meter is told to end and says that it isn't ready: until nobody is sent to it any more")
+	fs.DurationVar(&f.ShutdownTime, "shutdown-time", 4*time.Minute, "how long calls that are under way may then go on")
 	fs.DurationVar(&f.ScrapeTime, "scrape-time", 40*time.Second, "how long the meter then waits for its counters to be read once more; 0: not at all")
 	fs.BoolVar(&f.Debug, "debug", false, "log more")
 
@@ -165,7 +167,7 @@ func (f Flags) check(rest []string) error {
 		}
 	}
 	l := f.Limits
-	if f.Port < 0 || f.MetricsPort < 0 || l.BodyBytes < 1 || l.DrainCalls < 0 || l.DrainBytes < 0 || l.DrainTime < 0 || l.CallTime <= 0 || l.ConfirmWait < 0 || l.ExtraModels < 0 || l.MaxOutput < 1 || f.ShutdownTime < 0 || f.ScrapeTime < 0 {
+	if f.Port < 0 || f.MetricsPort < 0 || l.BodyBytes < 1 || l.DrainCalls < 0 || l.DrainBytes < 0 || l.DrainTime < 0 || l.CallTime <= 0 || l.ConfirmWait < 0 || l.ExtraModels < 0 || l.MaxOutput < 1 || f.LingerTime < 0 || f.ShutdownTime < 0 || f.ScrapeTime < 0 {
 		return errors.New("ports, sizes and times must not be negative, and --max-body-bytes, --call-time and --hard-max-output not 0")
 	}
 	return errors.Join(

@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -86,6 +87,19 @@ func newServer(t testing.TB, upstream string, change ...func(*Flags)) *Server {
 	s.meter.state.SetBudgets([]Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: usdOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}})
 	return s
 }
+
+// front is where callers reach a meter.
+func front(t testing.TB, s *Server) *httptest.Server {
+	t.Helper()
+	f := httptest.NewServer(s.meter)
+	t.Cleanup(f.Close)
+	return f
+}
+
+func itoa(n int) string { return strconv.Itoa(n) }
+
+// onePlan is a call with tokens of every class.
+var onePlan = usage.Tokens{1001, 502, 103, 54, 35, 16}
 
 // shown are the counters as /metrics shows them, zeros left out.
 func (s *Server) shown(t testing.TB) map[string]float64 {

@@ -194,13 +194,13 @@ func TestKill9(t *testing.T) {
 	}
 }
 
-// TestGracefulEnd: a meter that is told to end lets a stream end, and answers new
-// calls no more.
+// TestGracefulEnd: a meter that is told to end says so, still serves who is sent to
+// it, who then comes to another connection, and then no one; a stream ends.
 func TestGracefulEnd(t *testing.T) {
 	provider := fakeprovider.New()
 	up := httptest.NewServer(provider)
 	defer up.Close()
-	p := startProcess(t, t.TempDir(), up.URL)
+	p := startProcess(t, t.TempDir(), up.URL, "--linger-time=3s")
 	r, err := http.NewRequest(http.MethodPost, p.calls+asks[1].path, strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
@@ -215,6 +215,18 @@ func TestGracefulEnd(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
+	until(t, func() bool {
+		ready, err := http.Get(p.metrics + "/readyz")
+		return err == nil && ready.Body.Close() == nil && ready.StatusCode == http.StatusServiceUnavailable
+	})
+	late, err := http.Post(p.calls+asks[0].path, "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadAll(late.Body); err != nil || late.StatusCode != http.StatusOK || !late.Close {
+		t.Errorf("a call of somebody who hasn't heard: %v %v, the connection is closed after it: %v", late.Status, err, late.Close)
+	}
+	late.Body.Close()
 	until(t, func() bool {
 		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
 		_, err := c.Get(p.calls + "/")

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -160,7 +159,7 @@ func (m *Meter) admit(c *call, r *http.Request) ([]byte, *refusal) {
 		return nil, nil
 	}
 	if rt.form == formGemini && !hard {
-		return nil, nil // nothing of it needs to be known
+		return m.small(r) // nothing of it needs to be known
 	}
 	body, refused := m.read(c, r)
 	if refused != nil || !hard {
@@ -180,7 +179,7 @@ func (m *Meter) read(c *call, r *http.Request) ([]byte, *refusal) {
 	case errors.Is(err, errTooLarge):
 		return nil, &refusal{status: http.StatusRequestEntityTooLarge, reason: "too_large", message: "The request is larger than the token meter reads (--max-body-bytes)."}
 	case err != nil:
-		return nil, &refusal{status: http.StatusBadRequest, reason: "unreadable", message: "The request could not be read to its end."}
+		return nil, cutRequest()
 	case !gjson.ValidBytes(body) || !gjson.ParseBytes(body).IsObject():
 		return nil, &refusal{status: http.StatusBadRequest, reason: "unreadable", message: "The request is no JSON object."}
 	}
@@ -201,6 +200,22 @@ func (m *Meter) read(c *call, r *http.Request) ([]byte, *refusal) {
 	case formGemini, formMessages:
 	}
 	return body, nil
+}
+
+// small reads a body that is worth keeping, see kept.
+func (m *Meter) small(r *http.Request) ([]byte, *refusal) {
+	if r.ContentLength <= 0 || r.ContentLength > min(keepUpTo, m.limits.BodyBytes) {
+		return nil, nil
+	}
+	body, err := readAll(r, r.ContentLength)
+	if err != nil {
+		return nil, cutRequest()
+	}
+	return body, nil
+}
+
+func cutRequest() *refusal {
+	return &refusal{status: http.StatusBadRequest, reason: "unreadable", message: "The request could not be read to its end."}
 }
 
 // includeUsage patches the bytes of a request: decoding and encoding it would lose
@@ -253,7 +268,8 @@ func (m *Meter) forward(w http.ResponseWriter, r *http.Request, c *call, body []
 	defer context.AfterFunc(r.Context(), c.leave)()
 	out := r.WithContext(ctx)
 	if body != nil {
-		out.Body, out.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
+		c.sends = &kept{bytes: body}
+		c.sends.attach(out)
 	}
 	m.proxy.ServeHTTP(w, out)
 }
@@ -327,6 +343,7 @@ type credentialError struct{ error }
 // answer puts the reader into an answer's way.
 func (m *Meter) answer(res *http.Response) error {
 	c := callOf(res.Request.Context())
+	c.sends.forget()
 	b := &body{ReadCloser: res.Body, call: c, left: res.ContentLength, status: res.StatusCode}
 	if c.route.op == opGenerate {
 		c.reader = usage.NewReader(c.route.reads, res.Header.Get("X-Gemini-Service-Tier"))
@@ -389,62 +406,6 @@ func (m *Meter) key(c *call, item usage.Item, tier, outcome string) Key {
 		Agent: c.route.agent, Namespace: namespaceOf(c.route.agent), Model: model,
 		Context: prices.Context(model, item.Tokens.Prompt()), Tier: tier, Outcome: outcome,
 	}
-}
-
-// modelName is a model's name without the places that Google puts before it.
-func modelName(name string) string {
-	if i := strings.LastIndex(name, "models/"); i >= 0 && (i == 0 || name[i-1] == '/') {
-		name = name[i+len("models/"):]
-	}
-	return strings.TrimPrefix(name, "google/")
-}
-
-// otherModel is the series of the models that got none of their own.
-const otherModel = "other"
-
-// named is the model that a call is counted under: the one that answered, or the
-// one asked for where the answer doesn't say, or where only that one has a price.
-// A model without a price keeps its name, so that its tokens get their price with
-// the row that is added for it; but an agent can bring along only a few of those.
-func (m *Meter) named(agent, answered, asked string) string {
-	prices := m.state.Prices()
-	asked = modelName(asked)
-	switch {
-	case answered != "" && prices.Known(answered):
-		return answered
-	case answered == "" && prices.Known(asked):
-		return asked
-	case answered == "":
-		answered = asked
-	}
-	if answered == "" || len(answered) > 100 || !validLabel(answered) {
-		return otherModel
-	}
-	m.modelsMu.Lock()
-	defer m.modelsMu.Unlock()
-	of := m.models[agent]
-	if of == nil {
-		of = map[string]bool{}
-		m.models[agent] = of
-	}
-	if !of[answered] && len(of) >= m.limits.ExtraModels {
-		m.metrics.unpriced.Inc()
-		return otherModel
-	}
-	if !of[answered] {
-		m.log.Info("A model has no price", "agent", agent, "model", answered)
-	}
-	of[answered] = true
-	return answered
-}
-
-func validLabel(s string) bool {
-	for _, r := range s {
-		if r < ' ' || r == '\ufffd' || r == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // cost of entries, at the prices of now.
@@ -524,20 +485,6 @@ func (m *Meter) lost(c *call, outcome string, sent bool) {
 		asked = m.named(c.route.agent, "", c.asked)
 	}
 	m.metrics.calls.WithLabelValues(c.route.agent, namespaceOf(c.route.agent), string(c.route.dialect), asked, "", outcome).Inc()
-}
-
-// learn that a model answered in another's place: a hard budget then holds what
-// either may cost. A provider may do so with a few, as when one is retired.
-func (m *Meter) learn(asked, answered string) {
-	if asked == "" || answered == "" || asked == answered {
-		return
-	}
-	m.modelsMu.Lock()
-	defer m.modelsMu.Unlock()
-	others := m.answered[asked]
-	if len(m.answered) < 1000 && len(others) < 8 && !slices.Contains(others, answered) {
-		m.answered[asked] = append(others, answered)
-	}
 }
 
 // buffers of answers on their way. Events are small, and streams are many.

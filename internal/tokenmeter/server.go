@@ -203,7 +203,7 @@ func (s *Server) ops() http.Handler {
 
 // Run serves until ctx is done, and then until what is under way has ended.
 func (s *Server) Run(ctx context.Context) error {
-	calls := &http.Server{Handler: s.meter, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: quiet(s.log)}
+	calls := &http.Server{Handler: http.HandlerFunc(s.serveCall), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: quiet(s.log)}
 	ops := &http.Server{Handler: s.ops(), ReadHeaderTimeout: 10 * time.Second, ErrorLog: quiet(s.log)}
 	failed := make(chan error, 2)
 	serve := func(srv *http.Server, l net.Listener) {
@@ -211,17 +211,43 @@ func (s *Server) Run(ctx context.Context) error {
 			failed <- err
 		}
 	}
+	serving, over := context.WithCancel(context.WithoutCancel(ctx))
+	defer over()
 	if s.peers != nil {
-		go s.peers.run(ctx)
+		go s.peers.run(serving)
 	}
 	go serve(calls, s.calls)
 	go serve(ops, s.metrics)
 	var err error
 	select {
 	case <-ctx.Done():
+		err = s.linger(failed)
 	case err = <-failed:
 	}
 	return errors.Join(err, s.shutdown(calls, ops))
+}
+
+// serveCall has callers of a meter that is ending take another connection for their
+// next call, which leads to another replica: one that is closed under a call's feet
+// is an error for whoever made it.
+func (s *Server) serveCall(w http.ResponseWriter, r *http.Request) {
+	if s.ending.Load() {
+		w.Header().Set("Connection", "close")
+	}
+	s.meter.ServeHTTP(w, r)
+}
+
+// linger serves on while the meter's Service still leads to it: that a pod isn't
+// ready takes its while to get around.
+func (s *Server) linger(failed <-chan error) error {
+	s.ending.Store(true)
+	s.log.Info("Ending: new calls are served for a while", "for", s.flags.LingerTime.String())
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(s.flags.LingerTime):
+		return nil
+	}
 }
 
 // shutdown lets calls end, and waits for their tokens to be read.

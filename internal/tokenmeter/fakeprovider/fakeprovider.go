@@ -469,7 +469,6 @@ func (p *Provider) play(w http.ResponseWriter, pl Plan, s script) {
 		w.Header().Set("Content-Length", strconv.Itoa(len(s.pieces[0].bytes)))
 	}
 	var billed usage.Tokens
-	defer func() { p.charge(pl, billed) }()
 	for i, piece := range s.pieces {
 		if pl.BreakAfter != 0 && i == max(pl.BreakAfter, 0) {
 			panic(http.ErrAbortHandler)
@@ -479,7 +478,9 @@ func (p *Provider) play(w http.ResponseWriter, pl Plan, s script) {
 			p.held <- struct{}{}
 			<-p.release
 		}
-		// Generation goes on whether somebody reads it or not, and so does the bill.
+		// Generation goes on whether somebody reads it or not, and so does the bill. It
+		// is written before the piece is sent: who has the piece can look at it.
+		p.charge(pl, piece.billed.Minus(billed))
 		billed = piece.billed
 		for rest := piece.bytes; len(rest) > 0; {
 			n := len(rest)
