@@ -1,4 +1,4 @@
-# Every task of this repository. `make` alone lists them.
+# Every task of this repository. `make` alone shows a day's six, then all by their files.
 SHELL := /bin/bash -o pipefail
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-builtin-rules --no-print-directory
@@ -26,9 +26,14 @@ OUTPUT := $(CURDIR)/_output
 include test/tools/tools.mk
 include $(filter-out test/tools/tools.mk,$(wildcard test/*/*.mk package/*.mk hack/*/*.mk internal/*/*.mk))
 
+# The day's commands, and the files whose tasks belong together, for help.
+DAILY := test golden render validate up check
+
 .PHONY: help
-help: ## list every task
-	@grep -hE '^[a-z][a-zA-Z0-9-]*:.*## ' $(MAKEFILE_LIST) | sort -u | sed -E 's/^([^:]+):.*## (.*)/  \1\t\2/' | expand -t 24
+help: ## show the six commands of a day, then every task
+	@tasks() { grep -hE '^[a-z][a-zA-Z0-9-]*:.*## ' $$1 | sort -u | sed -E 's/^([^:]+):.*## (.*)/  \1\t\2/' | expand -t 24; }; \
+	  echo "A day's six:"; for t in $(DAILY); do grep -hE "^$$t:.*## " $(MAKEFILE_LIST) | sed -E 's/^([^:]+):.*## (.*)/  \1\t\2/' | expand -t 24; done; \
+	  for f in $(MAKEFILE_LIST); do tasks $$f | grep -qE . || continue; echo; echo "$$f:"; tasks $$f; done
 
 .PHONY: build
 build: ## build every binary into _output/bin

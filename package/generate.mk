@@ -1,14 +1,14 @@
 # From the Go types in apis/ to deep copies, XRDs, XDataset's CRD and the inputs'
-# CRDs. Money is shown to people as a number, hence allowDangerousTypes; nothing
-# computes with it.
+# CRDs, and from all of it the generated pages of docs/ (test/docs). Money is shown to
+# people as a number, hence allowDangerousTypes; nothing computes with it.
 GENERATE_CRDS = $(CONTROLLER_GEN) crd:allowDangerousTypes=true paths=./apis/... output:crd:dir="$$tmp/crds"
 XRDGEN        = go run -C hack/xrdgen . -crds "$$tmp/crds" -package $(CURDIR)/package
 DEEPCOPIES   := apis/v1alpha1 apis/input/v1alpha1
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## write everything that is made from the Go types in apis/
+generate: $(CONTROLLER_GEN) ## write everything that is made from the Go types in apis/, and the pages that are made from code
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; \
-	  $(CONTROLLER_GEN) object paths=./apis/... && $(GENERATE_CRDS) && $(XRDGEN)
+	  $(CONTROLLER_GEN) object paths=./apis/... && $(GENERATE_CRDS) && $(XRDGEN) && go test ./test/docs -run 'TestPages$$' -update
 
 .PHONY: generate-check
 generate-check: $(CONTROLLER_GEN) ## fail if make generate would change a file

@@ -140,6 +140,7 @@ const (
 	ReasonSamplesVanished       = "SamplesVanished"
 	ReasonCatchingUp            = "CatchingUp"
 	ReasonNamesRefused          = "NamesRefused"
+	ReasonNoBeginning           = "NoBeginning"
 )
 
 // Reasons of PricingComplete.
@@ -249,6 +250,7 @@ func Cures() []Cure {
 			ReasonNoFigure, ReasonInvalidFigure, ReasonInvalidLedger, ReasonOtherPeriod, ReasonNotMeasured),
 		budget(ConditionSpendMeasured, f, "The named series are reset all the time (two processes write one), or hold rubbish. All others are counted in full.", ReasonSeriesDistrusted),
 		budget(ConditionSpendMeasured, f, "The server lost its data, or `prometheus.tenant` names another tenant. What was counted before stays counted.", ReasonSamplesVanished),
+		budget(ConditionSpendMeasured, f, "Nothing says from when tokens are this budget's: it was rendered by hand, without `metadata.creationTimestamp`. Add one, or a `spec.opening`. In a cluster this can't be.", ReasonNoBeginning),
 		budget(ConditionSpendMeasured, f, "Many hours are counted page by page. It passes by itself.", ReasonCatchingUp),
 		budget(ConditionPricingComplete, t, "", ReasonAllModelsPriced),
 		budget(ConditionPricingComplete, f, "Add the named models to the price table. `\"\"` are tokens without a model: see `metrics.modelLabel`.", ReasonModelsWithoutPrice),

@@ -10,7 +10,7 @@ const (
 	LabelAgent = "whisperops.io/agent"
 
 	// LabelOrderUID is the uid of the order that made a thing: on composed resources, and
-	// on what Objects wrap. What it proves: docs/0015-ours-and-nobody-elses.md.
+	// on what Objects wrap. What it proves: docs/design/0012-ours-and-nobody-elses.md.
 	LabelOrderUID = "whisperops.io/order-uid"
 
 	// LabelWorkerUID on the planner is the uid of the worker it was last told about.

@@ -15,7 +15,10 @@ import (
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:scope=Cluster,path=xdatasetagents,shortName=xda
 // +kubebuilder:printcolumn:name="DATASET",type=string,JSONPath=`.status.dataset.displayName`
+// +kubebuilder:printcolumn:name="PHASE",type=string,JSONPath=`.status.phase`
 // +kubebuilder:printcolumn:name="BUDGET",type=number,JSONPath=`.spec.budgetUsd`
+// +kubebuilder:printcolumn:name="SPENT",type=number,JSONPath=`.status.budget.spentUsd`
+// +kubebuilder:printcolumn:name="PAUSED",type=boolean,JSONPath=`.status.budget.paused`
 // +kubebuilder:printcolumn:name="URL",type=string,JSONPath=`.status.url`
 // +kubebuilder:validation:XValidation:rule="self.metadata.name == self.spec.agentName",message="metadata.name and spec.agentName must be equal: the agent's name is its identity and never changes"
 type XDatasetAgent struct {

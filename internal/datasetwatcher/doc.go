@@ -12,5 +12,5 @@
 //	journal.go  the watcher's ConfigMap   watcher.go  the passes
 //	main.go     flags and set-up
 //
-// Why nothing is lost stands in docs/0012-removing-datasets.md.
+// Why nothing is lost stands in docs/design/0009-removing-datasets.md.
 package datasetwatcher

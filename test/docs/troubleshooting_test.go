@@ -1,42 +1,16 @@
 package docs
 
 import (
-	"flag"
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
-	"testing"
 
 	"whisperops.io/functions/apis/v1alpha1"
-	"whisperops.io/functions/test/pipeline"
 )
 
-var update = flag.Bool("update", false, "rewrite the generated pages")
-
-const troubleshooting = "docs/troubleshooting.md"
-
-// TestTroubleshooting proves that docs/troubleshooting.md holds every condition with
-// every reason and its cure; go test ./test/docs -update rewrites it.
-func TestTroubleshooting(t *testing.T) {
-	file := filepath.Join(pipeline.Root(), troubleshooting)
-	if *update {
-		if err := os.WriteFile(file, []byte(page()), 0o644); err != nil { //nolint:gosec // a page of the repository
-			t.Fatal(err)
-		}
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if string(got) != page() {
-		t.Errorf("%s is not what apis/v1alpha1/conditions.go makes: go test ./test/docs -update", troubleshooting)
-	}
-}
-
-func page() string {
+// troubleshooting is every condition with every reason and its cure.
+func troubleshooting() string {
 	var b strings.Builder
-	b.WriteString(`<!-- Code generated from apis/v1alpha1/conditions.go by go test ./test/docs -update. DO NOT EDIT. -->
+	b.WriteString(`<!-- Code generated from apis/v1alpha1/conditions.go by make generate. DO NOT EDIT. -->
 # Troubleshooting
 
 Start with ` + "`kubectl describe`" + ` on the order, its budget, or its dataset. The conditions name the cause and the way out.

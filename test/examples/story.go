@@ -94,10 +94,27 @@ func (s *Story) XRName() string {
 	return field(s.XR, "metadata", "name")
 }
 
-// Composition returns the file, below root, of the Composition that fills the
-// story's XR.
+// Composition returns the file of the Composition that fills the story's XR: the
+// story's own where somebody else's kind is its matter, else that below root.
 func (s *Story) Composition(root string) string {
+	if s.foreign() {
+		return filepath.Join(s.Dir, "composition.yaml")
+	}
 	return filepath.Join(root, "package", "compositions", strings.ToLower(s.Kind())+".yaml")
+}
+
+// XRD returns the file of the XRD that defines the story's XR.
+func (s *Story) XRD(root string) string {
+	if s.foreign() {
+		return filepath.Join(s.Dir, "xrd.yaml")
+	}
+	return filepath.Join(root, "package", "xrds", "zz_generated."+strings.ToLower(s.Kind())+"s.yaml")
+}
+
+// foreign says whether the story brings a kind of its own.
+func (s *Story) foreign() bool {
+	_, err := os.Stat(filepath.Join(s.Dir, "xrd.yaml"))
+	return err == nil
 }
 
 // WithInputs returns the Composition in file with the story's inputs. changed says

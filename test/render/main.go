@@ -219,7 +219,7 @@ func prepare(o options, st *stage, s *examples.Story, dir string, out io.Writer)
 func callCLI(ctx context.Context, o options, g *guard, s *examples.Story, composition string, out io.Writer) (*examples.Rendering, error) {
 	args := []string{
 		"composition", "render", filepath.Join(s.Dir, "xr.yaml"), composition, filepath.Join(o.root, "examples", "functions.yaml"),
-		"--crossplane-binary=" + o.core, "--xrd=" + xrd(o.root, s), "--include-function-results", "--include-context", "--timeout=30s",
+		"--crossplane-binary=" + o.core, "--xrd=" + s.XRD(o.root), "--include-function-results", "--include-context", "--timeout=30s",
 	}
 	if len(s.Observed) > 0 {
 		args = append(args, "--observed-resources="+filepath.Join(s.Dir, "observed.yaml"))
@@ -259,11 +259,6 @@ func compare(s *examples.Story, r *examples.Rendering, out io.Writer) (bool, err
 	}
 	fmt.Fprintf(out, "As wanted in %s\n", file)
 	return true, nil
-}
-
-// xrd returns the file of the XRD that defines a story's XR.
-func xrd(root string, s *examples.Story) string {
-	return filepath.Join(root, "package", "xrds", "zz_generated."+strings.ToLower(s.Kind())+"s.yaml")
 }
 
 // write writes a rendering, one file for the XR, each part, and what else came

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
@@ -26,6 +27,8 @@ type checker struct {
 	provider *providerRole
 	report   *report
 	all      bool // a kind without a CRD is a failure
+
+	foreign map[schema.GroupKind]bool // somebody else's kinds, of which examples/ has stories
 }
 
 // withoutModule are the groups whose CRDs travel in no Go module. Nobody has them on

@@ -59,6 +59,9 @@ func run(root string, schemas []string, all bool) error {
 		return err
 	}
 	c := &checker{kinds: kinds, provider: provider, report: newReport(), all: all}
+	if err := c.loadForeign(root); err != nil {
+		return err
+	}
 	if err := c.checkAll(root); err != nil {
 		return err
 	}

@@ -204,7 +204,7 @@ func (c *checker) checkExamples(root string) error {
 			return fmt.Errorf("cannot name %s: %w", f, err)
 		}
 		for _, d := range docs {
-			if d["apiVersion"] == ourAPIVersion {
+			if d["apiVersion"] == ourAPIVersion || c.isForeign(d) {
 				c.object(place{rel, ""}, d, false)
 			}
 		}
@@ -288,6 +288,8 @@ func (c *checker) rendered(l located, namespace string) {
 		if ok {
 			c.status(place{l.file, "composite"}, l.GetKind(), l.GetNamespace(), status)
 		}
+	case c.isForeign(l.Object):
+		c.object(place{l.file, "composite"}, l.Object, false)
 	case l.GetAnnotations()[partAnnotation] != "":
 		c.composed(place{l.file, l.GetAnnotations()[partAnnotation]}, l.Object, namespace)
 	default:

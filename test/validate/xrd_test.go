@@ -186,7 +186,7 @@ func TestColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kindName, want := range map[string]struct{ short, columns string }{
-		kindAgent:  {"xda", "DATASET BUDGET URL SYNCED READY COMPOSITION AGE"},
+		kindAgent:  {"xda", "DATASET PHASE BUDGET SPENT PAUSED URL SYNCED READY COMPOSITION AGE"},
 		kindBudget: {"xab budget", "BUDGET SPENT RATIO PAUSED CAUSE SYNCED READY COMPOSITION AGE"},
 		"XDataset": {"xds datasets", "SIZE READY LAST_SEEN AGE"},
 	} {

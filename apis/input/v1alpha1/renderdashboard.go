@@ -148,7 +148,7 @@ func (in *RenderDashboardInput) Validate() error {
 type PlatformMetrics struct {
 	// Spent is a gauge of an XAgentBudget's status.spentUsd, labelled like the
 	// token counters with the agent's name. kube-state-metrics exports it if its
-	// custom resource state says so (docs/0010-spend-on-the-dashboard.md). Where
+	// custom resource state says so (docs/design/0007-spend-on-the-dashboard.md). Where
 	// nothing exports it, the dashboard shows an estimate from the token counters.
 	//
 	// +kubebuilder:default=kube_customresource_xagentbudget_spent_usd

@@ -328,7 +328,8 @@ type SecretKey struct {
 type Ingress struct {
 	// ClassName of the Ingress. Empty: no class is stated, for controllers that
 	// look at the annotation kubernetes.io/ingress.class alone, as Google
-	// Kubernetes Engine's does; annotations must hold it then.
+	// Kubernetes Engine's does; annotations must hold it then. The NetworkPolicy does
+	// not follow it: network.ingressNamespace says where the controller's pods are.
 	//
 	// +kubebuilder:default=nginx
 	ClassName string `json:"className,omitempty"`
@@ -367,7 +368,8 @@ type Network struct {
 	// +kubebuilder:default="app.kubernetes.io/component=controller"
 	KagentLabel string `json:"kagentLabel,omitempty"`
 
-	// IngressNamespace holds the ingress controller.
+	// IngressNamespace holds the pods of the ingress controller, which alone may reach
+	// the chat page. Set it together with ingress.className.
 	//
 	// +kubebuilder:default=ingress-nginx
 	IngressNamespace string `json:"ingressNamespace,omitempty"`

@@ -8,6 +8,7 @@ package fetchspend
 import (
 	"context"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -130,8 +131,43 @@ func (s station) run(c *edge.Call) error {
 		Ledger:   xr.ledger(),
 		Bill:     xr.bill(),
 	}
+	if !facts.begins() {
+		return leave(c, Outcome{NextLook: settings.MaxLook, Problem: &v1alpha1.SpendProblem{
+			Reason:  v1alpha1.ReasonNoBeginning,
+			Message: "Nothing says from when tokens count: there is no metadata.creationTimestamp, which every object in a cluster has, and neither status.ledger nor spec.opening. If you render by hand, add one of them to the file",
+		}})
+	}
 	facts.Prices, facts.PriceProblem = prices(found, table)
-	return leave(c, s.measure(c, in, facts))
+	o := s.measure(c, in, facts)
+	o.Problem = named(o.Problem, settings.URL)
+	return leave(c, o)
+}
+
+// named says of what a server did which server it was: whoever reads it at night must
+// not have to look for the Composition first. What else the address holds, such as a
+// password, stays out.
+func named(p *v1alpha1.SpendProblem, address string) *v1alpha1.SpendProblem {
+	switch {
+	case p == nil:
+		return nil
+	case !slices.Contains([]string{
+		v1alpha1.ReasonPrometheusUnreachable, v1alpha1.ReasonQueryFailed, v1alpha1.ReasonQueryTimedOut, v1alpha1.ReasonUnauthorized, v1alpha1.ReasonPartialAnswer,
+		v1alpha1.ReasonBadAnswer, v1alpha1.ReasonTooManySamples, v1alpha1.ReasonNamesRefused, v1alpha1.ReasonSamplesVanished,
+	}, p.Reason):
+		return p
+	}
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" {
+		return p
+	}
+	at := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}
+	return &v1alpha1.SpendProblem{Reason: p.Reason, Message: p.Message + " (Prometheus at " + at.String() + ")"}
+}
+
+// begins says whether it is known from when samples count. An XR that was only rendered
+// may have no beginning, and a figure of 0 would look like an answer.
+func (f Facts) begins() bool {
+	return !f.Created.IsZero() || f.Ledger != nil || f.Budget.Opening != nil
 }
 
 // prices reads the price table that Crossplane found, or says why there is none.

@@ -6,6 +6,7 @@ import (
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
@@ -83,6 +84,24 @@ func (p Part) Condition(typ string) (status string, since time.Time) {
 		return c["status"].GetStringValue(), since
 	}
 	return "", time.Time{}
+}
+
+// Said returns a condition of the resource as it stands, without its times; false when
+// it has none that Crossplane would take for one of an XR's.
+func (p Part) Said(typ string) (metav1.Condition, bool) {
+	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
+		c := v.GetStructValue().GetFields()
+		if c["type"].GetStringValue() != typ {
+			continue
+		}
+		is := metav1.Condition{
+			Type: typ, Status: metav1.ConditionStatus(c["status"].GetStringValue()),
+			Reason: c["reason"].GetStringValue(), Message: c["message"].GetStringValue(),
+		}
+		known := is.Status == metav1.ConditionTrue || is.Status == metav1.ConditionFalse || is.Status == metav1.ConditionUnknown
+		return is, known && is.Reason != ""
+	}
+	return metav1.Condition{}, false
 }
 
 // Message returns the message of a condition of the resource, or "".

@@ -17,8 +17,8 @@ import (
 // New returns the step.
 func New(log logging.Logger) *edge.Function { return edge.New(log, run) }
 
-// run adds one part, and sets status url and budget and condition
-// PartsHeldBack.
+// run adds one part, and sets status url and budget and conditions PartsHeldBack and,
+// once the budget has them, SpendMeasured, PricingComplete and WithinBudget.
 func run(c *edge.Call) error {
 	in := &input.EmitBudgetInput{}
 	xr, dataset, err := c.Ask(in, v1alpha1.UsesAgentName, v1alpha1.UsesBudgetUSD, v1alpha1.UsesBaseDomain)
@@ -42,6 +42,7 @@ func run(c *edge.Call) error {
 		status["budget"] = figures
 	}
 
+	repeatConditions(c, budget)
 	var heldBack []v1alpha1.HeldBack
 	switch {
 	case dataset == nil:
@@ -94,6 +95,16 @@ func run(c *edge.Call) error {
 		return err
 	}
 	return c.NothingLost("there is no valid dataset, so nothing can be rendered (condition DatasetValid says why)", v1alpha1.PartXAgentBudget)
+}
+
+// repeatConditions says of the order what its budget says of itself, so that whoever
+// looks at the order sees that nothing can be measured, or that the money is gone.
+func repeatConditions(c *edge.Call, budget edge.Part) {
+	for _, typ := range []string{v1alpha1.ConditionSpendMeasured, v1alpha1.ConditionPricingComplete, v1alpha1.ConditionWithinBudget} {
+		if is, ok := budget.Said(typ); ok {
+			c.Condition(is)
+		}
+	}
 }
 
 // observedOpening reads what an observed budget opened with; nil when that is

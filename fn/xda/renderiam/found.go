@@ -8,7 +8,7 @@ import (
 
 // The Google providers import what exists under the name of a bucket or an account,
 // without a word: they change it, and delete it with the order. So such a thing is first
-// only looked at. docs/0015-ours-and-nobody-elses.md.
+// only looked at. docs/design/0012-ours-and-nobody-elses.md.
 
 // Found is what a provider says of a thing whose name we choose.
 type Found struct {

@@ -5,5 +5,5 @@
 // and every input has one.
 //
 // A listing that failed, or stopped halfway, never comes here: absence is read
-// only from complete listings (see docs/0012-removing-datasets.md).
+// only from complete listings (see docs/design/0009-removing-datasets.md).
 package registry

@@ -95,7 +95,7 @@ type Update struct {
 // StatusFirst says in which order to write the two. A dataset that stops being
 // ready, or is not, says so before its spec changes; one that becomes ready does
 // so afterwards. So nobody sees a dataset ready with a spec that isn't, and the
-// API server accepts both writes (docs/0005-zero-byte-datasets.md).
+// API server accepts both writes (docs/design/0004-zero-byte-datasets.md).
 func (u Update) StatusFirst() bool { return !u.Dataset.Status.Ready }
 
 // A Fall is a listing that lacks too much to be believed.

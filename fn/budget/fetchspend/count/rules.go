@@ -71,7 +71,7 @@ func (m Mapping) MetricNames() []string { return sortedKeys(m.Names) }
 // Agent is the value of AgentLabel for an agent.
 func (m Mapping) Agent(name string) string { return m.AgentPrefix + name }
 
-// Fixed measures of the algorithm, see docs/0014-counting.md.
+// Fixed measures of the algorithm, see docs/design/0011-counting.md.
 const (
 	blockSize   = 5 * time.Minute  // settledAt moves in such steps
 	keepCursor  = 10 * time.Minute // a cursor outlives its series this long, in the agent's sample time
