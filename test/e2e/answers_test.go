@@ -234,7 +234,7 @@ func apart(t *testing.T, w *world) {
 		t.Errorf("a worker must reach the token-meter: %v", err)
 	}
 	// The sandbox's pod may reach the token-meter, too: all pods of an agent have one
-	// NetworkPolicy (docs/0011). Generated code can't: internal/sandbox tests its walls.
+	// NetworkPolicy (docs/design/0008-one-network-policy.md). Generated code can't: internal/sandbox tests its walls.
 }
 
 // A dataset that is replaced answers anew, without a restart.
