@@ -53,6 +53,7 @@ var acts = []act{
 		{"MonitorOnly", false, monitorOnly, []string{"watched-bot"}},
 		{"DatasetSwapped", false, datasetSwapped, []string{"swap-bot"}},
 		{"WrongOrders", true, wrongOrders, nil},
+		{"Strangers", true, strangers, nil},
 		{"DeleteOrder", true, deleteOrder, []string{"gone-bot"}},
 	},
 	{
@@ -67,6 +68,7 @@ var acts = []act{
 	{{"SandboxKilled", false, sandboxKilled, []string{other}}},
 	{{"PlannerKilled", false, plannerKilled, []string{other}}},
 	{{"BudgetEmptied", true, budgetEmptied, []string{asked}}},
+	{{"Policies", false, policies, []string{"ruled-bot"}}},
 	{{"Budget", true, budget, nil}},
 	{{"Prices", false, prices, []string{"price-bot"}}},
 	{{"BudgetMadeAgain", false, budgetMadeAgain, []string{"hasty-bot"}}},

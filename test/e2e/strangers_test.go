@@ -1,0 +1,247 @@
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/test/controlplane/suite"
+)
+
+// A stranger's things lie under the names that three orders need: in a namespace with
+// all that is in it, as a dashboard, as a record of a bucket.
+const strangersThings = `
+apiVersion: v1
+kind: Namespace
+metadata: {name: agent-taken-bot, labels: {team: acme, whisperops.io/agent: taken-bot}}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: sandbox, namespace: agent-taken-bot, labels: {app: database}}
+spec:
+  replicas: 0
+  selector: {matchLabels: {app: database}}
+  template:
+    metadata: {labels: {app: database}}
+    spec: {containers: [{name: postgres, image: docker.io/library/postgres:18}]}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: gcp-credentials, namespace: agent-taken-bot}
+stringData: {private_key: is-the-strangers}
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: prompts, namespace: agent-taken-bot}
+data: {planner.md: Whatever a stranger says}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: chat-frontend, namespace: agent-taken-bot}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}
+subjects: [{kind: ServiceAccount, name: chat-frontend, namespace: agent-taken-bot}]
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: agent-framed-bot-dashboard, namespace: monitoring}
+data: {framed.json: "{}"}
+---
+apiVersion: storage.gcp.upbound.io/v1beta2
+kind: Bucket
+metadata: {name: agent-robbed-bot-bucket, annotations: {crossplane.io/paused: "true"}}
+spec: {forProvider: {location: EU, project: acme-data}}
+`
+
+// objects reads the documents of a manifest.
+func objects(t *testing.T, manifest string) []*unstructured.Unstructured {
+	t.Helper()
+	var all []*unstructured.Unstructured
+	for doc := range strings.SplitSeq(manifest, "\n---\n") {
+		o := &unstructured.Unstructured{}
+		if err := yaml.Unmarshal([]byte(doc), &o.Object); err != nil {
+			t.Fatal(err)
+		}
+		if len(o.Object) > 0 {
+			all = append(all, o)
+		}
+	}
+	return all
+}
+
+// written is all of an object that somebody wrote, and who did: everything but its
+// status and what changes with that.
+func written(o *unstructured.Unstructured) map[string]any {
+	o = o.DeepCopy()
+	fields := slices.DeleteFunc(o.GetManagedFields(), func(f metav1.ManagedFieldsEntry) bool { return f.Subresource == "status" })
+	o.SetManagedFields(fields)
+	o.SetResourceVersion("")
+	delete(o.Object, "status")
+	return o.Object
+}
+
+// strangers: what an order needs is somebody else's already. Nothing is made, nothing of
+// the stranger's is touched, and nothing of it goes with the order. When the names are
+// free the order goes on by itself.
+func strangers(t *testing.T, w *world) {
+	things := objects(t, strangersThings)
+	w.apply(t, suite.NewDataset(housing, datasets))
+	w.apply(t, things...)
+	look := func() map[string]map[string]any {
+		all := map[string]map[string]any{}
+		for _, o := range things {
+			now, err := w.Get(t.Context(), o.GetAPIVersion(), o.GetKind(), o.GetNamespace(), o.GetName())
+			if err != nil {
+				t.Fatalf("a stranger's %s %s: %v", o.GetKind(), o.GetName(), err)
+			}
+			all[o.GetKind()+" "+o.GetNamespace()+"/"+o.GetName()] = written(now)
+		}
+		return all
+	}
+	before := look()
+	taken := map[string]string{
+		"taken-bot":  "Namespace agent-taken-bot",
+		"framed-bot": "ConfigMap monitoring/agent-framed-bot-dashboard",
+		"robbed-bot": "Bucket agent-robbed-bot-bucket",
+	}
+	for _, agent := range slices.Sorted(maps.Keys(taken)) {
+		w.apply(t, suite.NewOrder(agent, housing, 5))
+	}
+	for agent, by := range taken {
+		w.seeOrder(t, heard, agent+" to be refused", agent, condition("NamesFree", "False", "NameTaken"), condition("Ready", "False", ""), func(o *unstructured.Unstructured) error {
+			if _, _, says := controlplane.Condition(o, "NamesFree"); !strings.Contains(says, by) {
+				return fmt.Errorf("want %s named, got %q", by, says)
+			}
+			return nil
+		})
+		if made := w.refs(t, agent); len(made) > 0 {
+			t.Errorf("%s made %v", agent, made)
+		}
+	}
+	if d := cmp.Diff(before, look()); d != "" {
+		t.Errorf("a stranger's things changed while orders needed their names (-before +after):\n%s", d)
+	}
+	w.delete(t, suite.API, "XDatasetAgent", "", "taken-bot")
+	w.gone(t, time.Minute, suite.API, "XDatasetAgent", "", "taken-bot")
+	if d := cmp.Diff(before, look()); d != "" {
+		t.Errorf("a stranger's things changed when the order went (-before +after):\n%s", d)
+	}
+	// The stranger goes by himself.
+	w.delete(t, "v1", "ConfigMap", "monitoring", "agent-framed-bot-dashboard")
+	w.seeOrder(t, heard, "framed-bot to go on", "framed-bot", condition("NamesFree", "True", ""), condition("Ready", "True", ""))
+	if n := len(w.refs(t, "framed-bot")); n != 22 {
+		t.Errorf("framed-bot has %d parts, want 22", n)
+	}
+	for _, agent := range []string{"framed-bot", "robbed-bot"} {
+		w.delete(t, suite.API, "XDatasetAgent", "", agent)
+	}
+	w.gone(t, heard, suite.API, "XDatasetAgent", "", "robbed-bot")
+	if o, err := w.Get(t.Context(), "storage.gcp.upbound.io/v1beta2", "Bucket", "", "agent-robbed-bot-bucket"); err != nil || o.GetDeletionTimestamp() != nil {
+		t.Errorf("the stranger's bucket went with the order: %v", err)
+	}
+}
+
+// gone waits until an object is.
+func (w *world) gone(t *testing.T, within time.Duration, apiVersion, kind, namespace, name string) {
+	t.Helper()
+	if err := controlplane.Eventually(t.Context(), within, kind+" "+name+" to be gone", func(ctx context.Context) error {
+		_, err := w.Get(ctx, apiVersion, kind, namespace, name)
+		switch {
+		case apierrors.IsNotFound(err):
+			return nil
+		case err != nil:
+			return err
+		}
+		return fmt.Errorf("it is still there")
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// policies: what the admission policies of the installation refuse, as a person with
+// every right would do it, and that an order comes and goes under them.
+func policies(t *testing.T, w *world) {
+	file := filepath.Join(w.root, "package", "install", "policies.yaml")
+	w.kubectl(t, "apply", "-f", file)
+	defer func() {
+		if out, err := w.Kubectl(context.WithoutCancel(t.Context()), "delete", "-f", file, "--wait=false"); err != nil {
+			t.Error(out, err)
+		}
+	}()
+	const agent = "ruled-bot"
+	ns := w.agent(t, agent)
+	w.kubectl(t, "create", "configmap", "whisperops-allow", "-n", controlplane.Namespace,
+		"--from-literal=domains=*.sslip.io", "--from-literal=projects=acme-*", "--from-literal=buckets="+datasets)
+	defer w.delete(t, "v1", "ConfigMap", controlplane.Namespace, "whisperops-allow")
+	owned := `metadata: {name: agent-ruled-bot-x, ownerReferences: [{apiVersion: whisperops.io/v1alpha1, kind: XDatasetAgent, name: ruled-bot, uid: 0d3c5c3e-0000-4000-8000-000000000000, controller: true}]}`
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		f := filepath.Join(dir, name)
+		if err := os.WriteFile(f, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	order := func(name, domain, project string) string {
+		o := suite.NewOrder(name, housing, 5)
+		o.Object["spec"].(map[string]any)["baseDomain"] = domain
+		o.Object["spec"].(map[string]any)["projectId"] = project
+		b, err := yaml.Marshal(o.Object)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return write(name+".yaml", string(b))
+	}
+	for _, tc := range []struct {
+		reason string
+		args   []string
+		says   string // "": it is allowed
+	}{
+		{"An opening forgets what was spent.",
+			[]string{"patch", "xab", agent, "-n", ns, "--type=merge", "-p", `{"spec":{"opening":{"usd":0,"asOf":"2026-11-27T00:00:00Z","period":"lifetime"}}}`}, "spec.opening is the order's"},
+		{"What an operator may change stays his to change.",
+			[]string{"annotate", "xab", agent, "-n", ns, "whisperops.io/meter-mode=hard"}, ""},
+		{"A budget elsewhere would read a stranger's spend.",
+			[]string{"create", "-f", write("xab.yaml", "apiVersion: whisperops.io/v1alpha1\nkind: XAgentBudget\nmetadata: {name: ruled-bot, namespace: default}\nspec: {agentName: ruled-bot, budgetUsd: 1}\n")}, "belongs into namespace agent-ruled-bot"},
+		{"A part out of a backup is deleted by the garbage collector, and what it stands for with it.",
+			[]string{"create", "-f", write("bucket.yaml", "apiVersion: storage.gcp.upbound.io/v1beta2\nkind: Bucket\n"+owned+"\nspec: {forProvider: {location: EU}}\n")}, "made by Crossplane only"},
+		{"A record is not the data.", []string{"delete", "bucket.storage.gcp.upbound.io", "agent-ruled-bot-bucket", "--wait=false"}, "holds what an agent made"},
+		{"With its definition every order goes.", []string{"delete", "xrd", "xdatasetagents.whisperops.io", "--wait=false"}, "lives: with xdatasetagents.whisperops.io would go"},
+		{"With its CRD likewise.", []string{"delete", "crd", "buckets.storage.gcp.upbound.io", "--wait=false"}, "lives: with buckets.storage.gcp.upbound.io would go"},
+		{"Orders can't be filled without datasets.", []string{"delete", "crd", "xdatasets.whisperops.io", "--wait=false"}, "lives: with xdatasets.whisperops.io would go"},
+		{"The Configuration holds the definitions.", []string{"delete", "configuration.pkg.crossplane.io", "whisperops", "--wait=false"}, "lives: with whisperops would go"},
+		{"Any domain would get an Ingress and a certificate.", []string{"create", "-f", order("domain-bot", "agents.example.org", "acme-data")}, "not in the list domains"},
+		{"Any project would get accounts and grants.", []string{"create", "-f", order("project-bot", "34.61.7.12.sslip.io", "victim-prod")}, "not in the list projects"},
+		{"Any bucket would get a reader.",
+			[]string{"create", "-f", write("xds.yaml", "apiVersion: whisperops.io/v1alpha1\nkind: XDataset\nmetadata: {name: theirs}\nspec: {displayName: Theirs, gcsPath: gs://victim-payroll/all.csv, sizeBytes: 10}\n")}, "not in the list buckets"},
+	} {
+		// Policies and what they are given reach the API server's admission after a moment.
+		if err := controlplane.Eventually(t.Context(), 30*time.Second, strings.Join(tc.args, " "), func(ctx context.Context) error {
+			out, err := w.Kubectl(ctx, append(tc.args, "--dry-run=server")...)
+			switch refused := err != nil; {
+			case refused != (tc.says != ""), !strings.Contains(out, tc.says):
+				return fmt.Errorf("want it refused with %q, got %q", tc.says, out)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s\n%v", tc.reason, err)
+		}
+	}
+	parts := w.refs(t, agent)
+	w.delete(t, suite.API, "XDatasetAgent", "", agent)
+	for _, p := range parts {
+		w.gone(t, heard, p.apiVersion, p.kind, p.namespace, p.name)
+	}
+}
