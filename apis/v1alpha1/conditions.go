@@ -141,6 +141,7 @@ const (
 	ReasonCatchingUp            = "CatchingUp"
 	ReasonNamesRefused          = "NamesRefused"
 	ReasonNoBeginning           = "NoBeginning"
+	ReasonMeterSilent           = "MeterSilent"
 )
 
 // Reasons of PricingComplete.
@@ -238,6 +239,7 @@ func Cures() []Cure {
 		budget(ConditionSpendMeasured, f, "The metrics server, or the way to it; the message says which server and what it answered. The last decision stands meanwhile.",
 			ReasonPrometheusUnreachable, ReasonQueryFailed, ReasonQueryTimedOut, ReasonUnauthorized, ReasonPartialAnswer, ReasonBadAnswer, ReasonTooManySamples),
 		budget(ConditionSpendMeasured, f, "The server takes no regular expression on the names of metrics, and refuses exact ones too: check `prometheus.url`, and the names in `metrics`.", ReasonNamesRefused),
+		budget(ConditionSpendMeasured, f, "Nobody counts what the agent uses: the figure stands, and may be too low. See that a token-meter runs, that it is scraped, and that it lists this budget (docs/token-meter.md).", ReasonMeterSilent),
 		budget(ConditionSpendMeasured, t, "Counters fell, and nothing says whether they were reset: the lower figure counts, and the message says what the other would be. Export `process_start_time_seconds` beside them, and it is known.", ReasonSpendDoubtful),
 		budget(ConditionSpendMeasured, f, "The price table. The message names the ConfigMap and the line.", ReasonPricingNotFound, ReasonPricingInvalid),
 		budget(ConditionSpendMeasured, f, "`pricingRef` names a namespace where price tables may not lie; the message lists where they may (`pricingNamespaces`, fetch-spend).", ReasonPricingNotAllowed),

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,9 +73,21 @@ func (s Series) samples() []sample {
 // of a range, or the last one in it.
 var rangeSelector = regexp.MustCompile(`\[([0-9a-z]+)\]`)
 
+// nameMatcher is how a query says which metrics it wants.
+var nameMatcher = regexp.MustCompile(`__name__(=~?)"([^"]*)"`)
+
+// wanted says whether a query asks for a metric.
+func wanted(expr, name string) bool {
+	m := nameMatcher.FindStringSubmatch(expr)
+	if m == nil {
+		return true
+	}
+	return name == m[2] || m[1] == "=~" && slices.Contains(strings.Split(m[2], "|"), name)
+}
+
 // Handler speaks as much of Prometheus' query API as fetch-spend uses: an instant
 // query whose expression is a range selector, or last_over_time of one. Every
-// series matches; a story records only what its agent's would.
+// series of its metrics matches; a story records only what its agent's would.
 func (r *Recording) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		w.Header().Set("Date", r.Now.UTC().Format(http.TimeFormat)) // fetch-spend distrusts clocks that differ
@@ -109,6 +122,9 @@ func (r *Recording) query(expr, at string) (map[string]any, error) {
 	last := strings.HasPrefix(expr, "last_over_time(")
 	result := []any{}
 	for _, s := range r.Series {
+		if !wanted(expr, s.Labels["__name__"]) {
+			continue
+		}
 		var values []any
 		for _, v := range s.samples() {
 			if v.at.After(end.Add(-width)) && !v.at.After(end) { // open on the left, as in Prometheus 3

@@ -19,6 +19,9 @@ type life struct {
 	series  []series
 	used    map[string]uint64 // tokens by class; input without what was cached
 
+	// quiet is when the meter's heartbeat stops; zero: nobody has one.
+	quiet time.Time
+
 	// least that must be counted, in hundredths of what was used. 0: all of it, and
 	// nothing may be distrusted.
 	least int
@@ -179,13 +182,15 @@ func lives(from time.Time) map[string]*life {
 		p.scrape(at)
 	}
 
-	l = begin("metered", "The token meter's one metric with disjoint classes.")
+	l = begin("metered", "The token meter's one metric with disjoint classes, and its heartbeat, which stops.")
 	l.metrics = map[string]any{"preset": "token-meter"}
 	p = l.pod("metered", "token-meter-0")
 	p.class, p.names = "class", [3]string{"input", "cachedInput", "output"}
 	for at := from.Add(every); at.Before(end); at = at.Add(every) {
 		p.use(r)
 		p.scrape(at, "context", "standard", "tier", "", "outcome", "complete")
+		l.add(map[string]string{"__name__": "whisperops_meter_heartbeat_timestamp_seconds", "agent_name": "metered", "namespace": "agent-metered", "pod": "token-meter-0"}, at, float64(at.Unix()))
+		l.quiet = at
 	}
 
 	l = begin("crowd", "220 pods with long names that begin within one look: a query that names them all is too long for VictoriaMetrics (F4).")

@@ -138,6 +138,9 @@ func (l *life) seen(t *testing.T, agent string, from time.Time, servers []*serve
 			if l.least == 0 && len(o.Measurement.Distrusted) > 0 {
 				t.Fatalf("%s at %s: distrusts %s\n%s", name, at.Sub(from), strings.Join(o.Measurement.Distrusted, "; "), l.why)
 			}
+			if silent := o.Measurement.Flaw != nil; !l.quiet.IsZero() && at.Sub(l.quiet).Abs() > 5*time.Minute && silent != at.After(l.quiet) {
+				t.Fatalf("%s at %s: the meter is silent: %t; it is since %s\n%s", name, at.Sub(from), silent, l.quiet.Sub(from), l.why)
+			}
 			last = fmt.Sprintf("%s USD, in doubt %g", o.Spent, o.Measurement.DoubtfulUSD)
 			figures[last] = append(figures[last], name)
 		}

@@ -142,6 +142,10 @@ type Preset struct {
 	ModelLabels []string // the first that a series has
 	PartLabels  []string // that split what one process counts
 	Source      string   // where its names were read, and in which version
+
+	// Canary is a metric with the agent's label that is there as long as somebody counts
+	// what the agent uses. Empty: there is none.
+	Canary string
 }
 
 // Presets by name.
@@ -154,6 +158,7 @@ func Presets() map[string]Preset {
 				ContextLabel: "context", TierLabel: "tier", InputContains: []string{}, OutputContainsThoughts: &no,
 			},
 			PartLabels: []string{"outcome"},
+			Canary:     "whisperops_meter_heartbeat_timestamp_seconds",
 			Source:     "this project, docs/token-meter.md",
 		},
 		"otel-genai": {

@@ -33,6 +33,10 @@ type Settings struct {
 	// what was counted before.
 	Contained price.Contained
 
+	// Canary is a metric that a meter shows for each agent whose calls it counts. Empty:
+	// the counters aren't a meter's.
+	Canary string
+
 	IngestDelay time.Duration
 	MinLook     time.Duration
 	MaxLook     time.Duration
@@ -77,6 +81,7 @@ func ReadSettings(in *input.FetchSpendInput) (Settings, error) {
 			CachedInInput: slices.Contains(m.InInput, v1alpha1.TokenCachedInput),
 		},
 		Contained:   price.Contained{InInput: m.InInput, InOutput: m.InOutput},
+		Canary:      input.Presets()[in.Metrics.Preset].Canary,
 		IngestDelay: cmp.Or(in.IngestDelay, absent.IngestDelay).Duration,
 		MinLook:     cmp.Or(in.MinLook, absent.MinLook).Duration,
 		MaxLook:     cmp.Or(in.MaxLook, absent.MaxLook).Duration,

@@ -144,6 +144,11 @@ func processMatchers(m count.Mapping, cs []count.Counter) []string {
 	return out
 }
 
+// Last asks for the last value that a metric of an agent had within a span of time.
+func Last(metric string, m count.Mapping, agent string, span time.Duration) string {
+	return "last_over_time(" + selector([]string{matchAny("__name__", []string{metric}), label(m.AgentLabel) + "=" + quote(m.Agent(agent))}) + within(span) + ")"
+}
+
 // Starts asks when the processes of some counters started, in a span of time.
 func Starts(m count.Mapping, counters []count.Counter, span time.Duration, exact bool) []string {
 	labels := map[string][]count.Counter{}

@@ -1,0 +1,125 @@
+package fetchspend
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/price"
+	"whisperops.io/functions/internal/money"
+	"whisperops.io/functions/internal/pricing"
+)
+
+// announceBefore is how long before a price changes status says so, and for how
+// long afterwards.
+const announceBefore = 7 * 24 * time.Hour
+
+// announced are the prices of some models that change soon, or just did.
+func announced(t *pricing.Table, models []string, at time.Time) []string {
+	var out []string
+	for _, c := range t.Changes(models, at.Add(-announceBefore), at.Add(announceBefore)) {
+		verb := "costs"
+		if c.From.After(at) {
+			verb = "will cost"
+		}
+		out = append(out, fmt.Sprintf("from %s on %s %s %s (before: %s)", c.From.Format(time.RFC3339), short(c.Model), verb, c.New.Words(), c.Old.Words()))
+	}
+	return out[:min(len(out), maxAnnounced)]
+}
+
+const maxAnnounced = 5
+
+// repriced compares the prices that were applied at the last look with those of now,
+// for what was counted: a table that was corrected, or has a row more. atDearest is
+// what it would be if the models that lacked a price still did.
+func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price.Bill, spent money.USD) (*v1alpha1.Repriced, float64) {
+	type key struct {
+		model, class, context, tier, from string
+	}
+	was := map[key]v1alpha1.BillLine{}
+	lacked := map[string]bool{}
+	for _, l := range f.Bill {
+		was[key{l.Model, string(l.Class), l.Context, l.Tier, l.From}] = l
+		if l.Unpriced {
+			lacked[l.Model] = true
+		}
+	}
+	before, changed := spent-b.Total, []string{}
+	for _, l := range b.Lines {
+		w := lineOf(l, b)
+		old, ok := was[key{w.Model, string(w.Class), w.Context, w.Tier, w.From}]
+		rate, err := money.Parse(old.USDPerMillion)
+		if !ok || err != nil || old.USDPerMillion == w.USDPerMillion {
+			before = before.Plus(l.USD)
+			continue
+		}
+		before = before.Plus((rate / 1_000_000).Times(l.Tokens))
+		changed = append(changed, fmt.Sprintf("%s %s %s, before %s", short(w.Model), w.Class, w.USDPerMillion, old.USDPerMillion))
+	}
+	var r *v1alpha1.Repriced
+	if len(changed) > 0 && before != spent {
+		if len(changed) > maxAnnounced {
+			changed = append(changed[:maxAnnounced], "and more")
+		}
+		r = &v1alpha1.Repriced{FromUSD: before.String(), ToUSD: spent.String(), Why: strings.Join(changed, "; ")}
+	}
+	models := lacked
+	switch {
+	case f.Ledger == nil || len(f.Bill) > 0 && len(lacked) == 0:
+		return r, 0
+	case len(f.Bill) == 0:
+		models = nil // nobody knows which
+	}
+	return r, (spent - b.Total).Plus(price.AtDearest(t, tokens, f.Settings.Contained, models)).Float()
+}
+
+// maxLines are as many lines as a bill has; the rest is one.
+const maxLines = 24
+
+// lines are a bill as status shows it: what costs most is there.
+func lines(b price.Bill, doubts map[count.Meter]uint64) []v1alpha1.BillLine {
+	all := slices.Clone(b.Lines)
+	var rest money.USD
+	if len(all) > maxLines {
+		slices.SortStableFunc(all, func(x, y price.Line) int { return int(min(1, max(-1, y.USD-x.USD))) })
+		for _, l := range all[maxLines-1:] {
+			rest = rest.Plus(l.USD)
+		}
+		all = all[:maxLines-1]
+		keep := map[count.Meter]bool{}
+		for _, l := range all {
+			keep[l.Meter] = true
+		}
+		all = slices.DeleteFunc(slices.Clone(b.Lines), func(l price.Line) bool { return !keep[l.Meter] })
+	}
+	out := make([]v1alpha1.BillLine, 0, len(all)+1)
+	for _, l := range all {
+		w := lineOf(l, b)
+		if n := doubts[l.Meter]; n > 0 {
+			w.Doubtful = fmt.Sprint(n)
+		}
+		out = append(out, w)
+	}
+	if rest > 0 {
+		out = append(out, v1alpha1.BillLine{Model: "(all others)", USD: rest.String()})
+	}
+	return out
+}
+
+func lineOf(l price.Line, b price.Bill) v1alpha1.BillLine {
+	w := v1alpha1.BillLine{
+		Model: l.Meter.Model, Class: l.Meter.Class, Context: l.Meter.Context, Tier: l.Meter.Tier,
+		Tokens: fmt.Sprint(l.Tokens), USDPerMillion: (l.Price.Rate * 1_000_000).String(), USD: l.USD.String(),
+	}
+	if l.Meter.From != 0 {
+		w.From = count.RFC3339(l.Meter.From)
+	}
+	if l.Price.Model != l.Meter.Model {
+		w.Row = short(l.Price.Model)
+	}
+	w.Unpriced = slices.Contains(b.Unpriced, l.Meter.Model)
+	return w
+}
