@@ -9,3 +9,8 @@ meter-100000: ## 100,000 random calls through the token meter: counted is billed
 .PHONY: test-meter-clients
 test-meter-clients: ## the providers' own Go clients against the token meter
 	@cd test/tokenmeter && GOWORK=off go test -count=1 ./...
+
+.PHONY: fuzz-meter
+fuzz-meter: ## feed the token meter's reader answers in pieces, and rubbish: make fuzz-meter FUZZTIME=30s
+	@set -e; for f in FuzzPieces FuzzRubbish; do \
+	  go test ./internal/tokenmeter/usage -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x; done

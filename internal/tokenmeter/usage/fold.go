@@ -137,6 +137,7 @@ func foldOpenAI(r *Report, doc []byte) {
 		return
 	}
 	streamed := v.Get("object").Str == "chat.completion.chunk"
+	answer, last, figures := false, false, false
 	if event := v.Get("type").Str; len(event) > len("response.") && event[:len("response.")] == "response." {
 		switch event {
 		case "response.completed", "response.incomplete", "response.cancelled":
@@ -160,13 +161,19 @@ func foldOpenAI(r *Report, doc []byte) {
 		case "usage":
 			if v.IsObject() {
 				r.openAI(v)
+				figures = true
 			}
+		case "choices":
+			// The chunk with the figures, which is the last but for [DONE], has none.
+			answer, last = true, v.IsArray() && len(v.Array()) == 0
+		case "output":
+			answer = true
 		case "error":
 			r.Failed = r.Failed || v.IsObject()
 		}
 		return true
 	})
-	if !streamed && r.Seen {
+	if !streamed && (r.Seen || answer) || last && figures {
 		r.Complete = true
 	}
 	r.Final = r.Complete && r.Seen
