@@ -155,9 +155,10 @@ func (f Facts) charge(out *Outcome, table *pricing.Table, stale *v1alpha1.SpendP
 	b := price.Cost(table, t.Counted, s.Contained)
 	spent := b.Total
 	if o := f.Budget.Opening; o != nil && o.Period == t.Ledger.Period {
-		opening, _ := money.Of(o.USD)
-		spent = spent.Plus(opening)
-		if opening > 0 {
+		// Less than nothing, which the schema refuses and a budget rendered by hand may have,
+		// is no credit.
+		if opening, ok := money.Of(o.USD); ok && opening > 0 {
+			spent = spent.Plus(opening)
 			m.Bill = append(m.Bill, v1alpha1.BillLine{Model: "(spent before this budget)", USD: opening.String()})
 		}
 	}
@@ -449,9 +450,9 @@ func nextLook(b v1alpha1.XAgentBudgetSpec, s Settings, spent, burn money.USD) ti
 	if burn == 0 {
 		return s.MaxLook
 	}
-	budget, _ := money.Of(b.BudgetUSD)
+	budget, ok := money.Of(b.BudgetUSD)
 	left := budget - spent
-	if left <= 0 || b.Enforcement == v1alpha1.EnforcementMonitorOnly {
+	if !ok || left <= 0 || b.Enforcement == v1alpha1.EnforcementMonitorOnly {
 		// Nothing is left to be saved.
 		return min(max(waiting, s.MinLook), s.MaxLook)
 	}

@@ -166,7 +166,7 @@ func Doubtful(t *pricing.Table, tokens, doubts map[count.Meter]uint64, c Contain
 // AtDearest is what tokens cost if some models had no price: at the dearest of the
 // other rows. Nil: if none had one, each by itself.
 func AtDearest(t *pricing.Table, tokens map[count.Meter]uint64, c Contained, models map[string]bool) money.USD {
-	apart, _ := disjoint(tokens, c)
+	apart, _ := disjoint(tokens, c) // Cost has named the models that have more inside than around it
 	spans := map[span]map[pricing.Use]uint64{}
 	for m, n := range apart {
 		s := span{m.Model, m.From}
