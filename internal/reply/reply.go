@@ -5,7 +5,6 @@ package reply
 import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/durationpb"
-	"google.golang.org/protobuf/types/known/structpb"
 )
 
 // To returns the response to a request that changes nothing: what earlier steps desired
@@ -16,17 +15,6 @@ func To(req *fnv1.RunFunctionRequest) *fnv1.RunFunctionResponse {
 		Desired: req.GetDesired(),
 		Context: req.GetContext(),
 	}
-}
-
-// SetContext leaves a value for later steps.
-func SetContext(rsp *fnv1.RunFunctionResponse, key string, v *structpb.Value) {
-	if rsp.GetContext() == nil {
-		rsp.Context = &structpb.Struct{}
-	}
-	if rsp.GetContext().GetFields() == nil {
-		rsp.Context.Fields = map[string]*structpb.Value{}
-	}
-	rsp.Context.Fields[key] = v
 }
 
 // Fatal ends the pipeline with what err says.

@@ -25,8 +25,6 @@ func TestSaysWhatTheSDKDoes(t *testing.T) {
 		theirs, ours := proto.CloneOf(req), proto.CloneOf(req)
 		want, got := response.To(theirs, 0), To(ours)
 		for range 2 {
-			response.SetContextKey(want, "url", structpb.NewStringValue("x"))
-			SetContext(got, "url", structpb.NewStringValue("x"))
 			response.ConditionTrue(want, "A", "B").WithMessage("c")
 			Condition(got, "A", fnv1.Status_STATUS_CONDITION_TRUE, "B", "c")
 			response.ConditionUnknown(want, "A", "B").WithMessage("")

@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/decide"
@@ -23,6 +26,7 @@ import (
 	"whisperops.io/functions/fn/xda/renderiam"
 	"whisperops.io/functions/fn/xda/renderworkloads"
 	"whisperops.io/functions/fn/xda/validatedataset"
+	"whisperops.io/functions/internal/wire"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/golden"
 	"whisperops.io/functions/test/pipeline"
@@ -65,6 +69,7 @@ func station(f *testing.F, fn fnv1.FunctionRunnerServiceServer, folder string, p
 			return // gRPC refuses it before the station sees it
 		}
 		sent := proto.CloneOf(req)
+		sameDecoded(t, fn, b, proto.CloneOf(req))
 		rsp, err := fn.RunFunction(context.Background(), req)
 		if err != nil {
 			t.Fatalf("a gRPC error makes Crossplane drop the response: %v", err)
@@ -88,14 +93,51 @@ func station(f *testing.F, fn fnv1.FunctionRunnerServiceServer, folder string, p
 	})
 }
 
+// sameDecoded proves that a station answers what came as bytes as it answers the same
+// request with all of it decoded by protobuf.
+func sameDecoded(t *testing.T, fn fnv1.FunctionRunnerServiceServer, b []byte, req *fnv1.RunFunctionRequest) {
+	t.Helper()
+	a, ok := fn.(interface {
+		Answer(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error)
+	})
+	if !ok {
+		t.Fatalf("%T has no Answer: it would be served the slow way", fn)
+	}
+	lazy := &fnv1.RunFunctionRequest{}
+	if err := wire.Unmarshal(b, lazy); err != nil {
+		t.Fatalf("protobuf takes what we refuse: %v", err)
+	}
+	want, err := a.Answer(context.Background(), req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := a.Answer(context.Background(), lazy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rsp := range []*fnv1.RunFunctionResponse{want, got} {
+		if err := wire.Decode(rsp); err != nil {
+			t.Fatalf("the response can't be sent: %v", err)
+		}
+	}
+	if !proto.Equal(want, got) {
+		t.Fatalf("-decoded, +as bytes:\n%s", cmp.Diff(want, got, protocmp.Transform()))
+	}
+}
+
+// now is a clock that stands: one request is answered twice.
+func now() time.Time { return time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC) }
+
 func log() logging.Logger { return logging.NewNopLogger() }
 
-func FuzzValidateDataset(f *testing.F) { station(f, validatedataset.New(log()), "xda/validatedataset") }
+func FuzzValidateDataset(f *testing.F) {
+	station(f, validatedataset.NewAt(log(), now), "xda/validatedataset")
+}
 
 func FuzzComputeTuning(f *testing.F) { station(f, computetuning.New(log()), "xda/computetuning") }
 
 func FuzzRenderIAM(f *testing.F) {
-	station(f, renderiam.New(log()), "xda/renderiam", v1alpha1.AgentParts()[:5]...)
+	station(f, renderiam.NewAt(log(), now), "xda/renderiam", v1alpha1.AgentParts()[:5]...)
 }
 
 func FuzzRenderWorkloads(f *testing.F) {
@@ -110,7 +152,7 @@ func FuzzEmitBudget(f *testing.F) {
 	station(f, emitbudget.New(log()), "xda/emitbudget", v1alpha1.PartXAgentBudget)
 }
 
-func FuzzDecide(f *testing.F) { station(f, decide.New(log()), "budget/decide") }
+func FuzzDecide(f *testing.F) { station(f, decide.NewAt(log(), now), "budget/decide") }
 
 func FuzzRender(f *testing.F) {
 	station(f, render.New(log()), "budget/render", v1alpha1.PartPlannerReplicas, v1alpha1.PartWorkerReplicas)

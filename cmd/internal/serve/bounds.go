@@ -14,6 +14,8 @@ import (
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that is bounded here
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
+
+	"whisperops.io/functions/internal/wire"
 )
 
 // What one process takes on at once. Whoever holds a certificate of Crossplane's could
@@ -35,16 +37,17 @@ const (
 	minPing = 30 * time.Second
 )
 
-// bounded returns the options of a server that holds requests of at most so many bytes
-// at once, and l with a bound to its connections.
-func bounded(l net.Listener, bytes int) (net.Listener, []grpc.ServerOption) {
+// bounded returns the options of a server of fn that holds requests of at most so many
+// bytes at once, and l with a bound to its connections.
+func bounded(l net.Listener, bytes int, fn fnv1.FunctionRunnerServiceServer) (net.Listener, []grpc.ServerOption) {
+	_, lazy := fn.(answerer)
 	room := &room{free: semaphore.NewWeighted(int64(bytes)), size: int64(bytes)}
 	return netutil.LimitListener(l, maxConnections), []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(bytes),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: minPing, PermitWithoutStream: true}),
-		grpc.ForceServerCodecV2(codec{CodecV2: encoding.GetCodecV2("proto"), room: room}),
+		grpc.ForceServerCodecV2(codec{CodecV2: encoding.GetCodecV2("proto"), room: room, lazy: lazy}),
 		grpc.ChainUnaryInterceptor(room.leave),
 	}
 }
@@ -86,6 +89,7 @@ type codec struct {
 	encoding.CodecV2
 
 	room *room
+	lazy bool // decode no more of a request than the function wants
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
@@ -96,9 +100,16 @@ func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
 	if err := c.room.enter(req, int64(data.Len())); err != nil {
 		return err
 	}
-	if err := c.CodecV2.Unmarshal(data, v); err != nil {
+	if err := c.decode(data, req); err != nil {
 		c.room.exit(req)
 		return err
 	}
 	return nil
+}
+
+func (c codec) decode(data mem.BufferSlice, req *fnv1.RunFunctionRequest) error {
+	if c.lazy {
+		return wire.Unmarshal(data.Materialize(), req)
+	}
+	return c.CodecV2.Unmarshal(data, req)
 }

@@ -24,6 +24,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
+	reflectionpb "google.golang.org/grpc/reflection/grpc_reflection_v1"
+	"google.golang.org/protobuf/proto"
 
 	"whisperops.io/functions/internal/reply"
 )
@@ -232,4 +234,64 @@ func certificates(t *testing.T) string {
 		}
 	}
 	return dir
+}
+
+// relay answers as a station does: what it was handed goes on as it came.
+type relay struct {
+	fnv1.UnimplementedFunctionRunnerServiceServer
+
+	decoded chan int
+}
+
+func (r relay) Answer(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	r.decoded <- len(req.GetDesired().GetResources())
+	return reply.To(req), nil
+}
+
+// Requests are read by package wire, and everything else that a server is asked by
+// protobuf's own decoder.
+func TestStationsAreServedAsBytes(t *testing.T) {
+	s := relay{decoded: make(chan int, 1)}
+	f := Flags{Network: "tcp", Address: freeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
+	ctx, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	go func() { _ = run(ctx, f, func(logging.Logger) relay { return s }) }()
+	conn, err := grpc.NewClient(f.Address, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+
+	desired := &fnv1.State{Resources: map[string]*fnv1.Resource{"bucket": {Ready: fnv1.Ready_READY_TRUE}}}
+	req := &fnv1.RunFunctionRequest{Meta: &fnv1.RequestMeta{Tag: "tag"}, Desired: desired}
+	rsp, err := fnv1.NewFunctionRunnerServiceClient(conn).RunFunction(within(t), req, grpc.WaitForReady(true))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := <-s.decoded; n != 0 {
+		t.Errorf("%d resources were decoded that nobody looked at", n)
+	}
+	if !proto.Equal(desired, rsp.GetDesired()) || rsp.GetMeta().GetTag() != "tag" {
+		t.Errorf("what was handed on arrived as %v", rsp)
+	}
+
+	stream, err := reflectionpb.NewServerReflectionClient(conn).ServerReflectionInfo(within(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Send(&reflectionpb.ServerReflectionRequest{MessageRequest: &reflectionpb.ServerReflectionRequest_ListServices{}}); err != nil {
+		t.Fatal(err)
+	}
+	listed, err := stream.Recv()
+	if err != nil || !strings.Contains(listed.String(), "apiextensions.fn.proto.v1.FunctionRunnerService") {
+		t.Errorf("reflection lists %v, %v", listed, err)
+	}
+
+	// What is no request is refused, and the server goes on.
+	if err := conn.Invoke(within(t), fnv1.FunctionRunnerService_RunFunction_FullMethodName, &fnv1.RequestMeta{Tag: "\x03"}, &fnv1.RunFunctionResponse{}); err == nil {
+		t.Error("what is no request is answered")
+	}
+	if _, err := fnv1.NewFunctionRunnerServiceClient(conn).RunFunction(within(t), req); err != nil {
+		t.Errorf("after what is no request: %v", err)
+	}
 }

@@ -108,9 +108,10 @@ func run[F fnv1.FunctionRunnerServiceServer](ctx context.Context, f Flags, newFu
 		return errors.Wrap(err, "cannot listen for gRPC connections")
 	}
 	calls := grpcprometheus.NewServerMetrics()
-	listener, bounds := bounded(listener, f.MaxRecvMessageSize*1024*1024)
+	fn := newFunction(log)
+	listener, bounds := bounded(listener, f.MaxRecvMessageSize*1024*1024, fn)
 	srv := grpc.NewServer(append(bounds, grpc.Creds(secured.Credentials), grpc.ChainUnaryInterceptor(calls.UnaryServerInterceptor()))...)
-	fnv1.RegisterFunctionRunnerServiceServer(srv, Surviving(log, newFunction(log)))
+	fnv1.RegisterFunctionRunnerServiceServer(srv, Surviving(log, fn))
 	reflection.Register(srv)
 	calls.InitializeMetrics(srv)
 	if f.MetricsAddress != "" {
@@ -166,6 +167,12 @@ func Surviving(log logging.Logger, fn fnv1.FunctionRunnerServiceServer) fnv1.Fun
 	return &surviving{log: log, fn: fn}
 }
 
+// An answerer takes requests that package wire read, and answers so that the rest of them
+// goes on as it came: ours do. RunFunction is for callers that have everything decoded.
+type answerer interface {
+	Answer(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error)
+}
+
 type surviving struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
 
@@ -183,5 +190,8 @@ func (s *surviving) RunFunction(ctx context.Context, req *fnv1.RunFunctionReques
 			reply.Fatal(rsp, errors.New("cannot run step: it panicked, which is a defect of this function; its log holds the stack. Nothing was changed"))
 		}
 	}()
+	if a, is := s.fn.(answerer); is {
+		return a.Answer(ctx, req)
+	}
 	return s.fn.RunFunction(ctx, req)
 }

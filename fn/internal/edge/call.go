@@ -1,6 +1,7 @@
 // Package edge is where protobuf comes in and goes out: it decodes a
 // RunFunctionRequest into plain Go, and writes what a core decided into the
-// response. It never converts what merely passes through a step.
+// response. It never converts what merely passes through a step: package wire hands
+// that on as it came.
 //
 // call.go has the Call that every station is handed, in.go what it reads, out.go
 // what it writes, part.go one observed resource, values.go single values.
@@ -13,10 +14,12 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
 	"whisperops.io/functions/internal/reply"
+	"whisperops.io/functions/internal/wire"
 )
 
 // A Call is one call of a station: what came in and what goes out. Stations use
-// its methods; Req and Rsp are for what no other station needs.
+// its methods; Req and Rsp are for what no other station needs. Their states and
+// contexts are for package wire alone, which knows what of them is decoded.
 type Call struct {
 	Ctx context.Context //nolint:containedctx // a Call ends with its context
 	Req *fnv1.RunFunctionRequest
@@ -37,9 +40,23 @@ func New(log logging.Logger, run func(*Call) error) *Function {
 	return &Function{log: log, run: run}
 }
 
-// RunFunction runs the step. A failure is a fatal result and never a gRPC error,
-// because Crossplane discards the response that comes with one.
+// RunFunction runs the step for a caller in the same process: the request passes
+// through bytes as it does on its way to a server, and the response is decoded.
 func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
+	if lazy, err := wire.Lazy(req); err == nil { // what no wire can carry runs as it is
+		req = lazy
+	}
+	rsp, err := f.Answer(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return rsp, wire.Decode(rsp)
+}
+
+// Answer runs the step on a request that wire.Unmarshal read; what it doesn't change of the
+// response is still encoded. A failure is a fatal result and never a gRPC error, because
+// Crossplane discards the response that comes with one.
+func (f *Function) Answer(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
 	// Earlier steps' desired state comes along; no opinion on the TTL.
 	c := &Call{Ctx: ctx, Req: req, Rsp: reply.To(req), Log: f.log}
 	err := f.run(c)

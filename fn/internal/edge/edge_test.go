@@ -16,6 +16,7 @@ import (
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/wire"
 	"whisperops.io/functions/internal/errors"
 )
 
@@ -26,6 +27,15 @@ func object(t *testing.T, m map[string]any) *structpb.Struct {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// decoded returns what a response desires.
+func decoded(t *testing.T, rsp *fnv1.RunFunctionResponse) map[string]*fnv1.Resource {
+	t.Helper()
+	if err := wire.Decode(rsp); err != nil {
+		t.Fatal(err)
+	}
+	return rsp.GetDesired().GetResources()
 }
 
 func order(spec map[string]any) map[string]any {
@@ -271,7 +281,7 @@ func TestAddComposed(t *testing.T) {
 			rsp := &fnv1.RunFunctionResponse{}
 			err := (&Call{Req: req, Rsp: rsp}).AddComposed(map[string]manifest.Object{"bucket": bucket})
 			says(t, err, tc.err)
-			if err == nil && rsp.GetDesired().GetResources()["bucket"] == nil {
+			if err == nil && decoded(t, rsp)["bucket"] == nil {
 				t.Error("the bucket is not desired")
 			}
 		})

@@ -16,6 +16,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/internal/wire"
 )
 
 // Ask returns what most stations begin with: it decodes the step's input into in, and
@@ -40,7 +41,7 @@ func (c *Call) Input(into runtime.Object) error {
 		d.Default()
 	}
 	if in := c.Req.GetInput(); in != nil {
-		want := kindOf(into)
+		want := inputKind(into)
 		if got := in.GetFields()["kind"].GetStringValue(); got != want {
 			return errors.Errorf("cannot use input: its kind is %q, this step takes %q", got, want)
 		}
@@ -71,7 +72,7 @@ func (c *Call) Order(uses ...v1alpha1.OrderField) (*v1alpha1.XDatasetAgent, erro
 // Dataset returns the context value that validate-dataset left: nil when the
 // order can't be filled now.
 func (c *Call) Dataset() (*v1alpha1.Dataset, error) {
-	v, ok := c.Req.GetContext().GetFields()[v1alpha1.ContextDataset]
+	v, ok := wire.Field(c.Req.GetContext(), v1alpha1.ContextDataset)
 	if !ok {
 		return nil, errors.Errorf("context key %q is absent: the step validate-dataset sets it always, so it was left out of the pipeline, comes later, or a step in between dropped the context", v1alpha1.ContextDataset)
 	}
@@ -92,15 +93,15 @@ func (c *Call) BaseDomain(ordered string) string {
 }
 
 // Composite returns the observed XR, to be read field by field.
-func (c *Call) Composite() Part { return Part{r: c.Req.GetObserved().GetComposite()} }
+func (c *Call) Composite() Part { return Part{r: wire.Composite(c.Req.GetObserved())} }
 
 // DesiredComposite returns the XR as earlier steps want it; it holds a status at most.
-func (c *Call) DesiredComposite() Part { return Part{r: c.Req.GetDesired().GetComposite()} }
+func (c *Call) DesiredComposite() Part { return Part{r: wire.Composite(c.Req.GetDesired())} }
 
 // CompositeInto decodes the observed XR. It ignores fields that it doesn't know,
 // because Crossplane and later versions add some.
 func (c *Call) CompositeInto(into any) error {
-	s := c.Req.GetObserved().GetComposite().GetResource()
+	s := wire.Composite(c.Req.GetObserved()).Struct(managedFields)
 	if s == nil {
 		return errors.New("cannot decode observed XR: the request holds none")
 	}
@@ -118,15 +119,18 @@ func (c *Call) ContextInto(key string, into any) (bool, error) {
 }
 
 // ContextValue returns the value of a context key; nil when it is absent.
-func (c *Call) ContextValue(key string) *structpb.Value { return c.Req.GetContext().GetFields()[key] }
+func (c *Call) ContextValue(key string) *structpb.Value {
+	v, _ := wire.Field(c.Req.GetContext(), key)
+	return v
+}
 
 // Observed returns the observed composed resource of that name; it may not exist.
 func (c *Call) Observed(name string) Part {
-	return Part{r: c.Req.GetObserved().GetResources()[name]}
+	return Part{r: wire.Composed(c.Req.GetObserved(), name)}
 }
 
 // AnyObserved says whether any composed resource is observed.
-func (c *Call) AnyObserved() bool { return len(c.Req.GetObserved().GetResources()) > 0 }
+func (c *Call) AnyObserved() bool { return wire.AnyComposed(c.Req.GetObserved()) }
 
 // Required returns the resources that Crossplane found for a requirement, and
 // whether it has looked at all. An answer may be older than the requirement:
@@ -134,7 +138,7 @@ func (c *Call) AnyObserved() bool { return len(c.Req.GetObserved().GetResources(
 func (c *Call) Required(key string) (found []Part, answered bool) {
 	rs, answered := c.Req.GetRequiredResources()[key]
 	for _, r := range rs.GetItems() {
-		found = append(found, Part{r: r})
+		found = append(found, Part{r: wire.Decoded(r)})
 	}
 	return found, answered
 }
@@ -155,11 +159,14 @@ func (c *Call) NamespaceCreated() time.Time {
 	return c.Observed(v1alpha1.PartNamespace).Time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
 }
 
-// kindOf returns the kind of an input: the name of its Go type.
-func kindOf(o any) string {
+// inputKind returns the kind of an input: the name of its Go type.
+func inputKind(o any) string {
 	n := fmt.Sprintf("%T", o)
 	return n[strings.LastIndex(n, ".")+1:]
 }
+
+// managedFields is who last wrote which field of an XR.
+const managedFields = "managedFields"
 
 // withoutManagedFields spares decoding the largest and least used part of an XR.
 func withoutManagedFields(s *structpb.Struct) map[string]any {
@@ -171,7 +178,7 @@ func withoutManagedFields(s *structpb.Struct) map[string]any {
 		}
 		meta := map[string]any{}
 		for mk, mv := range v.GetStructValue().GetFields() {
-			if mk != "managedFields" {
+			if mk != managedFields {
 				meta[mk] = mv.AsInterface()
 			}
 		}

@@ -14,20 +14,28 @@ import (
 	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/internal/reply"
+	"whisperops.io/functions/internal/wire"
 )
 
 // SetContext leaves a value for later steps. A nil leaves null.
 func (c *Call) SetContext(key string, value any) error {
 	if value == nil {
-		reply.SetContext(c.Rsp, key, structpb.NewNullValue())
+		c.setContext(key, structpb.NewNullValue())
 		return nil
 	}
 	v, err := encode(value)
 	if err != nil {
 		return errors.Wrapf(err, "cannot set context key %q", key)
 	}
-	reply.SetContext(c.Rsp, key, v)
+	c.setContext(key, v)
 	return nil
+}
+
+func (c *Call) setContext(key string, v *structpb.Value) {
+	if c.Rsp.GetContext() == nil {
+		c.Rsp.Context = &structpb.Struct{}
+	}
+	wire.SetField(c.Rsp.GetContext(), key, v)
 }
 
 // SetStatus sets top-level fields of the XR's desired status and keeps those that
@@ -74,9 +82,9 @@ func (c *Call) NotReady() error {
 // of the desired composite and write it back as unspecified, and an order that
 // desires nothing counts as ready then.
 func (c *Call) sayAgain() error {
-	known := c.Rsp.GetContext().GetFields()
-	dataset, answered := known[v1alpha1.ContextDataset]
-	held := len(known[v1alpha1.ContextHeldBack].GetListValue().GetValues()) > 0
+	dataset, answered := wire.Field(c.Rsp.GetContext(), v1alpha1.ContextDataset)
+	all, _ := wire.Field(c.Rsp.GetContext(), v1alpha1.ContextHeldBack)
+	held := len(all.GetListValue().GetValues()) > 0
 	if !held && (!answered || !IsNull(dataset)) {
 		return nil
 	}
@@ -87,10 +95,10 @@ func (c *Call) desiredComposite() (*fnv1.Resource, error) {
 	if c.Rsp.GetDesired() == nil {
 		c.Rsp.Desired = &fnv1.State{}
 	}
-	if c.Rsp.GetDesired().GetComposite() == nil {
-		c.Rsp.Desired.Composite = &fnv1.Resource{}
+	xr, err := wire.DecodeComposite(c.Rsp.GetDesired())
+	if err != nil {
+		return nil, errors.Wrap(err, "cannot read desired XR")
 	}
-	xr := c.Rsp.GetDesired().GetComposite()
 	if xr.GetResource() == nil {
 		xr.Resource = &structpb.Struct{}
 	}
@@ -181,16 +189,14 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 	if c.Rsp.GetDesired() == nil {
 		c.Rsp.Desired = &fnv1.State{}
 	}
-	if c.Rsp.GetDesired().GetResources() == nil {
-		c.Rsp.Desired.Resources = make(map[string]*fnv1.Resource, len(parts))
-	}
 	xr, living := c.owner(), c.AnyObserved()
 	var taken []v1alpha1.TakenName
+	add := make([]wire.Part, 0, len(parts))
 	for _, name := range manifest.Keys(parts) {
 		if err := xr.marks(parts[name]); err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
-		s, err := manifest.Composed(parts[name])
+		encoded, err := manifest.Encode(parts[name])
 		if err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
@@ -200,11 +206,12 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 				taken = append(taken, others...)
 				continue
 			}
-		} else if kind, group := s.GetFields()["kind"].GetStringValue(), groupOf(s.GetFields()["apiVersion"].GetStringValue()); o.Kind() != kind || o.Group() != group {
+		} else if kind, group := kindOf(parts[name]); o.Kind() != kind || o.Group() != group {
 			return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
 		}
-		c.Rsp.Desired.Resources[name] = &fnv1.Resource{Resource: s}
+		add = append(add, wire.Part{Name: name, Manifest: encoded})
 	}
+	wire.SetComposed(c.Rsp.GetDesired(), add...)
 	return c.sayTaken(taken, func(n v1alpha1.TakenName) bool { _, again := parts[n.Part]; return !again })
 }
 
@@ -214,7 +221,7 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 func (c *Call) NothingLost(why string, names ...string) error {
 	var lost []string
 	for _, n := range names {
-		if _, ok := c.Rsp.GetDesired().GetResources()[n]; !ok && c.Observed(n).Exists() {
+		if c.Observed(n).Exists() && !wire.Composed(c.Rsp.GetDesired(), n).Exists() {
 			lost = append(lost, n)
 		}
 	}
@@ -222,4 +229,11 @@ func (c *Call) NothingLost(why string, names ...string) error {
 		return nil
 	}
 	return errors.Errorf("cannot go on without deleting what lives: %s (not rendered: %s)", why, strings.Join(lost, ", "))
+}
+
+// kindOf returns a manifest's kind and API group.
+func kindOf(m manifest.Object) (kind, group string) {
+	kind, _ = m["kind"].(string)
+	apiVersion, _ := m["apiVersion"].(string)
+	return kind, groupOf(apiVersion)
 }

@@ -10,6 +10,7 @@ import (
 	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/internal/reply"
+	"whisperops.io/functions/internal/wire"
 )
 
 // Before the first creation of a part its name is asked for. An object of that name
@@ -202,7 +203,7 @@ func (c *Call) UIDs() (own, restored string) {
 // hands the context of a step's first call to the next: what is asked anew isn't kept.
 func (c *Call) sayTaken(names []v1alpha1.TakenName, keep func(v1alpha1.TakenName) bool) error {
 	var all []v1alpha1.TakenName
-	v, ok := c.Rsp.GetContext().GetFields()[v1alpha1.ContextNamesTaken] // what this step found before, too
+	v, ok := wire.Field(c.Rsp.GetContext(), v1alpha1.ContextNamesTaken) // what this step found before, too
 	if ok && !IsNull(v) {
 		if err := decode(v.AsInterface(), &all); err != nil {
 			return errors.Wrapf(err, "cannot decode context key %q", v1alpha1.ContextNamesTaken)
@@ -212,7 +213,7 @@ func (c *Call) sayTaken(names []v1alpha1.TakenName, keep func(v1alpha1.TakenName
 	all = slices.DeleteFunc(all, func(n v1alpha1.TakenName) bool { return !keep(n) })
 	all = append(all, names...)
 	if before > 0 && len(all) == 0 {
-		delete(c.Rsp.GetContext().GetFields(), v1alpha1.ContextNamesTaken)
+		wire.DeleteField(c.Rsp.GetContext(), v1alpha1.ContextNamesTaken)
 	}
 	was, _ := c.Composite().Condition(v1alpha1.ConditionNamesFree)
 	if len(all) == 0 {

@@ -9,6 +9,7 @@ import (
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/wire"
 )
 
 const (
@@ -57,13 +58,13 @@ func TestOwns(t *testing.T) {
 		"Rubbish":          {reason: "An unreadable owner is none.", meta: map[string]any{"ownerReferences": "x", "labels": 1.0}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p := Part{r: &fnv1.Resource{Resource: object(t, map[string]any{"metadata": tc.meta})}}
+			p := Part{r: wire.Decoded(&fnv1.Resource{Resource: object(t, map[string]any{"metadata": tc.meta})})}
 			if got := (&Call{Req: ordered(t, tc.annotations)}).owner().owns(p); got != tc.want {
 				t.Errorf("%s\nowns(...) = %v, want %v", tc.reason, got, tc.want)
 			}
 		})
 	}
-	if (owner{}).owns(Part{r: &fnv1.Resource{Resource: object(t, map[string]any{"metadata": markedWith("")})}}) {
+	if (owner{}).owns(Part{r: wire.Decoded(&fnv1.Resource{Resource: object(t, map[string]any{"metadata": markedWith("")})})}) {
 		t.Error("an order without a uid owns what carries none")
 	}
 }
@@ -98,7 +99,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	req.RequiredResources["name/dashboard/ConfigMap"].Items = []*fnv1.Resource{foreign}
 	rsp = &fnv1.RunFunctionResponse{}
 	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
-	if got := slices.Sorted(maps.Keys(rsp.GetDesired().GetResources())); !slices.Equal(got, []string{"bucket", "prompts"}) {
+	if got := slices.Sorted(maps.Keys(decoded(t, rsp))); !slices.Equal(got, []string{"bucket", "prompts"}) {
 		t.Errorf("made: %v; want all but the one whose name is taken", got)
 	}
 	c := rsp.GetConditions()
@@ -108,8 +109,8 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	if rsp.GetDesired().GetComposite().GetReady() != fnv1.Ready_READY_FALSE {
 		t.Error("an order without a part is not ready")
 	}
-	for name, r := range rsp.GetDesired().GetResources() {
-		p := Part{r: r}
+	for name, r := range decoded(t, rsp) {
+		p := Part{r: wire.Decoded(r)}
 		if p.String("metadata", "labels", "whisperops.io/order-uid") != orderUID {
 			t.Errorf("%s carries no mark", name)
 		}
@@ -122,7 +123,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	req.RequiredResources["name/dashboard/ConfigMap"].Items[0] = &fnv1.Resource{Resource: object(t, map[string]any{"metadata": map[string]any{"name": "agent-other-dashboard"}})}
 	rsp = &fnv1.RunFunctionResponse{}
 	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
-	if len(rsp.GetDesired().GetResources()) != 3 {
+	if len(decoded(t, rsp)) != 3 {
 		t.Error("an object of another name takes no name")
 	}
 
@@ -131,7 +132,7 @@ func TestAddComposedAsksFirst(t *testing.T) {
 	req.RequiredResources["name/dashboard/ConfigMap"].Items = []*fnv1.Resource{foreign}
 	rsp = &fnv1.RunFunctionResponse{}
 	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(parts()), "")
-	if rsp.GetDesired().GetResources()["dashboard"] == nil {
+	if decoded(t, rsp)["dashboard"] == nil {
 		t.Error("a taken name makes a living agent lose a part")
 	}
 	if asked := slices.Sorted(maps.Keys(rsp.GetRequirements().GetResources())); !slices.Equal(asked, []string{"name/bucket/Bucket", "name/prompts/ConfigMap", "name/prompts/Object"}) {
@@ -174,7 +175,7 @@ func TestTakenNamesAddUp(t *testing.T) {
 	// The first call of this step had an old answer, the second has a new one.
 	rsp = &fnv1.RunFunctionResponse{Context: req.GetContext()}
 	says(t, (&Call{Req: req, Rsp: rsp}).AddComposed(map[string]manifest.Object{"bucket": {"apiVersion": "storage.gcp.upbound.io/v1beta2", "kind": "Bucket", "metadata": manifest.Object{"name": "agent-bot-bucket"}}}), "")
-	if c := rsp.GetConditions(); len(c) != 0 || rsp.GetDesired().GetResources()["bucket"] == nil {
+	if c := rsp.GetConditions(); len(c) != 0 || decoded(t, rsp)["bucket"] == nil {
 		t.Errorf("what an older answer said is kept: %v", c)
 	}
 }

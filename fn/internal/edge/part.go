@@ -4,34 +4,24 @@ import (
 	"strings"
 	"time"
 
-	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
+	"whisperops.io/functions/internal/wire"
 )
 
 // A Part is one resource, read in place. Every method takes whatever the request
 // holds, garbage and nothing included.
-type Part struct{ r *fnv1.Resource }
+type Part struct{ r wire.Resource }
 
 // Exists says whether the resource is observed at all.
-func (p Part) Exists() bool { return p.r != nil }
+func (p Part) Exists() bool { return p.r.Exists() }
 
 // Value returns the value at a path of map keys, or nil.
-func (p Part) Value(path ...string) *structpb.Value {
-	s := p.r.GetResource()
-	for i, k := range path {
-		v := s.GetFields()[k]
-		if i == len(path)-1 {
-			return v
-		}
-		s = v.GetStructValue()
-	}
-	return nil
-}
+func (p Part) Value(path ...string) *structpb.Value { return p.r.Value(path...) }
 
 // Into decodes the value at a path of map keys. It ignores fields that it doesn't
 // know. Errors name the field, but not the part.
@@ -122,7 +112,7 @@ func (p Part) Ready() bool {
 
 // HasConnectionDetail says whether the resource's connection details hold a value
 // under key. The value itself is a secret, and never leaves this method.
-func (p Part) HasConnectionDetail(key string) bool { return len(p.r.GetConnectionDetails()[key]) > 0 }
+func (p Part) HasConnectionDetail(key string) bool { return len(p.r.ConnectionDetail(key)) > 0 }
 
 // OpenedBucket returns the bucket that an observed grant opens, or "" when there
 // is no grant, or none that can be read.

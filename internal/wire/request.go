@@ -1,0 +1,96 @@
+package wire
+
+import (
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// Unmarshal reads a request as proto.Unmarshal does and refuses what that refuses, but
+// leaves observed and desired state and the context as they came. The request keeps parts
+// of data, which nobody may change from then on.
+func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
+	proto.Reset(req)
+	var observed, desired, left pieces
+	merge := proto.UnmarshalOptions{Merge: true}
+	decoded := 0 // up to here
+	for at := 0; at < len(data); {
+		num, typ, n := tag(data[at:])
+		if n < 0 || typ == protowire.EndGroupType {
+			return errParse
+		}
+		from := at
+		at += n
+		n = protowire.ConsumeFieldValue(num, typ, data[at:])
+		if n < 0 {
+			return errParse
+		}
+		held := data[at : at+n]
+		at += n
+		into := &observed
+		switch {
+		case typ == protowire.BytesType && num == observedNum:
+		case typ == protowire.BytesType && num == desiredNum:
+			into = &desired
+		case typ == protowire.BytesType && num == contextNum:
+			into = &left
+		default:
+			continue
+		}
+		if err := merge.Unmarshal(data[decoded:from], req); err != nil {
+			return err
+		}
+		decoded = at
+		v, _ := protowire.ConsumeBytes(held)
+		is := &state
+		if num == contextNum {
+			is = &structure
+		}
+		if err := check(v, is, protowire.DefaultRecursionLimit-1); err != nil {
+			return err
+		}
+		into.add(v)
+	}
+	if err := merge.Unmarshal(data[decoded:], req); err != nil {
+		return err
+	}
+	if observed.all != nil {
+		req.Observed = &fnv1.State{}
+		keep(req.Observed, observed.bytes())
+	}
+	if desired.all != nil {
+		req.Desired = &fnv1.State{}
+		keep(req.Desired, desired.bytes())
+	}
+	if left.all != nil {
+		req.Context = &structpb.Struct{}
+		keep(req.Context, left.bytes())
+	}
+	return nil
+}
+
+// Decode turns what is still encoded in a response into what protobuf's decoder makes of it,
+// for callers that read it in this process.
+func Decode(rsp *fnv1.RunFunctionResponse) error {
+	b, err := proto.Marshal(rsp)
+	if err != nil {
+		return err
+	}
+	return proto.Unmarshal(b, rsp)
+}
+
+// Lazy returns a request as it is when it comes over a network.
+func Lazy(req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionRequest, error) {
+	b, err := proto.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	lazy := &fnv1.RunFunctionRequest{}
+	return lazy, Unmarshal(b, lazy)
+}
+
+// kept returns what is encoded in a message, and keep sets it.
+func kept(m proto.Message) []byte { return m.ProtoReflect().GetUnknown() }
+
+func keep(m proto.Message, b []byte) { m.ProtoReflect().SetUnknown(b) }

@@ -1,0 +1,216 @@
+package wire
+
+import (
+	"slices"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+)
+
+// A Resource is one resource of a state, to be read in place. The zero Resource does not
+// exist.
+type Resource struct {
+	decoded *fnv1.Resource
+	raw     []byte // when decoded is nil; nil: there is none
+}
+
+// Decoded returns a Resource that is decoded already; nil does not exist.
+func Decoded(r *fnv1.Resource) Resource { return Resource{decoded: r} }
+
+// Exists says whether there is such a resource.
+func (r Resource) Exists() bool { return r.decoded != nil || r.raw != nil }
+
+// Value returns the value at a path of map keys of what the resource is, or nil. Only that
+// value is decoded.
+func (r Resource) Value(path ...string) *structpb.Value {
+	if len(path) == 0 {
+		return nil
+	}
+	if r.raw == nil {
+		return walk(r.decoded.GetResource(), path)
+	}
+	s := joined(r.raw, resourceNum)
+	for _, k := range path[:len(path)-1] {
+		v, ok := entry(s, fieldsNum, k)
+		if !ok {
+			return nil
+		}
+		if s, ok = in(v); !ok {
+			return nil
+		}
+	}
+	return valueUnder(s, path[len(path)-1])
+}
+
+func walk(s *structpb.Struct, path []string) *structpb.Value {
+	v := s.GetFields()[path[0]]
+	if len(path) == 1 {
+		return v
+	}
+	return walk(v.GetStructValue(), path[1:])
+}
+
+// valueUnder decodes the value under a key of an encoded Struct; nil: there is none.
+func valueUnder(s []byte, key string) *structpb.Value {
+	b, ok := entry(s, fieldsNum, key)
+	if !ok {
+		return nil
+	}
+	v := &structpb.Value{}
+	if err := proto.Unmarshal(b, v); err != nil {
+		return nil // can't be: it has been checked
+	}
+	return v
+}
+
+// Struct returns what the resource is, decoded, without one of metadata's fields: of an
+// observed resource, managedFields is the largest and least used part. nil: it is nothing.
+func (r Resource) Struct(withoutMetadata string) *structpb.Struct {
+	if r.raw == nil {
+		return r.decoded.GetResource()
+	}
+	b := joined(r.raw, resourceNum)
+	if b == nil {
+		return nil
+	}
+	s := &structpb.Struct{}
+	if v, ok := entry(b, fieldsNum, "metadata"); ok {
+		if meta, ok := in(v); ok {
+			s.Fields = map[string]*structpb.Value{}
+			m := &structpb.Struct{}
+			if err := proto.Unmarshal(without(meta, fieldsNum, withoutMetadata), m); err != nil {
+				return nil // can't be: it has been checked
+			}
+			s.Fields["metadata"] = structpb.NewStructValue(m)
+			b = without(b, fieldsNum, "metadata")
+		}
+	}
+	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(b, s); err != nil {
+		return nil // as above
+	}
+	return s
+}
+
+// ConnectionDetail returns the value under a key of the resource's connection details. It is
+// a secret.
+func (r Resource) ConnectionDetail(key string) []byte {
+	if r.raw == nil {
+		return r.decoded.GetConnectionDetails()[key]
+	}
+	e, _ := lastEntry(r.raw, connectionNum, key)
+	return last(e, valueNum)
+}
+
+// Composite returns the composite resource of a state.
+func Composite(s *fnv1.State) Resource {
+	if c := s.GetComposite(); c != nil {
+		return Resource{decoded: c}
+	}
+	return Resource{raw: joined(kept(s), compositeNum)}
+}
+
+// DecodeComposite returns the composite resource of a state for somebody to write into;
+// a new one where there was none.
+func DecodeComposite(s *fnv1.State) (*fnv1.Resource, error) {
+	if s.GetComposite() == nil {
+		s.Composite = &fnv1.Resource{}
+		if raw := joined(kept(s), compositeNum); raw != nil {
+			if err := proto.Unmarshal(raw, s.GetComposite()); err != nil {
+				return nil, err
+			}
+			keep(s, cut(kept(s), func(num protowire.Number, _ []byte) bool { return num == compositeNum }))
+		}
+	}
+	return s.GetComposite(), nil
+}
+
+// Composed returns the composed resource of a name.
+func Composed(s *fnv1.State, name string) Resource {
+	if r, ok := s.GetResources()[name]; ok {
+		return Resource{decoded: r}
+	}
+	raw, _ := entry(kept(s), resourcesNum, name)
+	return Resource{raw: raw}
+}
+
+// AnyComposed says whether a state has composed resources.
+func AnyComposed(s *fnv1.State) (found bool) {
+	each(kept(s), func(num protowire.Number, _ []byte, _, _ int) bool {
+		found = num == resourcesNum
+		return !found
+	})
+	return found || len(s.GetResources()) > 0
+}
+
+// A Part is a composed resource to be: its name and its manifest, which is an encoded Struct.
+type Part struct {
+	Name     string
+	Manifest []byte
+}
+
+// SetComposed sets composed resources, in place of what stood under their names.
+func SetComposed(s *fnv1.State, parts ...Part) {
+	if len(parts) == 0 {
+		return
+	}
+	more := 0
+	for _, p := range parts {
+		delete(s.GetResources(), p.Name)
+		_, n := p.sizes()
+		more += protowire.SizeTag(resourcesNum) + protowire.SizeBytes(n)
+	}
+	rest := cut(kept(s), func(num protowire.Number, e []byte) bool {
+		return num == resourcesNum && slices.ContainsFunc(parts, func(p Part) bool { return string(keyOf(e)) == p.Name })
+	})
+	b := append(make([]byte, 0, len(rest)+more), rest...)
+	for _, p := range parts {
+		b = p.append(b)
+	}
+	keep(s, b)
+}
+
+// sizes of a part, as a value and as an entry of a map.
+func (p Part) sizes() (value, entry int) {
+	value = protowire.SizeTag(resourceNum) + protowire.SizeBytes(len(p.Manifest))
+	return value, protowire.SizeTag(keyNum) + protowire.SizeBytes(len(p.Name)) + protowire.SizeTag(valueNum) + protowire.SizeBytes(value)
+}
+
+func (p Part) append(b []byte) []byte {
+	value, entry := p.sizes()
+	b = protowire.AppendTag(b, resourcesNum, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(entry))
+	b = protowire.AppendTag(b, keyNum, protowire.BytesType)
+	b = protowire.AppendString(b, p.Name)
+	b = protowire.AppendTag(b, valueNum, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(value))
+	b = protowire.AppendTag(b, resourceNum, protowire.BytesType)
+	return protowire.AppendBytes(b, p.Manifest)
+}
+
+// Field returns the value under a key of a Struct, and whether it is there.
+func Field(s *structpb.Struct, key string) (*structpb.Value, bool) {
+	if v, ok := s.GetFields()[key]; ok {
+		return v, true
+	}
+	v := valueUnder(kept(s), key)
+	return v, v != nil
+}
+
+// SetField sets the value under a key of a Struct.
+func SetField(s *structpb.Struct, key string, v *structpb.Value) {
+	DeleteField(s, key)
+	if s.GetFields() == nil {
+		s.Fields = map[string]*structpb.Value{}
+	}
+	s.Fields[key] = v
+}
+
+// DeleteField takes a key out of a Struct.
+func DeleteField(s *structpb.Struct, key string) {
+	delete(s.GetFields(), key)
+	if raw := kept(s); len(raw) > 0 {
+		keep(s, without(raw, fieldsNum, key))
+	}
+}

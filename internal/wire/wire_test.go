@@ -1,0 +1,319 @@
+package wire
+
+import (
+	"bytes"
+	"flag"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+
+	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/structpb"
+	"pgregory.net/rapid"
+)
+
+// failer is what rapid's and fuzzing's tests have in common.
+type failer interface {
+	Helper()
+	Fatalf(format string, a ...any)
+}
+
+// compare proves of some bytes that this package reads, passes on and changes them as
+// protobuf's own decoder would have it. It returns whether they are a request.
+func compare(t failer, b []byte) bool {
+	t.Helper()
+	full, lazy := &fnv1.RunFunctionRequest{}, &fnv1.RunFunctionRequest{}
+	before := bytes.Clone(b)
+	refused, err := proto.Unmarshal(b, full), Unmarshal(b, lazy)
+	if (refused == nil) != (err == nil) {
+		t.Fatalf("protobuf says %v, we say %v", refused, err)
+	}
+	if err != nil {
+		return false
+	}
+	same(t, "request", full, again(t, lazy))
+	for _, s := range []struct{ full, lazy *fnv1.State }{{full.GetObserved(), lazy.GetObserved()}, {full.GetDesired(), lazy.GetDesired()}} {
+		reads(t, s.full, s.lazy)
+	}
+	for _, k := range keys {
+		want, there := full.GetContext().GetFields()[k]
+		got, found := Field(lazy.GetContext(), k)
+		if there != found {
+			t.Fatalf("context key %q: there is one: %v, found %v", k, there, found)
+		}
+		same(t, "context "+k, want, got)
+	}
+	writes(t, full, lazy)
+	if !bytes.Equal(before, b) {
+		t.Fatalf("the request's own bytes were written into")
+	}
+	return true
+}
+
+// reads compares all that can be read of a state.
+func reads(t failer, full, lazy *fnv1.State) {
+	t.Helper()
+	if want, got := len(full.GetResources()) > 0, AnyComposed(lazy); want != got {
+		t.Fatalf("AnyComposed(...) = %v", got)
+	}
+	readsOne(t, full.GetComposite(), Composite(lazy))
+	for _, k := range keys {
+		readsOne(t, full.GetResources()[k], Composed(lazy, k))
+	}
+}
+
+func readsOne(t failer, full *fnv1.Resource, lazy Resource) {
+	t.Helper()
+	if (full != nil) != lazy.Exists() {
+		t.Fatalf("there is one: %v, found %v", full != nil, lazy.Exists())
+	}
+	decoded := Decoded(full)
+	for _, a := range keys {
+		same(t, a, decoded.Value(a), lazy.Value(a))
+		if want, got := decoded.ConnectionDetail(a), lazy.ConnectionDetail(a); !bytes.Equal(want, got) {
+			t.Fatalf("connection detail %q: want %q, got %q", a, want, got)
+		}
+		for _, b := range keys {
+			same(t, a+"."+b, decoded.Value(a, b), lazy.Value(a, b))
+			same(t, a+"."+b+".status", decoded.Value(a, b, "status"), lazy.Value(a, b, "status"))
+		}
+	}
+	if full.GetResource() == nil {
+		if s := lazy.Struct("managedFields"); s != nil {
+			t.Fatalf("nothing is read as %v", s)
+		}
+		return
+	}
+	want := proto.CloneOf(full.GetResource())
+	delete(want.GetFields()["metadata"].GetStructValue().GetFields(), "managedFields")
+	got := proto.CloneOf(lazy.Struct("managedFields"))
+	delete(got.GetFields()["metadata"].GetStructValue().GetFields(), "managedFields") // decoded ones keep it
+	known(want)
+	known(got)
+	same(t, "all", want, got)
+}
+
+// known forgets the unknown fields of a Struct's own levels: nobody reads them.
+func known(s *structpb.Struct) {
+	if s == nil {
+		return
+	}
+	keep(s, nil)
+	if m := s.GetFields()["metadata"]; m != nil {
+		keep(m, nil)
+		known(m.GetStructValue())
+	}
+}
+
+// writes compares what becomes of a response after the same changes.
+func writes(t failer, full, lazy *fnv1.RunFunctionRequest) {
+	t.Helper()
+	want := &fnv1.RunFunctionResponse{Desired: full.GetDesired(), Context: full.GetContext()}
+	got := &fnv1.RunFunctionResponse{Desired: lazy.GetDesired(), Context: lazy.GetContext()}
+	manifest := &structpb.Struct{Fields: map[string]*structpb.Value{"kind": structpb.NewStringValue("Bucket")}}
+	b, err := proto.Marshal(manifest)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if want.GetDesired() != nil {
+		SetComposed(got.GetDesired(), Part{"bucket", b}, Part{"", nil})
+		SetComposed(got.GetDesired(), Part{"a", b})
+		if want.GetDesired().GetResources() == nil {
+			want.Desired.Resources = map[string]*fnv1.Resource{}
+		}
+		want.Desired.Resources["bucket"] = &fnv1.Resource{Resource: manifest}
+		want.Desired.Resources["a"] = &fnv1.Resource{Resource: manifest}
+		want.Desired.Resources[""] = &fnv1.Resource{Resource: &structpb.Struct{}}
+		reads(t, want.GetDesired(), got.GetDesired())
+
+		xr, err := DecodeComposite(got.GetDesired())
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		if want.GetDesired().GetComposite() == nil {
+			want.Desired.Composite = &fnv1.Resource{}
+		}
+		xr.Ready, want.Desired.Composite.Ready = fnv1.Ready_READY_FALSE, fnv1.Ready_READY_FALSE
+	}
+	if want.GetContext() != nil {
+		v := structpb.NewBoolValue(true)
+		SetField(got.GetContext(), "dataset", v)
+		DeleteField(got.GetContext(), "a")
+		if want.GetContext().GetFields() == nil {
+			want.Context.Fields = map[string]*structpb.Value{}
+		}
+		want.Context.Fields["dataset"] = v
+		delete(want.GetContext().GetFields(), "a")
+	}
+	out, err := proto.Marshal(got)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	sent := &fnv1.RunFunctionResponse{}
+	if err := proto.Unmarshal(out, sent); err != nil {
+		t.Fatalf("%v", err)
+	}
+	same(t, "response", want, sent)
+	if err := Decode(got); err != nil {
+		t.Fatalf("%v", err)
+	}
+	same(t, "decoded response", want, got)
+}
+
+// again is what a receiver makes of a request that is passed on.
+func again(t failer, req *fnv1.RunFunctionRequest) *fnv1.RunFunctionRequest {
+	t.Helper()
+	b, err := proto.Marshal(req)
+	if err != nil {
+		t.Fatalf("what was read can't be written: %v", err)
+	}
+	out := &fnv1.RunFunctionRequest{}
+	if err := proto.Unmarshal(b, out); err != nil {
+		t.Fatalf("what was written can't be read: %v", err)
+	}
+	return out
+}
+
+func same(t failer, what string, want, got proto.Message) {
+	t.Helper()
+	if !proto.Equal(want, got) {
+		t.Fatalf("%s: -protobuf's decoder, +ours:\n%s", what, cmp.Diff(want, got, protocmp.Transform()))
+	}
+}
+
+// What is passed through as bytes is what the full decoder would have passed, however
+// strangely it is encoded; and what that refuses is refused.
+func TestReadsAsProtobufDoes(t *testing.T) {
+	if !flag.Parsed() {
+		flag.Parse()
+	}
+	good, bad := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		if compare(t, wildRequest(t)) {
+			good++
+		} else {
+			bad++
+		}
+	})
+	if good < 30 || bad == 0 {
+		t.Errorf("%d requests and %d that are none were tried: the generator proves nothing", good, bad)
+	}
+}
+
+func FuzzUnmarshal(f *testing.F) {
+	for _, b := range seeds() {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) { compare(t, b) })
+}
+
+func seeds() map[string][]byte {
+	s := func(m map[string]any) *structpb.Struct { return &structpb.Struct{Fields: fields(m)} }
+	req := &fnv1.RunFunctionRequest{
+		Meta:    &fnv1.RequestMeta{Tag: "tag"},
+		Input:   s(map[string]any{"a": "b"}),
+		Context: s(map[string]any{"dataset": map[string]any{"a": 1.0}, "a": nil}),
+		Observed: &fnv1.State{
+			Composite: &fnv1.Resource{Resource: s(map[string]any{"metadata": map[string]any{"a": "b", "managedFields": []any{"x"}}, "spec": map[string]any{"a": 1.0}})},
+			Resources: map[string]*fnv1.Resource{"bucket": {Resource: s(map[string]any{"status": map[string]any{"a": []any{true, nil}}}), ConnectionDetails: map[string][]byte{"a": {1, 0xff}}}, "a": {}},
+		},
+		Desired: &fnv1.State{
+			Composite: &fnv1.Resource{Ready: fnv1.Ready_READY_TRUE, Resource: s(map[string]any{"status": map[string]any{"a": "b"}})},
+			Resources: map[string]*fnv1.Resource{"bucket": {Resource: s(map[string]any{"spec": "x"})}, "": {}},
+		},
+		RequiredResources: map[string]*fnv1.Resources{"a": {Items: []*fnv1.Resource{{Resource: s(map[string]any{"a": "b"})}}}},
+		Credentials:       map[string]*fnv1.Credentials{"a": {Source: &fnv1.Credentials_CredentialData{CredentialData: &fnv1.CredentialData{Data: map[string][]byte{"a": {1}}}}}},
+	}
+	b, _ := proto.MarshalOptions{Deterministic: true}.Marshal(req)
+	return map[string][]byte{"Usual": b, "Twice": slices.Concat(b, b), "Empty": nil, "Cut": b[:len(b)/2], "Desired": tagged(desiredNum, nil), "Context": tagged(contextNum, nil)}
+}
+
+func fields(m map[string]any) map[string]*structpb.Value {
+	v, err := structpb.NewStruct(m)
+	if err != nil {
+		panic(err)
+	}
+	return maps.Clone(v.GetFields())
+}
+
+func tagged(num protowire.Number, held []byte) []byte {
+	return protowire.AppendBytes(protowire.AppendTag(nil, num, protowire.BytesType), held)
+}
+
+// Protobuf goes 10,000 messages deep, and a map's entry is one. Neither more nor less is
+// taken here, and nothing ends the process.
+func TestDepth(t *testing.T) {
+	nest := func(deep int) []byte { // lists in lists: two messages each
+		v := protowire.AppendVarint(protowire.AppendTag(nil, boolNum, protowire.VarintType), 1)
+		for range deep {
+			v = tagged(listNum, tagged(valuesNum, v))
+		}
+		return tagged(contextNum, tagged(fieldsNum, slices.Concat(tagged(keyNum, []byte("a")), tagged(valueNum, v))))
+	}
+	var taken []int
+	for _, deep := range []int{1, 100, 4996, 4997, 4998, 4999, 5000, 5001, 6000} {
+		b := nest(deep)
+		full, lazy := &fnv1.RunFunctionRequest{}, &fnv1.RunFunctionRequest{}
+		refused, err := proto.Unmarshal(b, full), Unmarshal(b, lazy)
+		if (refused == nil) != (err == nil) {
+			t.Errorf("%d lists in lists: protobuf says %v, we say %v", deep, refused, err)
+		}
+		if err == nil {
+			taken = append(taken, deep)
+			v, _ := Field(lazy.GetContext(), "a")
+			if !proto.Equal(full.GetContext().GetFields()["a"], v) {
+				t.Errorf("%d lists in lists are read otherwise", deep)
+			}
+		}
+	}
+	if len(taken) < 3 || len(taken) == 9 {
+		t.Errorf("only %v were taken", taken)
+	}
+}
+
+// As much as a function takes, in the shapes that cost most: time must not grow faster than
+// the bytes, or one request stops a function.
+func TestLargest(t *testing.T) {
+	const most = 16 << 20
+	many := func(one []byte) []byte { return bytes.Repeat(one, most/len(one)) }
+	for name, b := range map[string][]byte{
+		"OneString":      tagged(contextNum, tagged(fieldsNum, slices.Concat(tagged(keyNum, []byte("a")), tagged(valueNum, tagged(stringNum, []byte(strings.Repeat("ä", most/2))))))),
+		"ManyStates":     many(tagged(desiredNum, tagged(compositeNum, tagged(resourceNum, nil)))),
+		"ManyComposites": tagged(desiredNum, many(tagged(compositeNum, tagged(connectionNum, tagged(keyNum, []byte("a")))))),
+		"OneKey":         tagged(desiredNum, many(tagged(resourcesNum, tagged(keyNum, []byte("a"))))),
+		"ManyMetas":      many(tagged(1, tagged(1, []byte("a")))),
+		"ManyKeys":       tagged(contextNum, many(tagged(fieldsNum, tagged(valueNum, nil)))),
+	} {
+		t.Run(name, func(t *testing.T) {
+			full, lazy := &fnv1.RunFunctionRequest{}, &fnv1.RunFunctionRequest{}
+			if err := proto.Unmarshal(b, full); err != nil {
+				t.Fatal(err)
+			}
+			if err := Unmarshal(b, lazy); err != nil {
+				t.Fatal(err)
+			}
+			if lazy.GetDesired() != nil {
+				SetComposed(lazy.GetDesired(), Part{"bucket", nil})
+				full.Desired.Resources = maps.Clone(full.GetDesired().GetResources())
+				if full.GetDesired().GetResources() == nil {
+					full.Desired.Resources = map[string]*fnv1.Resource{}
+				}
+				full.Desired.Resources["bucket"] = &fnv1.Resource{Resource: &structpb.Struct{}}
+				if _, err := DecodeComposite(lazy.GetDesired()); err != nil {
+					t.Fatal(err)
+				}
+				if full.GetDesired().GetComposite() == nil {
+					full.Desired.Composite = &fnv1.Resource{}
+				}
+			}
+			if !proto.Equal(full, again(t, lazy)) {
+				t.Error("it isn't what protobuf's decoder makes of it")
+			}
+		})
+	}
+}
