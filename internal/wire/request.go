@@ -73,21 +73,17 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 // Decode turns what is still encoded in a response into what protobuf's decoder makes of it,
 // for callers that read it in this process.
 func Decode(rsp *fnv1.RunFunctionResponse) error {
-	b, err := proto.Marshal(rsp)
-	if err != nil {
-		return err
+	for _, m := range []proto.Message{rsp.GetDesired(), rsp.GetContext()} {
+		b := kept(m)
+		if len(b) == 0 {
+			continue
+		}
+		keep(m, nil)
+		if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(b, m); err != nil {
+			return err
+		}
 	}
-	return proto.Unmarshal(b, rsp)
-}
-
-// Lazy returns a request as it is when it comes over a network.
-func Lazy(req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionRequest, error) {
-	b, err := proto.Marshal(req)
-	if err != nil {
-		return nil, err
-	}
-	lazy := &fnv1.RunFunctionRequest{}
-	return lazy, Unmarshal(b, lazy)
+	return nil
 }
 
 // kept returns what is encoded in a message, and keep sets it.

@@ -40,12 +40,9 @@ func New(log logging.Logger, run func(*Call) error) *Function {
 	return &Function{log: log, run: run}
 }
 
-// RunFunction runs the step for a caller in the same process: the request passes
-// through bytes as it does on its way to a server, and the response is decoded.
+// RunFunction runs the step for a caller in the same process, who has all decoded and
+// wants it so.
 func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
-	if lazy, err := wire.Lazy(req); err == nil { // what no wire can carry runs as it is
-		req = lazy
-	}
 	rsp, err := f.Answer(ctx, req)
 	if err != nil {
 		return nil, err
@@ -53,8 +50,8 @@ func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest
 	return rsp, wire.Decode(rsp)
 }
 
-// Answer runs the step on a request that wire.Unmarshal read; what it doesn't change of the
-// response is still encoded. A failure is a fatal result and never a gRPC error, because
+// Answer runs the step on a request that wire.Unmarshal read, or one that is decoded; what
+// came encoded stays so in the response. A failure is a fatal result and never a gRPC error, because
 // Crossplane discards the response that comes with one.
 func (f *Function) Answer(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
 	// Earlier steps' desired state comes along; no opinion on the TTL.

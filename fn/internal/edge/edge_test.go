@@ -16,8 +16,8 @@ import (
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
-	"whisperops.io/functions/internal/wire"
 	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/internal/wire"
 )
 
 func object(t *testing.T, m map[string]any) *structpb.Struct {
