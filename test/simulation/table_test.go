@@ -135,6 +135,10 @@ func verdict(k row, w *World, faulty, clean Result) string {
 		if d := faulty.Counted.above(most); d != "" {
 			return "counted > truth: " + d
 		}
+		// Cached input that comes too late is charged as input.
+		if over := faulty.Counted.USD() - most.USD(); over > 1e-9 && !w.Traits.TooLate {
+			return fmt.Sprintf("charged %v USD more than was used", over)
+		}
 		if d := k.least(w, faulty).above(faulty.Counted); d != "" {
 			return "counted too little: bound > counted: " + d
 		}

@@ -269,7 +269,7 @@ func TestManyFallsTakeNoTime(t *testing.T) {
 	if got := tokens(Measure(t.Context(), s, f)); got != 1_000_000 {
 		t.Errorf("counted %d", got)
 	}
-	if took := time.Since(begun); took > 10*time.Second {
+	if took := time.Since(begun); took > time.Minute { // hours, if it were quadratic
 		t.Errorf("a look took %s", took)
 	}
 }

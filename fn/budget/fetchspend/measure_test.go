@@ -35,6 +35,9 @@ func TestMeasure(t *testing.T) {
 	noPrices := func(f *Facts, _ *store) {
 		f.Prices, f.PriceProblem = nil, &v1alpha1.SpendProblem{Reason: "PricingNotFound"}
 	}
+	cheapCache := func(f *Facts, _ *store) {
+		f.Prices = table(`models: {m: {input: "0.00001", output: "0.00001", cachedInput: "0.000001", unchecked: true}}`)
+	}
 	daily := func(f *Facts, _ *store) { f.Budget.Period = v1alpha1.PeriodDaily }
 	opened := func(asOf, period string, usd float64) func(*Facts, *store) {
 		return func(f *Facts, _ *store) {
@@ -187,7 +190,7 @@ func TestMeasure(t *testing.T) {
 		},
 		"LateAndInBetween": {
 			reason: "A late sample may say that there was a restart between two that look like growth.",
-			series: map[string]string{out: "10:05:00=500 10:05:30=30@10:50:00 10:10:00=800"},
+			series: map[string]string{out: "10:05:00=500 10:05:30=30@10:50:00 10:10:00=800", "start pod=a": "10:05:00=1000 10:05:30=2000@10:50:00 10:10:00=2000"},
 			looks:  []glance{{now: "10:11:20", want: 800}, {now: "10:51:20", want: 1300}, {now: "13:00:20", want: 1300}},
 		},
 		"LateBirth": {
@@ -228,7 +231,7 @@ func TestMeasure(t *testing.T) {
 		},
 		"BehindAndRestartedAtTheEndOfAPage": {
 			reason: "What a page settles is what would have been settled at its time: with what came after it.",
-			series: map[string]string{out: "10:05:00=500 15:58:30=700 15:59:00=30 15:59:30=900 24T09:00:00=1000"},
+			series: map[string]string{out: "10:05:00=500 15:58:30=700 15:59:00=30 15:59:30=900 24T09:00:00=1000", "start pod=a": "15:58:30=1000 15:59:00=2000 15:59:30=2000"},
 			looks:  []glance{{now: "10:30:20", want: 500}, {now: "24T10:00:20", want: 700 + 1000}},
 		},
 		"BehindAndABadSampleInTheFirstPage": {
@@ -493,12 +496,30 @@ func TestMeasure(t *testing.T) {
 			looks: []glance{{now: "10:05:20", want: 900}, {now: "10:05:50", want: 1000}},
 		},
 		"CachedInputRestartedAndBusy": {
-			reason: "While a restart is doubtful its input is not charged and its cached input is: for three minutes there seems to be more of the latter.",
+			reason: "Nothing says that it is a restart: input counts once, and so does its cached input, or it would be charged in full.",
 			series: map[string]string{
 				"input pod=a":  "10:05:00=1000 10:05:30=1 10:06:00=900 10:06:30=1900 10:10:00=2000",
 				"cached pod=a": "10:05:00=900 10:05:30=0 10:06:00=800 10:06:30=1800 10:10:00=1850",
 			},
+			looks: []glance{{now: "10:06:20", want: 1900}, {now: "10:06:50", want: 1900, distrusted: notSeen}, {now: "10:10:20", want: 2000, distrusted: notSeen}},
+		},
+		"CachedInputRestartedAndSaysSo": {
+			reason: "As above, but the process says that it started: both count in full.",
+			series: map[string]string{
+				"input pod=a":  "10:05:00=1000 10:05:30=1 10:06:00=900 10:06:30=1900 10:10:00=2000",
+				"cached pod=a": "10:05:00=900 10:05:30=0 10:06:00=800 10:06:30=1800 10:10:00=1850",
+				"start pod=a":  "10:05:00=1000 10:05:30=2000 10:06:00=2000 10:06:30=2000 10:10:00=2000",
+			},
 			looks: []glance{{now: "10:06:20", want: 1900}, {now: "10:06:50", want: 2900}, {now: "10:10:20", want: 3000}},
+		},
+		"CachedInputBeginsAnewHigher": {
+			reason: "A process that begins anew counts cached input from nothing, also where that is more than before: else it would be charged in full.",
+			series: map[string]string{
+				"input pod=a":  "10:05:00=1000 10:05:30=30 10:06:00=90",
+				"cached pod=a": "10:05:00=10 10:05:30=30 10:06:00=80",
+			},
+			// Input 1090, of which 90 were cached; a cached token costs a tenth here.
+			looks: []glance{{now: "10:06:20", want: 10*(1090-90) + 90, change: cheapCache}},
 		},
 		"MoreCachedInputThanInput": {
 			reason: "An input counter that leaves out the cached input is named when nothing can come in between any more.",

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -15,16 +16,21 @@ import (
 	"whisperops.io/functions/fn/budget/fetchspend/count"
 )
 
-// A generated agent works from ten to three. It has up to four series, each of which
+// A generated agent works from ten to three. It has up to four series, some of them
+// of one process, each of which
 // may begin before the budget, restart every five minutes or less often, be silent
 // for up to an hour, be seen by two replicas, be written by two processes, and come
 // in up to 40 minutes late.
 func agents() *rapid.Generator[*store] {
 	return rapid.Custom(func(t *rapid.T) *store {
 		s := &store{}
+		var ofOne []string // classes that one pod counts
 		for i := range rapid.IntRange(1, 4).Draw(t, "series") {
 			class := rapid.SampledFrom([]string{"input", "output", "cached_input"}).Draw(t, "class")
 			labels := map[string]string{"__name__": "whisperops_tokens_" + class + "_total", "agent_name": "bot", "model": "m", "pod": fmt.Sprint("pod-", i)}
+			if !slices.Contains(ofOne, class) && rapid.Bool().Draw(t, "of one process") {
+				ofOne, labels["pod"] = append(ofOne, class), "pod"
+			}
 			one := stored{labels: labels}
 			twin := stored{labels: map[string]string{"prometheus_replica": "b"}}
 			maps.Copy(twin.labels, labels)

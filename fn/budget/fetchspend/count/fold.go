@@ -45,10 +45,14 @@ func Fold(l Ledger, r Rules, cs []Counter, past Past, starts []Series, at, settl
 		settleTo: settleTo,
 		settled:  l.Clone(),
 	}
-	told := cachedTold(cs, at)
+	f.told, f.kin = cachedTold(cs, at), map[kin]*decided{}
 	trial := try(cs, r, starts, at)
-	for i, c := range cs {
-		f.count(c, trial.falls[i], past, told)
+	for _, contained := range []bool{false, true} { // what contains others goes before them
+		for i, c := range cs {
+			if r.contained(c.meter.Class) == contained {
+				f.count(c, trial[i], past)
+			}
+		}
 	}
 	slices.Sort(f.Distrust)
 
@@ -74,6 +78,9 @@ type folding struct {
 	at       int64
 	settleTo int64
 
+	told map[string]int64 // up to when cached input is known
+	kin  map[kin]*decided // of input
+
 	settled  Ledger // as it would be if it were settled up to settleTo
 	moved    bool   // settled tokens were added
 	lastGain int64  // the time of the newest sample that added any
@@ -92,7 +99,7 @@ func (l Ledger) cursorOf(c Counter) *Cursor {
 }
 
 // count adds one counter.
-func (f *folding) count(c Counter, fs []fall, past Past, told map[string]int64) {
+func (f *folding) count(c Counter, fs []fall, past Past) {
 	l, r := f.from, f.rules
 	points := upTo(c.points, f.at)
 	w := newWalker(l, r)
@@ -104,8 +111,19 @@ func (f *folding) count(c Counter, fs []fall, past Past, told map[string]int64) 
 		start = &Cursor{At: l.SettledAt - r.Overlap().Milliseconds(), Value: v}
 	}
 	doubts := restless(w, start, points, r)
-	away, lowered, why := absences(fs, contained(c.meter.Class), r.near().Milliseconds())
+	contained := r.contained(c.meter.Class)
+	kin := f.kinOf(c)
+	if contained {
+		if kin.there {
+			doubts.windows, doubts.named = nil, false // as it is of input
+		}
+		fs, points, doubts.certain = kin.follow(fs, points, r)
+	}
+	away, lowered, why := absences(fs, contained, r.near().Milliseconds(), l.SettledAt)
 	doubts.away, doubts.lowered = merged(away), lowered
+	if c.meter.Class == v1alpha1.TokenInput {
+		kin.decide(fs, doubts)
+	}
 	if doubts.named && !slices.Contains(why, twoWriters) {
 		why = append(why, twoWriters)
 	}
@@ -126,10 +144,13 @@ func (f *folding) count(c Counter, fs []fall, past Past, told map[string]int64) 
 	f.Seen = true
 	f.Newest = f.Newest || points[len(points)-1].at > l.SettledAt
 	for _, p := range w.resume(start, points) {
-		if c.untold(p, told, r, f.at) {
+		if c.untold(p, f.told, r, f.at) {
 			break
 		}
-		tokens := doubts.step(w, p)
+		tokens, reset := doubts.step(w, p)
+		if reset && c.meter.Class == v1alpha1.TokenInput {
+			kin.resets = append(kin.resets, p.at)
+		}
 		if p.at <= f.settleTo {
 			for _, k := range c.keys {
 				f.settled.Cursors[k] = w.cursor()
@@ -144,7 +165,7 @@ func (f *folding) count(c Counter, fs []fall, past Past, told map[string]int64) 
 
 // doubt counts what may have been used beside what counts.
 func (f *folding) doubt(c Counter, fs []fall, counts int64) {
-	for _, l := range losses(fs, f.rules.Quiet().Milliseconds()) {
+	for _, l := range losses(fs, f.rules) {
 		if l.at <= counts || l.at > f.at {
 			continue
 		}

@@ -38,9 +38,10 @@ type Counter struct {
 	name     string   // for people
 	meter    Meter
 	process  process
-	twins    []string // the replica labels of each twin; sorted, series by series
-	points   []point  // in the order of time, then of twins
-	distrust []string // why samples were left out, and what was joined; sorted
+	twins    []string            // the replica labels of each twin; sorted, series by series
+	ways     []map[string]string // its other labels
+	points   []point             // in the order of time, then of twins
+	distrust []string            // why samples were left out, and what was joined; sorted
 }
 
 // First returns the time and the value of its first sample up to a time; ok is
@@ -109,7 +110,7 @@ func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, unknown
 			if i > 0 && t.replica == ts[i-1].replica {
 				return nil, nil, errors.New("it holds the same series twice")
 			}
-			c.twins = append(c.twins, t.replica)
+			c.twins, c.ways = append(c.twins, t.replica), append(c.ways, t.own)
 			for _, sm := range t.series.Samples {
 				if math.IsNaN(sm.Value) {
 					continue // VictoriaMetrics' mark of an end; no counter has it

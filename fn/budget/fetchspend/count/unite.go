@@ -76,7 +76,7 @@ func join(cs []Counter, members []int, twice bool) Counter {
 	if len(members) == 1 {
 		return c
 	}
-	c.keys, c.twins, c.points, c.distrust = nil, nil, nil, nil
+	c.keys, c.twins, c.ways, c.points, c.distrust = nil, nil, nil, nil, nil
 	for _, i := range members {
 		m := cs[i]
 		for _, p := range m.points {
@@ -85,6 +85,7 @@ func join(cs []Counter, members []int, twice bool) Counter {
 		}
 		c.keys = append(c.keys, m.keys...)
 		c.twins = append(c.twins, m.twins...)
+		c.ways = append(c.ways, m.ways...)
 		c.distrust = append(c.distrust, m.distrust...)
 	}
 	slices.SortFunc(c.points, comparePoints)
