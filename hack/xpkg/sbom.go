@@ -6,6 +6,7 @@ import (
 	"debug/buildinfo"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"strings"
 	"time"
 )
@@ -55,9 +56,9 @@ type spdxRelation struct {
 }
 
 // SBOM lists in SPDX 2.3 what a program was built from, as the Go linker
-// recorded it in the program itself. The date is the caller's, so that the same
-// commit gives the same list.
-func SBOM(name, version string, program []byte, created time.Time) ([]byte, error) {
+// recorded it in the program itself, and the Debian packages below it. The date is
+// the caller's, so that the same commit gives the same list.
+func SBOM(name, version string, program []byte, created time.Time, below ...DebianPackage) ([]byte, error) {
 	bi, err := buildinfo.Read(bytes.NewReader(program))
 	if err != nil {
 		return nil, fmt.Errorf("cannot read what %s was built from: %w", name, err)
@@ -75,19 +76,23 @@ func SBOM(name, version string, program []byte, created time.Time) ([]byte, erro
 		}},
 		Relationships: []spdxRelation{{Element: "SPDXRef-DOCUMENT", Type: "DESCRIBES", Related: top}},
 	}
-	add := func(path, version string) {
+	add := func(path, version string, refs []spdxRef) {
 		id := fmt.Sprintf("SPDXRef-module-%d", len(doc.Packages))
 		doc.Packages = append(doc.Packages, spdxPackage{
-			Name: path, SPDXID: id, VersionInfo: version, DownloadLocation: "NOASSERTION", ExternalRefs: purl(path, version),
+			Name: path, SPDXID: id, VersionInfo: version, DownloadLocation: "NOASSERTION", ExternalRefs: refs,
 		})
 		doc.Relationships = append(doc.Relationships, spdxRelation{Element: top, Type: "DEPENDS_ON", Related: id})
 	}
-	add("stdlib", strings.TrimPrefix(bi.GoVersion, "go"))
+	goVersion := strings.TrimPrefix(bi.GoVersion, "go")
+	add("stdlib", goVersion, purl("stdlib", goVersion))
 	for _, m := range bi.Deps {
 		if m.Replace != nil {
 			m = m.Replace
 		}
-		add(m.Path, m.Version)
+		add(m.Path, m.Version, purl(m.Path, m.Version))
+	}
+	for _, p := range below {
+		add(p.Name, p.Version, []spdxRef{{Category: "PACKAGE-MANAGER", Type: "purl", Locator: "pkg:deb/debian/" + p.Name + "@" + url.QueryEscape(p.Version) + "?arch=" + p.Arch}})
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }

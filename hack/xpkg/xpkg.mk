@@ -5,12 +5,35 @@ XPKG        := GOWORK=off go run -C hack/xpkg ./cmd/xpkg
 XPKG_SRC    := $(CURDIR)
 XPKG_IMAGES := -images dataset-watcher,chat-frontend,ledger,token-meter
 
+# The sandbox's image has Debian's Python and pandas below the program. mmdebstrap
+# puts them together from Debian's packages, without a container engine, for the
+# machine's own architecture. One package index gives one image, byte for byte:
+# (the date in the recipe only has to be later than any package's);
+# SANDBOX_MIRROR=http://snapshot.debian.org/archive/debian/20260601T000000Z pins it.
+SANDBOX_SUITE    ?= bookworm
+SANDBOX_MIRROR   ?= http://deb.debian.org/debian
+SANDBOX_PACKAGES := python3-pandas,python3-matplotlib,fonts-dejavu-core,ca-certificates,tzdata
+SANDBOX_ARCH     := $(shell go env GOARCH)
+SANDBOX_ROOTFS   ?= $(OUTPUT)/sandbox/$(SANDBOX_SUITE)-$(SANDBOX_ARCH).tar
+
 # The version that the install manifests ask for; one place says it.
 VERSION ?= $(shell sed -n 's|^ *package: .*/whisperops:\(v.*\)|\1|p' package/install/configuration.yaml)
 
-.PHONY: xpkg push xpkg-check
-xpkg: ## build all packages and the images of the other programs into _output/xpkg, with SBOMs and digests
-	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION) $(XPKG_IMAGES)
+.PHONY: xpkg sandbox-rootfs push xpkg-check
+xpkg: ## build all packages and the images of the other programs into _output/xpkg, with SBOMs and digests; the sandbox's after make sandbox-rootfs
+	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION) $(XPKG_IMAGES) $$(test ! -e $(SANDBOX_ROOTFS) || echo -sandbox $(SANDBOX_ROOTFS))
+	@test -e $(SANDBOX_ROOTFS) || echo "the sandbox's image was not built: make sandbox-rootfs first (needs mmdebstrap), or docker build -f hack/xpkg/sandbox.Dockerfile ." >&2
+
+sandbox-rootfs: ## put Debian's Python and pandas together again, for the sandbox's image (SANDBOX_MIRROR, SANDBOX_SUITE)
+	@rm -f $(SANDBOX_ROOTFS) && $(MAKE) $(SANDBOX_ROOTFS)
+
+$(SANDBOX_ROOTFS):
+	@mkdir -p $(@D)
+	SOURCE_DATE_EPOCH=1893456000 mmdebstrap --quiet --variant=minbase --format=tar --architectures=$(SANDBOX_ARCH) --include=$(SANDBOX_PACKAGES) \
+	  --aptopt='APT::Install-Recommends "false"' --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \
+	  --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' --dpkgopt='path-exclude=/usr/share/info/*' \
+	  $(SANDBOX_SUITE) $@.tmp $(SANDBOX_MIRROR)
+	@mv $@.tmp $@
 
 push: ## push the packages that make xpkg built: make push REGISTRY=registry.example.org/whisperops
 	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=registry.example.org/whisperops" >&2; exit 2; }

@@ -313,4 +313,3 @@ func figure(f float64) string {
 }
 
 func bold(f float64) []string { return []string{"**" + figure(f) + "**"} }
-

@@ -120,7 +120,9 @@ func serve(ctx context.Context, address, dir string) error {
 	mux.Handle(a2asrv.WellKnownAgentCardPath, a2asrv.NewStaticAgentCardHandler(&card))
 	mux.Handle("/", a2asrv.NewJSONRPCHandler(a2asrv.NewHandler(executor, a2asrv.WithCallInterceptor(&whose{}))))
 	srv := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan struct{})
 	go func() {
+		defer close(ended)
 		<-ctx.Done()
 		late, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
@@ -130,6 +132,7 @@ func serve(ctx context.Context, address, dir string) error {
 	if err := srv.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
+	<-ended // answers that are being given are given to their end
 	return nil
 }
 

@@ -5,8 +5,9 @@
 //
 // build writes name-version-linux-arch.xpkg for each function and architecture,
 // name-version.xpkg for the Configuration, name-version-linux-arch.tar for each
-// image that is no package, an SBOM (SPDX) beside each program, and "digests", the
-// names a registry will give them.
+// image that is no package, the sandbox's among them where -sandbox names a root file
+// system, an SBOM (SPDX) beside each program, and "digests", the names a registry will
+// give them.
 package main
 
 import (
@@ -18,6 +19,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,6 +56,7 @@ func run(ctx context.Context, args []string) error {
 		fs.StringVar(&b.out, "out", "_output/xpkg", "folder to write to")
 		arch := fs.String("arch", "amd64,arm64", "architectures of the functions")
 		images := fs.String("images", "", "programs of cmd/ to build as plain images, separated by commas")
+		fs.StringVar(&b.rootfs, "sandbox", "", "root file system of the sandbox's image, as make sandbox-rootfs writes it, for this machine's architecture; empty: no such image")
 		only := fs.String("only", "", "one package to build; default all")
 		if err := fs.Parse(args[1:]); err != nil {
 			return err
@@ -79,6 +82,8 @@ func run(ctx context.Context, args []string) error {
 
 type builder struct {
 	root, out, version, only string
+	rootfs                   string
+	below                    []xpkg.DebianPackage // the programs' packages, if they have any
 	archs, images            []string
 }
 
@@ -121,6 +126,13 @@ func (b *builder) build(ctx context.Context) error {
 			return fmt.Errorf("cannot build image %s: %w", name, err)
 		}
 		digests = append(digests, d+"  "+name+":"+b.version)
+	}
+	if b.rootfs != "" && (b.only == "" || b.only == "sandbox") {
+		d, err := b.sandbox(ctx, created)
+		if err != nil {
+			return fmt.Errorf("cannot build image sandbox: %w", err)
+		}
+		digests = append(digests, d+"  sandbox:"+b.version)
 	}
 	if b.only == "" || b.only == "configuration" {
 		name, d, err := b.configuration()
@@ -168,6 +180,24 @@ func (b *builder) image(ctx context.Context, name string, created time.Time) (st
 	})
 }
 
+// sandbox builds the image of cmd/sandbox, which has Python below it.
+func (b *builder) sandbox(ctx context.Context, created time.Time) (string, error) {
+	meta, _, err := xpkg.Stream(filepath.Join(b.root, "package", "configuration"))
+	if err != nil {
+		return "", err
+	}
+	meta.Metadata.Name = "sandbox"
+	layer, below, err := xpkg.Rootfs(b.rootfs)
+	if err != nil {
+		return "", err
+	}
+	one := *b
+	one.archs, one.below = []string{runtime.GOARCH}, below
+	return one.programs(ctx, "sandbox", xpkg.ImageExt, created, func(program []byte, arch string) (v1.Image, error) {
+		return xpkg.OnRootfs(meta, layer, program, arch)
+	})
+}
+
 // programs compiles a program for each architecture, writes its images and SBOMs,
 // and returns the digest of them all.
 func (b *builder) programs(ctx context.Context, name, ext string, created time.Time, pack func(program []byte, arch string) (v1.Image, error)) (string, error) {
@@ -185,7 +215,7 @@ func (b *builder) programs(ctx context.Context, name, ext string, created time.T
 		if err := write(base+ext, img); err != nil {
 			return "", err
 		}
-		sbom, err := xpkg.SBOM(name, b.version, program, created)
+		sbom, err := xpkg.SBOM(name, b.version, program, created, b.below...)
 		if err != nil {
 			return "", err
 		}
