@@ -77,7 +77,7 @@ func TestContractIsWrittenOnce(t *testing.T) {
 				if dir == "internal" && !strings.HasPrefix(text, "whisperops") && !strings.HasPrefix(name, "Condition") && !strings.HasPrefix(name, "Reason") {
 					return true
 				}
-				if ours && !slices.Contains(elsewhere, text) && !strings.HasPrefix(path, "fn/budget/fetchspend/") {
+				if ours && !slices.Contains(elsewhere, text) {
 					t.Errorf("%s types %q: it is v1alpha1.%s", path, text, name)
 				}
 				return true

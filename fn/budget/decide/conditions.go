@@ -1,13 +1,13 @@
 package decide
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/money"
 )
 
 // No message holds an amount or a time: it would move with every request of the
@@ -35,11 +35,11 @@ func spendMeasured(f Facts) metav1.Condition {
 
 // doubtful says what may have been spent beside the figure. It moves only when a
 // counter falls.
-func doubtful(usd MicroUSD) string {
+func doubtful(usd money.USD) string {
 	if usd <= 0 {
 		return ""
 	}
-	return ". In doubt, and not charged: " + (MicroUSD(usd+50) / 100 * 100).String()
+	return ". In doubt, and not charged: " + inUSD((usd+unit/2)/unit*unit)
 }
 
 func pricingComplete(f Facts) metav1.Condition {
@@ -83,33 +83,6 @@ func announced(f Facts) string {
 		return ""
 	}
 	return ". A price changes: " + strings.Join(f.Spend.Announced, "; ")
-}
-
-func withinBudget(f Facts, v Verdict, why reason) metav1.Condition {
-	switch {
-	case v.Paused && f.Budget == 0:
-		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is 0, which is no money at all: planner and worker are held at 0. "+wayOut(f))
-	case v.Paused && why == becauseExhausted:
-		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is spent: planner and worker are held at 0. "+wayOut(f))
-	case v.Paused && why == becauseOfGuardBand:
-		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonGuardBand, "At its present rate the agent would be past its budget before it could be stopped: planner and worker are held at 0. "+wayOut(f))
-	case v.Paused && why == becauseOfLater:
-		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonPausedForLater, "The agent was paused in the period "+f.Status.Period+", which has not begun by the clock of function-budget-decide: a clock was wrong, or is. The pause ends by itself when that period is over; spec.enforcement monitor-only ends it now")
-	case v.Paused:
-		was := "was spent"
-		if f.GuardBand > 0 {
-			was = "was spent, or about to be,"
-		}
-		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonPausedUntilRaised, "The budget "+was+" earlier in this period: planner and worker are held at 0, although less is known to be spent now, because a figure that falls starts no agent. To start them, raise budgetUsd by however little"+otherWaysOut(f))
-	case exhausted(f, v.Spent):
-		return no(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonBudgetExhausted, "The budget is spent. Enforcement is monitor-only: the agent keeps running")
-	case v.Spent == nil:
-		return unknown(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonSpendUnknown, "Nothing is known yet of what was spent in this period; the agent keeps running")
-	}
-	if p := crossed(f.WarnAtPercent, ratio(*v.Spent, f.Budget)); len(p) > 0 {
-		return yes(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonNearlySpent, fmt.Sprintf("At least %d percent of the budget are spent", p[len(p)-1]))
-	}
-	return yes(v1alpha1.ConditionWithinBudget, v1alpha1.ReasonWithinBudget, "Less than the budget is spent")
 }
 
 // wayOut says what starts a paused agent.
@@ -159,14 +132,16 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-func yes(typ, reason, message string) metav1.Condition {
+type condition = metav1.Condition
+
+func yes(typ, reason, message string) condition {
 	return metav1.Condition{Type: typ, Status: metav1.ConditionTrue, Reason: reason, Message: message}
 }
 
-func no(typ, reason, message string) metav1.Condition {
+func no(typ, reason, message string) condition {
 	return metav1.Condition{Type: typ, Status: metav1.ConditionFalse, Reason: reason, Message: message}
 }
 
-func unknown(typ, reason, message string) metav1.Condition {
+func unknown(typ, reason, message string) condition {
 	return metav1.Condition{Type: typ, Status: metav1.ConditionUnknown, Reason: reason, Message: message}
 }

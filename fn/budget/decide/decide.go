@@ -8,11 +8,12 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/money"
 )
 
 // Facts are everything that a decision rests on.
 type Facts struct {
-	Budget        MicroUSD // per period; 0 is no money at all
+	Budget        money.USD // per period; 0 is no money at all
 	MonitorOnly   bool
 	Period        v1alpha1.Period
 	WarnAtPercent []int32
@@ -37,22 +38,22 @@ type Facts struct {
 
 // An Opening is what was spent in a period before the budget was made.
 type Opening struct {
-	USD    MicroUSD
+	USD    money.USD
 	Period string
 }
 
 // Spend is what fetch-spend measured.
 type Spend struct {
-	USD         MicroUSD
+	USD         money.USD
 	Period      string // that it belongs to, as v1alpha1.PeriodKey names it; "" when not said
 	NeverSeen   bool   // not one sample was ever counted
 	Unpriced    []string
 	Distrusted  []string
-	BurnPerHour MicroUSD // at present; 0 when not said
+	BurnPerHour money.USD // at present; 0 when not said
 
-	Doubtful   MicroUSD // that may have been spent beside USD
-	AtDearest  MicroUSD // what it would be if models that lacked a price still did; 0 when not said
-	Tierless   []string // models with tokens of a tier without a price
+	Doubtful   money.USD // that may have been spent beside USD
+	AtDearest  money.USD // what it would be if models that lacked a price still did; 0 when not said
+	Tierless   []string  // models with tokens of a tier without a price
 	PriceFlaws []string
 	Announced  []string // prices that change soon, or just did
 	Repriced   *v1alpha1.Repriced
@@ -65,12 +66,12 @@ type Spend struct {
 // Status is what the previous pass that was written left in status. A field that
 // isn't there, or is not what it should be, is nil or empty.
 type Status struct {
-	Spent         *MicroUSD
+	Spent         *money.USD
 	Ratio         *tenThousandths
 	Paused        *bool
 	Cause         v1alpha1.Cause
 	Period        string
-	DecidedBudget *MicroUSD
+	DecidedBudget *money.USD
 	Conditions    []metav1.Condition
 }
 
@@ -82,7 +83,7 @@ type Replicas struct {
 	// Period and Budget that the stop was decided for, as the step "render" wrote
 	// them on the Object; "" and nil when it did not.
 	Period string
-	Budget *MicroUSD
+	Budget *money.USD
 
 	// OutOfSyncSince is when the Object's condition Synced became False; zero while
 	// it isn't.
@@ -93,17 +94,17 @@ type Replicas struct {
 type Verdict struct {
 	Paused        bool
 	Cause         v1alpha1.Cause
-	Spent         *MicroUSD // nil when nothing at all is known
+	Spent         *money.USD // nil when nothing at all is known
 	Period        string
-	DecidedBudget MicroUSD
+	DecidedBudget money.USD
 	Conditions    []metav1.Condition // SpendMeasured, PricingComplete, WithinBudget; always all three
 	Events        []Event
 }
 
 // ratio of what was spent to the budget; nil when nothing is known. All of nothing
 // is spent even then.
-func (v Verdict) ratio(budget MicroUSD) *tenThousandths {
-	var spent MicroUSD
+func (v Verdict) ratio(budget money.USD) *tenThousandths {
+	var spent money.USD
 	if v.Spent != nil {
 		spent = *v.Spent
 	} else if budget > 0 {
@@ -124,79 +125,36 @@ type Event struct {
 // Deployments take a minute or two to appear.
 const unreachableAfter = 5 * time.Minute
 
-// Decide says whether an agent may keep running. Rules are tried in order and the
-// first that applies wins. Every set of facts has a verdict, so there is no error.
+// Decide says whether an agent may keep running: rules, in rules.go, are tried in order
+// and the first that applies wins. Every set of facts has a verdict, so there is no error.
 func Decide(f Facts) Verdict {
-	now, f := currentPeriod(f)
-	last := lastDecision(f, now)
-	spent := knownSpend(f, now)
-	paused, why := pause(f, last, now, spent)
+	at := situate(f)
+	r := decided(at)
 
 	v := Verdict{
-		Paused:        paused,
-		Cause:         cause(f, spent, paused),
-		Spent:         spent,
-		Period:        now,
+		Paused:        r.pauses,
+		Cause:         cause(at.Facts, at.spent, r.pauses),
+		Spent:         at.spent,
+		Period:        at.now,
 		DecidedBudget: f.Budget,
 	}
-	if why == becauseOfGuardBand && last.paused {
+	if r.name == ruleGuardBand && at.last.paused {
 		// The raise, or the new period, still counts when the burn has calmed down.
-		v.DecidedBudget = last.budgetIn(f, now)
+		v.DecidedBudget = at.last.budgetIn(at.Facts, at.now)
 	}
-	v.Conditions = []metav1.Condition{spendMeasured(f), pricingComplete(f), withinBudget(f, v, why)}
-	v.Events = events(f, last, v, why)
+	v.Conditions = []metav1.Condition{spendMeasured(at.Facts), pricingComplete(at.Facts), r.withinBudget(at)}
+	v.Events = events(at, v, r)
 	return v
 }
 
-// A reason is why an agent is paused, or why it is not.
-type reason int
-
-const (
-	becauseWithinBudget reason = iota
-	becauseMonitorOnly
-	becauseExhausted
-	becauseOfGuardBand
-	becauseNotRaised
-	becauseRaised
-	becauseNewPeriod
-	becauseOpenedAnew
-	becausePriced
-	becauseOfLater
-)
-
-// pause is the decision itself.
-func pause(f Facts, last decision, now string, spent *MicroUSD) (bool, reason) {
-	released := becauseWithinBudget
-	switch {
-	case f.MonitorOnly:
-		return false, becauseMonitorOnly
-	case exhausted(f, spent):
-		return true, becauseExhausted
-	case last.paused:
-		if released = last.release(f, now); released == becauseNotRaised || released == becauseOfLater {
-			return true, released
-		}
-	}
-	if f.Spend != nil && spent != nil && *spent+f.burntIn(f.GuardBand) >= f.Budget {
-		return true, becauseOfGuardBand
-	}
-	return false, released
-}
-
-// exhausted says whether the money is gone, as far as is known. The budget is the
-// first amount that stops an agent, not the last that doesn't; and when it is 0
-// nothing needs to be measured.
-func exhausted(f Facts, spent *MicroUSD) bool {
-	return f.Budget == 0 || spent != nil && *spent >= f.Budget
-}
-
-// burntIn is what goes in d at the present burn.
-func (f Facts) burntIn(d time.Duration) MicroUSD {
-	return f.Spend.BurnPerHour * MicroUSD(d/time.Second) / 3600
+// situate finds what the rules look at.
+func situate(f Facts) situation {
+	now, f := currentPeriod(f)
+	return situation{Facts: f, last: lastDecision(f, now), now: now, spent: knownSpend(f, now)}
 }
 
 // cause is the first of the four that holds.
-func cause(f Facts, spent *MicroUSD, paused bool) v1alpha1.Cause {
+func cause(f Facts, spent *money.USD, paused bool) v1alpha1.Cause {
 	switch {
 	case paused || exhausted(f, spent):
 		return v1alpha1.CauseBudgetExhausted
@@ -213,10 +171,10 @@ func cause(f Facts, spent *MicroUSD, paused bool) v1alpha1.Cause {
 // knownSpend is what is known to be spent in the current period: what was measured
 // now, else the figure that stands in status, else what the budget was opened with.
 // Within a period money is never unspent, so an old figure is still the least that it can be.
-func knownSpend(f Facts, now string) *MicroUSD {
+func knownSpend(f Facts, now string) *money.USD {
 	switch {
 	case f.Spend != nil && f.Spend.Period != "" && f.Spend.Period != now:
-		return new(MicroUSD(0)) // the measurement ends before the period began
+		return new(money.USD(0)) // the measurement ends before the period began
 	case f.Spend != nil:
 		return &f.Spend.USD
 	case f.Status.Spent != nil && f.Status.of(now) && !f.OpenedAnew:
@@ -236,8 +194,8 @@ func (s Status) of(now string) bool {
 // A decision is what an earlier pass decided.
 type decision struct {
 	paused bool
-	period string    // "" when it is not known
-	budget *MicroUSD // that is used up if paused; nil when it is not known
+	period string     // "" when it is not known
+	budget *money.USD // that is used up if paused; nil when it is not known
 }
 
 // before says whether the decision was made in a period that is over, or for
@@ -248,43 +206,40 @@ func (d decision) before(now string) bool {
 	return k != "" && (k != kindOf(now) || d.period < now)
 }
 
-// release says what ends a pause, or becauseNotRaised. A figure that falls pardons
-// nobody: it falls when retention passes, a status is lost or a price changes, and
-// a paused agent would come and go.
-func (d decision) release(f Facts, now string) reason {
-	switch {
-	case f.MonitorOnly:
-		return becauseMonitorOnly
-	case d.before(now):
-		return becauseNewPeriod
-	case d.budget != nil && f.Budget > *d.budget:
-		return becauseRaised
-	case f.OpenedAnew && f.Spend != nil:
-		return becauseOpenedAnew
-	case d.restedOnPrices(f, now):
-		return becausePriced
-	case kindOf(d.period) == kindOf(now) && kindOf(now) != "" && d.period > now:
-		return becauseOfLater
-	}
-	return becauseNotRaised
+// after says whether the decision was made for a period of the same kind that has not
+// begun.
+func (d decision) after(now string) bool {
+	return kindOf(d.period) == kindOf(now) && kindOf(now) != "" && d.period > now
+}
+
+// raised says whether there is more money than was used up.
+func (d decision) raised(f Facts) bool { return d.budget != nil && f.Budget > *d.budget }
+
+// openedAnew says whether what was decided was about what another order spent. Until
+// something is measured, nobody knows what this one has.
+func (f Facts) openedAnew() bool { return f.OpenedAnew && f.Spend != nil }
+
+// holds says whether a pause goes on: nothing ends it.
+func (d decision) holds(f Facts, now string) bool {
+	return d.paused && !f.MonitorOnly && !d.before(now) && !d.raised(f) && !f.openedAnew() && !f.restedOnPrices(now)
 }
 
 // restedOnPrices says whether an agent was paused only because a model had no price
 // and was charged at the dearest row: it has one now, and with the dearest row still
 // the budget would be spent.
-func (d decision) restedOnPrices(f Facts, now string) bool {
+func (f Facts) restedOnPrices(now string) bool {
 	if f.Spend == nil || len(f.Spend.Unpriced) > 0 || f.Spend.AtDearest < f.Budget || f.Spend.USD >= f.Budget || !f.Status.of(now) || f.Status.Spent == nil {
 		return false
 	}
 	lacked := statusOf(f.Status.Conditions, v1alpha1.ConditionPricingComplete) == metav1.ConditionFalse
 	// Where nobody says that one lacked a price, the figure does, to its last decimal.
 	off := f.Spend.AtDearest - *f.Status.Spent
-	return lacked || -100 <= off && off <= 100
+	return lacked || -unit <= off && off <= unit
 }
 
 // budgetIn is the budget that is used up in the period now: none in a new one, or
 // when the budget was opened anew.
-func (d decision) budgetIn(f Facts, now string) MicroUSD {
+func (d decision) budgetIn(f Facts, now string) money.USD {
 	if d.before(now) || d.budget == nil || f.OpenedAnew {
 		return 0
 	}
@@ -310,7 +265,7 @@ func lastDecision(f Facts, now string) decision {
 	if f.Status.Paused == nil {
 		return o
 	}
-	if r := o.release(f, now); o.budget != nil && (r == becauseNotRaised || r == becauseOfLater) {
+	if o.budget != nil && o.holds(f, now) {
 		return o
 	}
 	return s // the status is newer: it has seen what ended the pause
@@ -319,12 +274,12 @@ func lastDecision(f Facts, now string) decision {
 // impliedBudget is the budget for which another version, or another function,
 // wrote a status: spent divided by its ratio, and never less, because both have 4
 // decimals only.
-func impliedBudget(s Status) *MicroUSD {
+func impliedBudget(s Status) *money.USD {
 	if s.Spent == nil || s.Ratio == nil || *s.Ratio <= 0 {
 		return nil
 	}
 	// A unit of the last decimal more was spent, and half a unit less is the ratio.
-	b := (2**s.Spent + 200) * 10_000 / (2*MicroUSD(*s.Ratio) - 1)
+	b := s.Spent.Plus(unit).Scaled(20_000, 2*int64(*s.Ratio)-1)
 	return &b
 }
 

@@ -8,6 +8,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/money"
 )
 
 func at(t string) time.Time {
@@ -18,8 +19,8 @@ func at(t string) time.Time {
 	return v
 }
 
-func usd(n float64) *MicroUSD {
-	m, ok := spentUSD(n)
+func usd(n float64) *money.USD {
+	m, ok := money.Of(n)
 	if !ok {
 		panic(n)
 	}
@@ -76,12 +77,12 @@ func foreign(s Status) Status {
 type outcome struct {
 	Paused  bool
 	Cause   v1alpha1.Cause
-	Spent   *MicroUSD
+	Spent   *money.USD
 	Within  string // reason of WithinBudget
 	Meter   string // reason of SpendMeasured
 	Events  string // reasons
 	Period  string
-	Decided *MicroUSD // nil in a row: the budget
+	Decided *money.USD // nil in a row: the budget
 }
 
 func TestDecide(t *testing.T) {
@@ -569,6 +570,23 @@ func TestDecide(t *testing.T) {
 			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(5), Within: "BudgetExhausted", Meter: "Measured"},
 		},
 
+		// A price that was missing.
+		"MissingPriceAdded": {
+			reason: "Only the dearest row had stopped it: with that the budget would still be spent, and with its own it isn't.",
+			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(0.6), AtDearest: *usd(5.1), Period: "lifetime"}, Status: pausedAt(5.1, 5)},
+			want:   outcome{Cause: "running", Spent: usd(0.6), Within: "WithinBudget", Meter: "Measured", Events: "Resumed"},
+		},
+		"MissingPriceAddedForAnother": {
+			reason: "One model has a price now, and another still has none.",
+			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(0.6), AtDearest: *usd(5.1), Unpriced: []string{"m"}, Period: "lifetime"}, Status: pausedAt(5.1, 5)},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(0.6), Within: "PausedUntilRaised", Meter: "Measured", Events: "ModelsWithoutPrice"},
+		},
+		"PriceLowered": {
+			reason: "Every model had a price, and one was corrected: a figure that falls starts nobody.",
+			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(0.6), Period: "lifetime"}, Status: pausedAt(5.1, 5)},
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(0.6), Within: "PausedUntilRaised", Meter: "Measured"},
+		},
+
 		// The guard band.
 		"GuardBandPauses": {
 			reason: "At 36 USD an hour 60 s cost 60 cents: the agent stops before it is over.",
@@ -611,6 +629,7 @@ func TestDecide(t *testing.T) {
 			want:   outcome{Cause: "running", Spent: usd(0), Within: "WithinBudget", Meter: "Measured", Events: "Resumed", Period: "2026-11-24"},
 		},
 	}
+	met := map[string]bool{}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			f := tc.facts
@@ -630,6 +649,7 @@ func TestDecide(t *testing.T) {
 			if want.Decided == nil {
 				want.Decided = &f.Budget
 			}
+			met[decided(situate(f)).name] = true
 			v := Decide(f)
 			got := outcome{Paused: v.Paused, Cause: v.Cause, Spent: v.Spent, Period: v.Period, Decided: &v.DecidedBudget}
 			for _, c := range v.Conditions {
@@ -650,5 +670,10 @@ func TestDecide(t *testing.T) {
 				t.Errorf("%s\n-want, +got:\n%s", tc.reason, diff)
 			}
 		})
+	}
+	for _, r := range rules {
+		if !met[r.name] {
+			t.Errorf("no row of this table meets the rule %s", r.name)
+		}
 	}
 }

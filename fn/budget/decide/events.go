@@ -11,7 +11,8 @@ import (
 // events are what changed between the last decision and this one. They compare
 // with what status says, so a quiet pass has none, and a status write that is
 // lost repeats its events once.
-func events(f Facts, last decision, v Verdict, why reason) []Event {
+func events(s situation, v Verdict, r rule) []Event {
+	f, last := s.Facts, s.last
 	var all []Event
 	add := func(warning bool, reason, message string, args ...any) {
 		all = append(all, Event{Warning: warning, Reason: reason, Message: fmt.Sprintf(message, args...)})
@@ -24,23 +25,23 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 		}
 		for _, p := range crossed(f.WarnAtPercent, ratio(*v.Spent, f.Budget)) {
 			if tenThousandths(p)*100 > before {
-				add(true, "BudgetWarning", "%d percent are spent: %s of %s", p, v.Spent.digits(), f.Budget)
+				add(true, "BudgetWarning", "%d percent are spent: %s of %s", p, digits(*v.Spent), inUSD(f.Budget))
 			}
 		}
 	}
 
 	switch {
 	case v.Paused && !last.paused:
-		add(true, "Paused", "Planner and worker are scaled to 0: %s", sentence(f, v, why))
+		add(true, "Paused", "Planner and worker are scaled to 0: %s", r.event(s))
 	case !v.Paused && last.paused:
-		add(false, "Resumed", "Planner and worker may run again: %s", sentence(f, v, why))
+		add(false, "Resumed", "Planner and worker may run again: %s", r.event(s))
 	case !v.Paused && v.Cause == v1alpha1.CauseBudgetExhausted && f.Status.Cause != v.Cause:
-		add(true, v1alpha1.ReasonBudgetExhausted, "The budget of %s is spent; enforcement is monitor-only, so the agent keeps running", f.Budget)
+		add(true, v1alpha1.ReasonBudgetExhausted, "The budget of %s is spent; enforcement is monitor-only, so the agent keeps running", inUSD(f.Budget))
 	}
 
 	if f.Spend != nil && f.Spend.Repriced != nil {
-		r := f.Spend.Repriced
-		add(false, "Repriced", "The price table was corrected: what was spent is %s USD, and was %s: %s", r.ToUSD, r.FromUSD, r.Why)
+		p := f.Spend.Repriced
+		add(false, "Repriced", "The price table was corrected: what was spent is %s USD, and was %s: %s", p.ToUSD, p.FromUSD, p.Why)
 	}
 
 	switch was, is := f.Status.Cause == v1alpha1.CauseAgentUnreachable, v.Cause == v1alpha1.CauseAgentUnreachable; {
@@ -62,30 +63,6 @@ func events(f Facts, last decision, v Verdict, why reason) []Event {
 		}
 	}
 	return all
-}
-
-// sentence says with figures why the agent was paused or started.
-func sentence(f Facts, v Verdict, why reason) string {
-	spent := "what is spent is not known"
-	if v.Spent != nil {
-		spent = fmt.Sprintf("%s of %s are spent", v.Spent.digits(), f.Budget)
-	}
-	switch why {
-	case becauseMonitorOnly:
-		return "enforcement is monitor-only now"
-	case becauseNewPeriod:
-		return "the period " + v.Period + " has begun"
-	case becauseRaised:
-		return "the budget was raised, " + spent
-	case becauseOpenedAnew:
-		return "the budget was opened anew, " + spent
-	case becausePriced:
-		return "every model has a price now, " + spent
-	case becauseOfGuardBand:
-		return spent + ", and at its present rate the agent would be past its budget before it could be stopped"
-	case becauseExhausted, becauseNotRaised, becauseWithinBudget, becauseOfLater:
-	}
-	return spent
 }
 
 func statusOf(conditions []metav1.Condition, typ string) metav1.ConditionStatus {

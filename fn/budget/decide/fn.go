@@ -20,6 +20,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/internal/money"
 )
 
 // New returns the step.
@@ -71,7 +72,7 @@ func run(c *edge.Call, now time.Time) error {
 func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Time) Facts {
 	pricing := spec.PricingRef.OrDefault()
 	f := Facts{
-		Budget:        budgetUSD(spec.BudgetUSD),
+		Budget:        budgetOf(spec.BudgetUSD),
 		MonitorOnly:   spec.Enforcement == v1alpha1.EnforcementMonitorOnly,
 		Period:        cmp.Or(spec.Period, v1alpha1.PeriodLifetime),
 		WarnAtPercent: spec.WarnAtPercent,
@@ -81,7 +82,7 @@ func factsOf(spec v1alpha1.XAgentBudgetSpec, in *input.DecideInput, now time.Tim
 	}
 	if o := spec.Opening; o != nil {
 		// That of a first budget holds nothing, and nothing known is not 0.
-		if usd, ok := spentUSD(o.USD); ok && usd > 0 {
+		if usd, ok := money.Of(o.USD); ok && usd > 0 {
 			f.Opening = &Opening{USD: usd, Period: o.Period}
 		}
 	}
@@ -104,7 +105,7 @@ func readSpend(c *edge.Call) (*Spend, *v1alpha1.SpendProblem) {
 	if !number {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonInvalidFigure, Message: "The step fetch-spend left a spend_usd that is no number"}
 	}
-	usd, ok := spentUSD(n.NumberValue)
+	usd, ok := money.Of(n.NumberValue)
 	if !ok {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonInvalidFigure, Message: "The step fetch-spend left a spend_usd that is no amount of money: not a number, infinite, or less than 0"}
 	}
@@ -115,7 +116,7 @@ func readSpend(c *edge.Call) (*Spend, *v1alpha1.SpendProblem) {
 	s.NeverSeen = m["neverSeen"].GetBoolValue()
 	s.Unpriced = readStrings(m["unpricedModels"])
 	s.Distrusted = slices.DeleteFunc(readStrings(m["distrusted"]), func(why string) bool { return why == "" })
-	if burn, ok := spentUSD(m["burnUsdPerHour"].GetNumberValue()); ok {
+	if burn, ok := money.Of(m["burnUsdPerHour"].GetNumberValue()); ok {
 		s.BurnPerHour = burn
 	}
 	readDetails(s, m)
@@ -124,10 +125,10 @@ func readSpend(c *edge.Call) (*Spend, *v1alpha1.SpendProblem) {
 
 // readDetails reads what else fetch-spend noticed.
 func readDetails(s *Spend, m map[string]*structpb.Value) {
-	if d, ok := spentUSD(m["doubtfulUsd"].GetNumberValue()); ok {
+	if d, ok := money.Of(m["doubtfulUsd"].GetNumberValue()); ok {
 		s.Doubtful = d
 	}
-	if d, ok := spentUSD(m["atDearestUsd"].GetNumberValue()); ok {
+	if d, ok := money.Of(m["atDearestUsd"].GetNumberValue()); ok {
 		s.AtDearest = d
 	}
 	s.Tierless = readStrings(m["unpricedTiers"])
@@ -242,7 +243,7 @@ func readStatus(c *edge.Call) Status {
 		DecidedBudget: readMoney(xr.Value("status", "decidedBudgetUsd")),
 	}
 	if r := readMoney(xr.Value("status", "ratio")); r != nil {
-		t := tenThousandths((*r + 50) / 100)
+		t := tenThousandths((*r + unit/2) / unit)
 		s.Ratio = &t
 	}
 	for _, v := range xr.Value("status", "conditions").GetListValue().GetValues() {
@@ -258,12 +259,12 @@ func readStatus(c *edge.Call) Status {
 }
 
 // readMoney reads an amount; nil when there is none.
-func readMoney(v *structpb.Value) *MicroUSD {
+func readMoney(v *structpb.Value) *money.USD {
 	n, ok := edge.Number(v)
 	if !ok {
 		return nil
 	}
-	m, ok := spentUSD(n)
+	m, ok := money.Of(n)
 	if !ok {
 		return nil
 	}
@@ -285,15 +286,15 @@ func readReplicas(p edge.Part) Replicas {
 }
 
 // leave writes everything, always: a status field that is not sent is deleted.
-func leave(c *edge.Call, budget MicroUSD, v Verdict, ledger, bill any) error {
+func leave(c *edge.Call, budget money.USD, v Verdict, ledger, bill any) error {
 	status := map[string]any{
 		"paused":           v.Paused,
 		"cause":            v.Cause,
 		"period":           v.Period,
-		"decidedBudgetUsd": v.DecidedBudget.USD(),
+		"decidedBudgetUsd": v.DecidedBudget.Float(),
 	}
 	if v.Spent != nil {
-		status["spentUsd"] = shown(*v.Spent, budget).float()
+		status["spentUsd"] = money.Shown(*v.Spent, budget).Float()
 	}
 	if r := v.ratio(budget); r != nil {
 		status["ratio"], status["ratioPct"] = r.float(), r.percent()
