@@ -220,17 +220,22 @@ func hardWorld(t *testing.T, seed uint64, troubled bool) {
 	}
 
 	loops := 2 + random(49)
-	stop := make(chan struct{})
+	stop, answered := make(chan struct{}), make(chan struct{}, 1000)
 	var wg, trouble sync.WaitGroup
 	if troubled {
 		trouble.Go(func() {
-			for {
+			for after := 1; ; {
 				r := replicas[random(2)]
 				select {
 				case <-stop:
 					r.away.Store(false)
 					return
-				case <-time.After(time.Duration(20+random(60)) * time.Millisecond):
+				case <-answered:
+					// As often as calls come back: between a few of them and the next few.
+					if after--; after > 0 {
+						continue
+					}
+					after = 1 + random(2*loops)
 				}
 				switch random(4) {
 				case 0:
@@ -264,8 +269,10 @@ func hardWorld(t *testing.T, seed uint64, troubled bool) {
 				cancel()
 				if w.Code == http.StatusPaymentRequired {
 					refused++
-				} else if w.Code == http.StatusServiceUnavailable {
-					time.Sleep(5 * time.Millisecond)
+				}
+				select {
+				case answered <- struct{}{}:
+				default: // there is trouble enough
 				}
 				io.Copy(io.Discard, w.Body) //nolint:errcheck // memory
 			}

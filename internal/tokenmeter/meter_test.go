@@ -84,7 +84,9 @@ func newServer(t testing.TB, upstream string, change ...func(*Flags)) *Server {
 		t.Fatal(err)
 	}
 	s.pods.Set("pod-1", "agent-housing-bot", []string{"127.0.0.1"})
-	s.meter.state.SetBudgets([]Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: usdOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}})
+	if !s.meter.state.Known() { // the journal kept some
+		s.meter.state.SetBudgets([]Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: usdOf(5), Enforced: true, Period: v1alpha1.PeriodLifetime}})
+	}
 	return s
 }
 

@@ -93,6 +93,7 @@ func TestCountedIsBilled(t *testing.T) {
 	lost, crashed, done := map[fakeprovider.Line]usage.Tokens{}, 0, 0
 	for round := 0; done < calls; round++ {
 		n := min(250, calls-done)
+		before := w.provider.Calls()
 		var wg sync.WaitGroup
 		work := make(chan uint64, n)
 		for i := range n {
@@ -107,7 +108,8 @@ func TestCountedIsBilled(t *testing.T) {
 			})
 		}
 		if round%3 == 1 {
-			time.Sleep(time.Duration(rand.New(rand.NewPCG(seed, uint64(round))).IntN(100)) * time.Millisecond)
+			// Some callers leave before their call reaches anybody.
+			<-w.provider.Arrived(before + rand.New(rand.NewPCG(seed, uint64(round))).IntN(1+n/2))
 			crashed += w.crash(lost)
 		}
 		wg.Wait()

@@ -24,6 +24,7 @@ type State struct {
 	now     func() time.Time
 	ahead   time.Duration // how long a call may take
 	marks   map[string][]mark
+	begun   map[string]string // the uid of an agent's last budget
 	peers   func(agent string, asOf time.Time) USD
 }
 
@@ -47,9 +48,12 @@ const (
 )
 
 func newState(j *Journal, now func() time.Time, ahead time.Duration) *State {
-	s := &State{journal: j, now: now, ahead: ahead, budgets: map[string]Budget{}, marks: map[string][]mark{}}
+	s := &State{journal: j, now: now, ahead: ahead, budgets: map[string]Budget{}, begun: map[string]string{}, marks: map[string][]mark{}}
 	if b := j.Kept(stateBudgets); b != nil && json.Unmarshal(b, &s.budgets) == nil {
 		s.known = true
+	}
+	for name, b := range s.budgets {
+		s.begun[name] = b.UID
 	}
 	if b := j.Kept(statePrices); b != nil {
 		if t, err := pricing.Read(string(b)); err == nil {
@@ -109,10 +113,12 @@ func (s *State) SetBudgets(all []Budget) {
 	}
 	s.mu.Lock()
 	for name, b := range m {
-		// What an agent of this name spent before is none of a new budget's business.
-		if old, ok := s.budgets[name]; (!ok || old.UID != b.UID) && s.known {
+		// What an agent of this name spent before is none of a new budget's business. One
+		// that was out of sight for a while is not new.
+		if uid, ok := s.begun[name]; (!ok || uid != b.UID) && s.known {
 			s.marks[name] = append(s.marks[name], mark{b.Created, s.journal.Spent(name)})
 		}
+		s.begun[name] = b.UID
 	}
 	s.budgets, s.known = m, true
 	kept, err := json.Marshal(m)

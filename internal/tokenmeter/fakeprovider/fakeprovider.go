@@ -7,14 +7,13 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/andybalholm/brotli"
 
@@ -71,6 +70,7 @@ type Provider struct {
 	mu       sync.Mutex
 	bill     map[Line]usage.Tokens
 	calls    int
+	waits    []wait
 	requests []Request
 	release  chan struct{}
 	held     chan struct{}
@@ -112,6 +112,37 @@ func (p *Provider) Calls() int {
 	return p.calls
 }
 
+// Arrived is closed once so many calls have arrived.
+func (p *Provider) Arrived(calls int) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	done := make(chan struct{})
+	if p.calls >= calls {
+		close(done)
+	} else {
+		p.waits = append(p.waits, wait{calls, done})
+	}
+	return done
+}
+
+// A wait is for so many calls.
+type wait struct {
+	calls int
+	done  chan struct{}
+}
+
+// arrive notes a call. Whoever calls it holds p.mu.
+func (p *Provider) arrive() {
+	p.calls++
+	p.waits = slices.DeleteFunc(p.waits, func(w wait) bool {
+		if w.calls > p.calls {
+			return false
+		}
+		close(w.done)
+		return true
+	})
+}
+
 // Requests that arrived, if they were to be kept.
 func (p *Provider) Requests() []Request {
 	p.mu.Lock()
@@ -140,7 +171,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	req := Request{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header.Clone(), body}
 	p.mu.Lock()
-	p.calls++
+	p.arrive()
 	if p.KeepRequests {
 		p.requests = append(p.requests, req)
 	}
@@ -498,14 +529,4 @@ func (p *Provider) play(w http.ResponseWriter, pl Plan, s script) {
 	if pack != nil {
 		pack.Close() //nolint:errcheck // as above
 	}
-}
-
-// Wait until the provider has billed n calls of a kind, for tests that abort.
-func (p *Provider) Wait(d time.Duration, ok func() bool) error {
-	for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if ok() {
-			return nil
-		}
-	}
-	return fmt.Errorf("it did not come true within %s", d)
 }
