@@ -69,6 +69,7 @@ var acts = []act{
 	{{"PlannerKilled", false, plannerKilled, []string{other}}},
 	{{"BudgetEmptied", true, budgetEmptied, []string{asked}}},
 	{{"Policies", false, policies, []string{"ruled-bot"}}},
+	{{"Restored", false, restored, []string{"kept-bot"}}},
 	{{"Budget", true, budget, nil}},
 	{{"Prices", false, prices, []string{"price-bot"}}},
 	{{"BudgetMadeAgain", false, budgetMadeAgain, []string{"hasty-bot"}}},

@@ -245,3 +245,50 @@ func policies(t *testing.T, w *world) {
 		w.gone(t, heard, p.apiVersion, p.kind, p.namespace, p.name)
 	}
 }
+
+// restored: an order that comes back from a backup has another uid. What the one before
+// made is somebody else's until a person says, once, which uid the order had; then all of
+// it is taken over as it lies there, data and what was spent included.
+func restored(t *testing.T, w *world) {
+	const agent = "kept-bot"
+	ns := w.agent(t, agent)
+	w.Meter.Spend(agent, suite.Model, suite.Input, million)
+	w.seeBudget(t, heard, "a million tokens to be counted", agent, spent(1.25))
+	old, err := w.Get(t.Context(), suite.API, "XDatasetAgent", "", agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	uids := func() map[string]string {
+		all := map[string]string{}
+		for _, p := range []ref{
+			{"storage.gcp.upbound.io/v1beta2", "Bucket", "", "agent-kept-bot-bucket"}, {"v1", "Namespace", "", ns}, {suite.API, "XAgentBudget", ns, agent},
+		} {
+			o, err := w.Get(t.Context(), p.apiVersion, p.kind, p.namespace, p.name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all[p.String()] = string(o.GetUID())
+		}
+		return all
+	}
+	before := uids()
+	// The records outlive the order, as where a backup brings them back without it.
+	w.kubectl(t, "delete", "xda", agent, "--cascade=orphan")
+	w.gone(t, time.Minute, suite.API, "XDatasetAgent", "", agent)
+	w.apply(t, suite.NewOrder(agent, housing, 5))
+	w.seeOrder(t, heard, "the restored order to be refused", agent, condition("NamesFree", "False", "NameTaken"), func(o *unstructured.Unstructured) error {
+		if _, _, says := controlplane.Condition(o, "NamesFree"); !strings.Contains(says, string(old.GetUID())) || !strings.Contains(says, "whisperops.io/restored-from") {
+			return fmt.Errorf("want the old uid and the way out named, got %q", says)
+		}
+		return nil
+	})
+	w.kubectl(t, "annotate", "xda", agent, "whisperops.io/restored-from="+string(old.GetUID()))
+	w.seeOrder(t, heard, "the restored order to be Ready", agent, condition("NamesFree", "True", ""), condition("Ready", "True", ""))
+	if n := len(w.refs(t, agent)); n != 22 {
+		t.Errorf("want 22 parts, got %d", n)
+	}
+	if d := cmp.Diff(before, uids()); d != "" {
+		t.Errorf("want what was there taken over, not made again (-before +after):\n%s", d)
+	}
+	w.seeBudget(t, heard, "what was spent to be known", agent, spent(1.25), running)
+}
