@@ -45,6 +45,9 @@ const (
 	// maxPeers bounds the replicas that are remembered; most of them are gone.
 	maxPeers  = 64
 	peersPoll = 20 * time.Second
+	// peersPause is the least between two asks: what many calls spend at once is one
+	// piece of news.
+	peersPause = 10 * time.Millisecond
 )
 
 func newPeers(replica, address string, log logr.Logger) *peers {
@@ -112,28 +115,28 @@ func (p *peers) follow(ctx context.Context, addrs []string, port string) {
 
 // ask one replica, again and again.
 func (p *peers) ask(ctx context.Context, address string) {
-	var version uint64
+	known := "" // nothing yet: the answer comes at once
 	for ctx.Err() == nil {
-		s, err := p.once(ctx, address, version)
+		pause := peersPause
+		s, err := p.once(ctx, address, known)
 		switch {
 		case err != nil:
-			version = 0
+			known, pause = "", time.Second
 		case s.Replica == p.replica:
 			return // this is us
 		default:
-			version = s.Version
+			known = "?after=" + strconv.FormatUint(s.Version, 10)
 			p.hear(s)
-			continue
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(pause):
 		}
 	}
 }
 
-func (p *peers) once(ctx context.Context, address string, version uint64) (said, error) {
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+peersPath+"?after="+strconv.FormatUint(version, 10), http.NoBody)
+func (p *peers) once(ctx context.Context, address, known string) (said, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+peersPath+known, http.NoBody)
 	if err != nil {
 		return said{}, err
 	}
@@ -157,15 +160,14 @@ func (p *peers) hear(s said) {
 	}
 }
 
-// tell answers the others: at once if there is news, else when there is.
+// tell answers the others: at once whoever knows nothing yet or another version than
+// this, else when there is news. Version 0, before anything was spent, is one like any
+// other.
 func (s *State) tell(replica string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		after, err := strconv.ParseUint(r.URL.Query().Get("after"), 10, 64)
-		if err != nil {
-			after = 0
-		}
 		version, changed := s.journal.Changed()
-		if after == version && after > 0 {
+		if err == nil && after == version {
 			select {
 			case <-changed:
 			case <-r.Context().Done():
