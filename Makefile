@@ -24,7 +24,7 @@ FUNCTIONS := $(notdir $(wildcard cmd/function-*))
 OUTPUT := $(CURDIR)/_output
 
 include test/tools/tools.mk
-include $(filter-out test/tools/tools.mk,$(wildcard test/*/*.mk package/*.mk hack/*/*.mk internal/*/*.mk))
+include $(filter-out test/tools/tools.mk,$(wildcard test/*/*.mk package/*.mk hack/*/*.mk internal/*/*.mk findings/*.mk))
 
 # The day's commands, and the files whose tasks belong together, for help.
 DAILY := test golden render validate up check

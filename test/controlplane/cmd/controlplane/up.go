@@ -60,10 +60,11 @@ func up(ctx context.Context, o options) error {
 	if err := prepare(o); err != nil {
 		return err
 	}
-	if err := launch(o); err != nil {
+	ended, err := launch(o)
+	if err != nil {
 		return err
 	}
-	if err := follow(ctx, o); err != nil {
+	if err := follow(ctx, o, ended); err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintln(os.Stderr, "interrupted; stopping what was started")
 			return errors.Join(err, down(o))
@@ -89,43 +90,60 @@ func prepare(o options) error {
 	return os.WriteFile(o.file(marker), nil, 0o600)
 }
 
-// launch starts serve, and the proxy outside its namespaces, as processes that outlive this one.
-func launch(o options) error {
+// launch starts serve, and the proxy outside its namespaces, as processes that outlive
+// this one. How serve ends, if it does, comes through the channel.
+func launch(o options) (<-chan error, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	argv := []string{self, "serve"}
 	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout, "-python", o.python}
-	serve, err := daemon(o, "serve.log", append(argv, flags...)...)
+	serve, ended, err := daemon(o, "serve.log", append(argv, flags...)...)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := os.WriteFile(o.file(pidFile), fmt.Appendf(nil, "%d %s", serve, controlplane.StartTime(serve)), 0o600); err != nil {
-		return err
+	started, err := startTime(serve)
+	if err != nil {
+		return nil, err
 	}
-	_, err = daemon(o, "proxy.log", self, "proxy", "-dir", o.dir)
-	return err
+	if err := os.WriteFile(o.file(pidFile), fmt.Appendf(nil, "%d %s", serve, started), 0o600); err != nil {
+		return nil, err
+	}
+	_, _, err = daemon(o, "proxy.log", self, "proxy", "-dir", o.dir)
+	return ended, err
 }
 
-func daemon(o options, log string, argv ...string) (int, error) {
+// startTime is when a process was started that has just been. A process that runs another
+// program in its place is a zombie for a moment, and its start unknown.
+func startTime(pid int) (string, error) {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if at := controlplane.StartTime(pid); at != "" {
+			return at, nil
+		}
+	}
+	return "", fmt.Errorf("process %d ended as soon as it was started", pid)
+}
+
+func daemon(o options, log string, argv ...string) (int, <-chan error, error) {
 	f, err := os.OpenFile(o.file(log), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return 0, err
+		return 0, nil, err
 	}
 	defer f.Close() //nolint:errcheck // the process has its own descriptor
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Stdout, cmd.Stderr, cmd.Dir = f, f, o.checkout
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return 0, nil, err
 	}
-	go func() { _ = cmd.Wait() }() // how it ended is in its log
-	return cmd.Process.Pid, nil
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	return cmd.Process.Pid, ended, nil
 }
 
 // follow prints what serve says until it is ready or gone.
-func follow(ctx context.Context, o options) error {
+func follow(ctx context.Context, o options, ended <-chan error) error {
 	began := time.Now()
 	offset := int64(0)
 	for {
@@ -149,16 +167,26 @@ func follow(ctx context.Context, o options) error {
 			}
 			_ = f.Close() // it was read
 		}
-		if !running(o) {
-			log, _ := os.ReadFile(o.file("serve.log"))
-			return fmt.Errorf("the control plane did not come up: %s", strings.TrimPrefix(strings.TrimSpace(string(log)), "error: "))
-		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case how := <-ended:
+			log, _ := os.ReadFile(o.file("serve.log")) // without it, why tells what is known
+			return fmt.Errorf("the control plane did not come up: %s", why(string(log), how))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
+}
+
+// why says why serve ended: in its own words, or how, if it had no time for any.
+func why(log string, how error) string {
+	if said := strings.TrimPrefix(strings.TrimSpace(log), "error: "); said != "" {
+		return said
+	}
+	if how == nil {
+		return "its process ended, and said nothing"
+	}
+	return "its process said nothing and ended: " + how.Error() + " (if it was killed, look whether the machine ran out of memory)"
 }
 
 // finish shows what there is and what to type next.
@@ -266,6 +294,16 @@ Up after %.0f s. The agent works and spends: about 0.0008 USD a second. Promethe
 func running(o options) bool {
 	pid, started, err := recorded(o)
 	return err == nil && started != "" && controlplane.StartTime(pid) == started
+}
+
+// gone says whether it ended for good: for a moment, while serve goes into namespaces of
+// its own, the kernel shows a process as ended that is about to run another program.
+func gone(o options) bool {
+	if running(o) {
+		return false
+	}
+	time.Sleep(200 * time.Millisecond)
+	return !running(o)
 }
 
 func recorded(o options) (pid int, started string, err error) {
