@@ -57,7 +57,7 @@ test-modules: ## vet the modules beside the product's, and run those of their te
 # What CI runs: first what is quick, then what needs a control plane and mostly
 # waits for it; meanwhile the packages are built for all machines, and the tools that
 # only the rest needs, with what time is left over.
-QUICK      := generate-check build test test-modules render validate test-dashboard test-load test-mutants tools test-servers up-build
+QUICK      := generate-check build size test test-modules render validate test-dashboard test-load test-mutants tools test-servers up-build
 MEANWHILE  :=
 LIVE       := e2e-short
 REST       := test-again

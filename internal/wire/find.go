@@ -153,10 +153,10 @@ func cut(b []byte, drop func(num protowire.Number, held []byte) bool) []byte {
 	return b[copied:len(b):len(b)]
 }
 
-// in returns what an encoded Value holds as a Struct; false when it holds something else.
-// A Value is a oneof: the last field counts, and a message that follows one of its kind is
-// merged with it.
-func in(v []byte) (s []byte, ok bool) {
+// in returns what an encoded Value holds in a field, structNum, listNum or stringNum; false
+// when it holds something else. A Value is a oneof: the last field counts, and a message
+// that follows one of its kind is merged with it.
+func in(v []byte, want protowire.Number) (s []byte, ok bool) {
 	var now pieces
 	for b := v; len(b) > 0; {
 		num, typ, n := tag(b)
@@ -169,7 +169,10 @@ func in(v []byte) (s []byte, ok bool) {
 			return nil, false
 		}
 		switch {
-		case num == structNum && typ == protowire.BytesType:
+		case num == want && typ == protowire.BytesType:
+			if num == stringNum {
+				now = pieces{}
+			}
 			held, _ := protowire.ConsumeBytes(b)
 			now.add(held)
 		case counts(num, typ):

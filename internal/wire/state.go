@@ -31,17 +31,72 @@ func (r Resource) Value(path ...string) *structpb.Value {
 	if r.raw == nil {
 		return walk(r.decoded.GetResource(), path)
 	}
+	b, ok := r.at(path)
+	if !ok {
+		return nil
+	}
+	return decoded(b)
+}
+
+// at returns the encoded value at a path of map keys.
+func (r Resource) at(path []string) (v []byte, ok bool) {
 	s := joined(r.raw, resourceNum)
-	for _, k := range path[:len(path)-1] {
-		v, ok := entry(s, fieldsNum, k)
-		if !ok {
-			return nil
+	for i, k := range path {
+		if v, ok = entry(s, fieldsNum, k); !ok || i == len(path)-1 {
+			return v, ok
 		}
-		if s, ok = in(v); !ok {
-			return nil
+		if s, ok = in(v, structNum); !ok {
+			return nil, false
 		}
 	}
-	return valueUnder(s, path[len(path)-1])
+	return nil, false
+}
+
+// Text returns the string at a path of map keys; "" where there is none.
+func (r Resource) Text(path ...string) string {
+	if r.raw == nil {
+		return r.Value(path...).GetStringValue()
+	}
+	v, _ := r.at(path)
+	s, _ := in(v, stringNum)
+	return string(s)
+}
+
+// Element returns the first element of the list at a path of map keys that is a map with a
+// string under a key, or nil. Only that element is decoded.
+func (r Resource) Element(key, text string, path ...string) *structpb.Struct {
+	if r.raw == nil {
+		for _, v := range r.Value(path...).GetListValue().GetValues() {
+			if s := v.GetStructValue(); s != nil && s.GetFields()[key].GetStringValue() == text {
+				return s
+			}
+		}
+		return nil
+	}
+	v, _ := r.at(path)
+	l, _ := in(v, listNum)
+	var found *structpb.Struct
+	each(l, func(num protowire.Number, e []byte, _, _ int) bool {
+		s, is := in(e, structNum)
+		if num != valuesNum || !is {
+			return true
+		}
+		v, _ := entry(s, fieldsNum, key)
+		if held, _ := in(v, stringNum); string(held) == text {
+			found = decoded(e).GetStructValue()
+		}
+		return found == nil
+	})
+	return found
+}
+
+// decoded returns an encoded Value.
+func decoded(b []byte) *structpb.Value {
+	v := &structpb.Value{}
+	if err := proto.Unmarshal(b, v); err != nil {
+		return nil // can't be: it has been checked
+	}
+	return v
 }
 
 func walk(s *structpb.Struct, path []string) *structpb.Value {
@@ -58,11 +113,7 @@ func valueUnder(s []byte, key string) *structpb.Value {
 	if !ok {
 		return nil
 	}
-	v := &structpb.Value{}
-	if err := proto.Unmarshal(b, v); err != nil {
-		return nil // can't be: it has been checked
-	}
-	return v
+	return decoded(b)
 }
 
 // Struct returns what the resource is, decoded, without one of metadata's fields: of an
@@ -77,7 +128,7 @@ func (r Resource) Struct(withoutMetadata string) *structpb.Struct {
 	}
 	s := &structpb.Struct{}
 	if v, ok := entry(b, fieldsNum, "metadata"); ok {
-		if meta, ok := in(v); ok {
+		if meta, ok := in(v, structNum); ok {
 			s.Fields = map[string]*structpb.Value{}
 			m := &structpb.Struct{}
 			if err := proto.Unmarshal(without(meta, fieldsNum, withoutMetadata), m); err != nil {

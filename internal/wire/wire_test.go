@@ -78,7 +78,15 @@ func readsOne(t failer, full *fnv1.Resource, lazy Resource) {
 		if want, got := decoded.ConnectionDetail(a), lazy.ConnectionDetail(a); !bytes.Equal(want, got) {
 			t.Fatalf("connection detail %q: want %q, got %q", a, want, got)
 		}
+		if want, got := decoded.Text(a), lazy.Text(a); want != got {
+			t.Fatalf("text %q: want %q, got %q", a, want, got)
+		}
 		for _, b := range keys {
+			if want, got := decoded.Text(a, b), lazy.Text(a, b); want != got {
+				t.Fatalf("text %q.%q: want %q, got %q", a, b, want, got)
+			}
+			same(t, "element", decoded.Element(b, "bucket", a), lazy.Element(b, "bucket", a))
+			same(t, "element", decoded.Element(b, "", a), lazy.Element(b, "", a))
 			same(t, a+"."+b, decoded.Value(a, b), lazy.Value(a, b))
 			same(t, a+"."+b+".status", decoded.Value(a, b, "status"), lazy.Value(a, b, "status"))
 		}

@@ -1,4 +1,19 @@
-.PHONY: bench
-bench: build ## time, allocations, size and memory of each station beside doing nothing
-	@go build -ldflags '-s -w' -o $(OUTPUT)/bin/nothing ./test/bench/nothing
-	@go run ./test/bench $(BENCH_FLAGS)
+BASE ?=
+
+.PHONY: bench size
+bench: build $(OUTPUT)/bin/nothing ## what each station costs beside doing nothing and, with BASE=<commit>, beside that commit's; writes docs/measured.md then
+	@set -e; if [ -z "$(BASE)" ]; then go run ./test/bench $(BENCH_FLAGS); exit; fi; \
+	  tmp=$$(mktemp -d); trap 'git worktree remove --force "$$tmp/base"; rm -rf "$$tmp"' EXIT; \
+	  git worktree add --quiet --detach "$$tmp/base" "$(BASE)"; \
+	  how=$$(sed -n 's/^SMALL := //p' "$$tmp/base/Makefile"); \
+	  (cd "$$tmp/base" && eval "go build $${how:--ldflags '-s -w'} -o '$$tmp/bin/' ./cmd/function-..."); \
+	  go run ./test/bench -base "$$tmp/bin" -page docs/measured.md \
+	    -commits "Commit $$(git describe --always --dirty --exclude '*') beside $$(git rev-parse --short $(BASE)): \`make bench BASE=$(BASE)\`" $(BENCH_FLAGS)
+
+# A guard that can't flake: no clock, no machine.
+size: build $(OUTPUT)/bin/nothing ## fail if a function's binary is more than half of a do-nothing function's on Crossplane's SDK
+	@go run ./test/bench -max-size 0.51
+
+.PHONY: $(OUTPUT)/bin/nothing
+$(OUTPUT)/bin/nothing:
+	@go build -ldflags '-s -w' -o $@ ./test/bench/nothing

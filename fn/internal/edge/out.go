@@ -191,12 +191,17 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 	}
 	xr, living := c.owner(), c.AnyObserved()
 	var taken []v1alpha1.TakenName
-	add := make([]wire.Part, 0, len(parts))
+	var (
+		add = make([]wire.Part, 0, len(parts))
+		all = make([]byte, 0, 2048*len(parts)) // most are shorter
+		err error
+	)
 	for _, name := range manifest.Keys(parts) {
 		if err := xr.marks(parts[name]); err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
-		encoded, err := manifest.Encode(parts[name])
+		from := len(all)
+		all, err = manifest.Append(all, parts[name])
 		if err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
@@ -209,7 +214,7 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 		} else if kind, group := kindOf(parts[name]); o.Kind() != kind || o.Group() != group {
 			return errors.Errorf("cannot render composed resource %q as %s (%s): it is observed as %s (%s), which would live on unseen; delete that by hand first", name, kind, group, o.Kind(), o.Group())
 		}
-		add = append(add, wire.Part{Name: name, Manifest: encoded})
+		add = append(add, wire.Part{Name: name, Manifest: all[from:]})
 	}
 	wire.SetComposed(c.Rsp.GetDesired(), add...)
 	return c.sayTaken(taken, func(n v1alpha1.TakenName) bool { _, again := parts[n.Part]; return !again })

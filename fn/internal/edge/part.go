@@ -30,7 +30,7 @@ func (p Part) Into(into any, path ...string) error {
 }
 
 // String returns the string at a path of map keys, or "".
-func (p Part) String(path ...string) string { return p.Value(path...).GetStringValue() }
+func (p Part) String(path ...string) string { return p.r.Text(path...) }
 
 // Time returns the time at a path of map keys; the zero time when there is none that
 // can be read.
@@ -61,19 +61,18 @@ func (p Part) Created() time.Time { return p.Time("metadata", "creationTimestamp
 // "Unknown", or "" when it has none) and since when it has been so (zero when
 // that isn't said).
 func (p Part) Condition(typ string) (status string, since time.Time) {
-	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
-		c := v.GetStructValue().GetFields()
-		if c["type"].GetStringValue() != typ {
-			continue
-		}
-		// An unreadable time is no time: nothing may depend on it then.
-		since, err := time.Parse(time.RFC3339, c["lastTransitionTime"].GetStringValue())
-		if err != nil {
-			since = time.Time{}
-		}
-		return c["status"].GetStringValue(), since
+	c := p.condition(typ)
+	// An unreadable time is no time: nothing may depend on it then.
+	since, err := time.Parse(time.RFC3339, c["lastTransitionTime"].GetStringValue())
+	if err != nil {
+		since = time.Time{}
 	}
-	return "", time.Time{}
+	return c["status"].GetStringValue(), since
+}
+
+// condition returns the fields of a condition of the resource.
+func (p Part) condition(typ string) map[string]*structpb.Value {
+	return p.r.Element("type", typ, "status", "conditions").GetFields()
 }
 
 // Said returns a condition of the resource as it stands, without its times; false when
@@ -96,12 +95,7 @@ func (p Part) Said(typ string) (metav1.Condition, bool) {
 
 // Message returns the message of a condition of the resource, or "".
 func (p Part) Message(typ string) string {
-	for _, v := range p.Value("status", "conditions").GetListValue().GetValues() {
-		if c := v.GetStructValue().GetFields(); c["type"].GetStringValue() == typ {
-			return c["message"].GetStringValue()
-		}
-	}
-	return ""
+	return p.condition(typ)["message"].GetStringValue()
 }
 
 // Ready says whether the resource's condition Ready is True.

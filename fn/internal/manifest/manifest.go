@@ -17,9 +17,9 @@ import (
 // absent.
 type Object = map[string]any
 
-// Encode encodes an Object as the protobuf Struct of a composed resource. It refuses
-// what a function must not write (status), and what isn't a manifest.
-func Encode(o Object) ([]byte, error) {
+// Append appends an Object to b, encoded as the protobuf Struct of a composed resource. It
+// refuses what a function must not write (status), and what isn't a manifest.
+func Append(b []byte, o Object) ([]byte, error) {
 	if _, ok := o["status"]; ok {
 		return nil, errors.New("cannot convert manifest: it has a status, but a function says what should be, not what is")
 	}
@@ -28,12 +28,12 @@ func Encode(o Object) ([]byte, error) {
 			return nil, errors.Errorf("cannot convert manifest: it has no %s", k)
 		}
 	}
-	return appendStruct(make([]byte, 0, 4096), o)
+	return appendStruct(b, o)
 }
 
-// Composed is Encode for who reads it at once: tests.
+// Composed is Append for who reads it at once: tests.
 func Composed(o Object) (*structpb.Struct, error) {
-	b, err := Encode(o)
+	b, err := Append(nil, o)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +74,7 @@ func Keys[V any](m map[string]V) []string {
 
 // Constant encodes a part of manifests that is the same for everybody, once and
 // for all, so that no call pays for it. It stands in an Object as a value. It panics
-// on what Encode refuses, and is for package variables only.
+// on what Append refuses, and is for package variables only.
 func Constant(v any) any {
 	b, err := appendValue(nil, v)
 	if err != nil {
