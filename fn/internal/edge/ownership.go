@@ -63,6 +63,18 @@ func (c *Call) LookUp(key string, n Name) []Part {
 	return slices.DeleteFunc(found, func(p Part) bool { return p.String("metadata", "name") != n.Name })
 }
 
+// Unadopted returns the object of a name that is proved to be the XR's own, though Crossplane
+// doesn't count it among its parts: what an order made that was then restored from a backup.
+func (c *Call) Unadopted(n Name) Part {
+	xr := c.owner()
+	for _, p := range c.LookUp(n.key(), n) {
+		if xr.owns(p) {
+			return p
+		}
+	}
+	return Part{}
+}
+
 // An owner is the XR of a request, as what proves that a thing is its own.
 type owner struct {
 	kind, agent string

@@ -28,6 +28,13 @@ func run(c *edge.Call) error {
 
 	agent := xr.Spec.AgentName
 	budget := c.Observed(v1alpha1.PartXAgentBudget)
+	if !budget.Exists() && dataset != nil && c.NamespaceActive() {
+		// An order that was restored takes its budget over with all that was spent.
+		budget = c.Unadopted(edge.Name{
+			Part: v1alpha1.PartXAgentBudget, APIVersion: v1alpha1.GroupVersion.String(), Kind: v1alpha1.KindXAgentBudget,
+			Namespace: v1alpha1.AgentNamespace(agent), Name: agent,
+		})
+	}
 	opened, err := observedOpening(budget)
 	if err != nil {
 		return err
