@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // The prices of the story's models in millionths of a US dollar per million
@@ -123,7 +124,7 @@ func (a *Agent) Start(pod string) *Pod {
 
 // pod returns a pod that no scrape sees yet.
 func (a *Agent) pod(name string) *Pod {
-	return &Pod{agent: a, name: name, counts: map[string]usage{}}
+	return &Pod{agent: a, name: name, started: time.Now(), counts: map[string]usage{}}
 }
 
 func (a *Agent) exposition() string {
@@ -133,9 +134,12 @@ func (a *Agent) exposition() string {
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(a.pods)) {
 		p := a.pods[name]
-		counts := p.counts
+		counts, started := p.counts, p.started
 		if p.other != nil && a.served%2 == 0 {
-			counts = p.other
+			counts, started = p.other, p.otherStarted
+		}
+		if !p.mute {
+			lines = append(lines, fmt.Sprintf("process_start_time_seconds{agent_name=%q,pod=%q} %.3f\n", a.name, name, float64(started.UnixMilli())/1000))
 		}
 		p.served = maps.Clone(counts)
 		for model, u := range counts {
@@ -151,11 +155,17 @@ func (a *Agent) exposition() string {
 // A Pod is a process that calls models and counts their tokens, from 0 each time
 // it starts.
 type Pod struct {
-	agent  *Agent
-	name   string
-	counts map[string]usage // by model, since it started
-	other  map[string]usage // of a second process that writes the same series: a scrape sees one or the other
-	served map[string]usage // as last scraped
+	agent   *Agent
+	name    string
+	started time.Time        // as client libraries tell without a word of the agent
+	mute    bool             // it doesn't tell
+	counts  map[string]usage // by model, since it started
+	served  map[string]usage // as last scraped
+
+	// other is of a second process that writes the same series: a scrape sees one or the
+	// other.
+	other        map[string]usage
+	otherStarted time.Time
 }
 
 // appear lets scrapes see the pod.
@@ -177,7 +187,7 @@ func (p *Pod) Use(model string, u usage) {
 func (p *Pod) Restart() {
 	p.agent.mu.Lock()
 	defer p.agent.mu.Unlock()
-	p.counts = map[string]usage{}
+	p.counts, p.started = map[string]usage{}, time.Now()
 }
 
 // Stop ends the process; its series are no longer there.

@@ -310,29 +310,38 @@ var scenarios = map[string]func(t *testing.T, s *suite, r *rand.Rand){
 		s.report(t, s.c, row{budget: b, note: "samples up to a minute late, in any order"})
 	},
 	"two-writers": func(t *testing.T, s *suite, r *rand.Rand) {
-		b := s.budget("two-writers", time.Now(), quick(s.a.url, map[string]any{"maxResetsPerHour": 150}))
-		agent := s.world.Agent("two-writers")
-		p := agent.Start("pod-0")
-		agent.mu.Lock()
-		p.other = map[string]usage{"model-a": {input: 7, output: 1}}
-		agent.used["model-a"] = p.other["model-a"]
-		agent.mu.Unlock()
-		// watched and look: at no time is more charged than both have used.
-		s.watched(t, b, func() { works(t, r, p, 40) })
-		scrapes := agent.scrapes()
-		until(t, "two-writers to be distrusted", func() error {
-			l := s.look(t, b)
-			if n := agent.scrapes() - scrapes; l.Measured != "SeriesDistrusted" || n < 6 {
-				return fmt.Errorf("%s after %d scrapes", l.Measured, n)
-			}
-			// Of the two the one that used more is counted at least.
-			if least := agent.Used() - p.other["model-a"].cost("model-a"); *l.Spent < least.usd()-1e-9 {
-				return fmt.Errorf("%.6f USD", *l.Spent)
-			}
-			return nil
-		})
-		s.report(t, s.a, row{budget: b, note: "two processes write one series: never more than both have used"})
+		s.twoWriters(t, r, "two-writers", true, "two processes write one series: never more than both have used")
 	},
+	"two-starts": func(t *testing.T, s *suite, r *rand.Rand) {
+		s.twoWriters(t, r, "two-starts", false, "the same, and both say when they started")
+	},
+}
+
+// twoWriters lets two processes write one series, of which now one is scraped, now the
+// other.
+func (s *suite) twoWriters(t *testing.T, r *rand.Rand, name string, mute bool, note string) {
+	t.Helper()
+	b := s.budget(name, time.Now(), quick(s.a.url, map[string]any{"maxResetsPerHour": 150}))
+	agent := s.world.Agent(name)
+	p := agent.pod("pod-0")
+	p.mute, p.other, p.otherStarted = mute, map[string]usage{"model-a": {input: 7, output: 1}}, time.Now().Add(5*time.Second)
+	agent.used["model-a"] = p.other["model-a"]
+	p.appear()
+	// watched and look: at no time is more charged than both have used.
+	s.watched(t, b, func() { works(t, r, p, 40) })
+	scrapes := agent.scrapes()
+	until(t, name+" to be distrusted", func() error {
+		l := s.look(t, b)
+		if n := agent.scrapes() - scrapes; l.Measured != "SeriesDistrusted" || n < 6 {
+			return fmt.Errorf("%s after %d scrapes", l.Measured, n)
+		}
+		// Of the two the one that used more is counted at least.
+		if least := agent.Used() - p.other["model-a"].cost("model-a"); *l.Spent < least.usd()-1e-9 {
+			return fmt.Errorf("%.6f USD", *l.Spent)
+		}
+		return nil
+	})
+	s.report(t, s.a, row{budget: b, note: note})
 }
 
 // report adds a row to the table: what was counted in the end, and what the naive

@@ -246,7 +246,9 @@ func (n *run) noteForgotten(observed map[string]any, now time.Time) {
 	if err != nil {
 		settled = n.w.Created // counting begins anew
 	}
-	oldest := now.Add(-retention)
+	// A store drops whole blocks, and may count from the end of the newest one, which is
+	// of the next hour if something came out of order.
+	oldest := later(now.Add(-retention), n.store.Oldest())
 	if !n.w.Traits.Retention || n.store.Failure != nil || !settled.Before(oldest) {
 		return
 	}

@@ -98,6 +98,15 @@ func (s *Store) Append(ctx context.Context, exports []Export) error {
 // Compact writes blocks and drops those beyond the retention.
 func (s *Store) Compact(ctx context.Context) error { return s.db.Compact(ctx) }
 
+// Oldest is the time from which on the store has samples.
+func (s *Store) Oldest() time.Time {
+	oldest := s.db.Head().MinTime()
+	for _, b := range s.db.Blocks() {
+		oldest = min(oldest, b.MinTime())
+	}
+	return time.UnixMilli(oldest).UTC()
+}
+
 // Query implements query.Querier.
 func (s *Store) Query(ctx context.Context, promQL string, at time.Time) (query.Answer, error) {
 	s.Queries++

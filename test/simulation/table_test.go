@@ -35,6 +35,9 @@ type row struct {
 	// counted is what samples tell of, and that misses no more than Hidden says.
 	hides bool
 
+	// alone: nothing else goes wrong; named: a series has to be named at some look.
+	alone, named bool
+
 	// least is given where not all that samples tell of can be counted: then what
 	// is counted lies between it and the truth.
 	least func(w *World, r Result) Tokens
@@ -73,6 +76,11 @@ var rows = []row{
 	{name: "samples that no counter has", traits: Traits{BadSamples: true}},
 	{name: "status wiped", traits: Traits{Wiped: true}},
 	{name: "garbage in status", traits: Traits{Garbage: true}},
+	{name: "counters that dip and come back", traits: Traits{Dips: true}, alone: true, named: true},
+	{name: "dips, and nothing says when a process started", traits: Traits{Dips: true, Mute: true}, alone: true, named: true},
+	{name: "labels of living series change", traits: Traits{Relabels: true}, alone: true},
+	{name: "two monitors of one pod", traits: Traits{Monitors: true}, alone: true, named: true},
+	{name: "two servers without a replica label", traits: Traits{Servers: true}, alone: true},
 	{name: "a new day begins", traits: Traits{Daily: true}},
 }
 
@@ -96,7 +104,7 @@ func (t Traits) with(r *rand.Rand) Traits {
 func worldOf(seed uint64) (row, *World) {
 	k := rows[seed%uint64(len(rows))]
 	t := k.traits
-	if r := rand.New(rand.NewPCG(seed, 0x7a17)); r.IntN(2) == 0 && k.least == nil {
+	if r := rand.New(rand.NewPCG(seed, 0x7a17)); r.IntN(2) == 0 && k.least == nil && !k.alone {
 		t = t.with(r)
 	}
 	t.LostWrites, t.StaleReads = true, true
@@ -124,7 +132,7 @@ func verdict(k row, w *World, faulty, clean Result) string {
 	if faulty.Largest >= largestStatus {
 		return fmt.Sprintf("the status grew to %d bytes", faulty.Largest)
 	}
-	if (w.Traits.BadSamples && !w.Traits.Unreachable || w.Traits.TwoWriters) && !faulty.Named { // a backlog is read without naming anything
+	if (w.Traits.BadSamples && !w.Traits.Unreachable || w.Traits.TwoWriters || k.named) && !faulty.Named { // a backlog is read without naming anything
 		return "the series was never named"
 	}
 	if k.least != nil {

@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"math/rand/v2"
 	"slices"
-	"sort"
 	"time"
 
 	"github.com/prometheus/prometheus/model/labels"
@@ -54,6 +53,10 @@ type Traits struct {
 	Daily       bool // the period is a day, and midnight passes
 	Garbage     bool // status holds garbage once
 	Mute        bool // processes don't export when they started
+	Dips        bool // counters step back now and then, and come back
+	Relabels    bool // a label of living series is added, removed or changed
+	Monitors    bool // two monitors scrape each pod
+	Servers     bool // two servers without a replica label scrape it, and write one series
 }
 
 // A World is what happens, all of it.
@@ -100,6 +103,8 @@ type life struct {
 	counters   []*counter
 	stored     map[Meter][]seen
 	one        bool // a single export, at its end
+	dips       []dip
+	relabelled relabel
 }
 
 type request struct {
@@ -356,6 +361,7 @@ func (w *World) exportAll(r *rand.Rand) {
 
 // export makes the samples of a life.
 func (w *World) export(r *rand.Rand, l *life) {
+	w.disturb(r, l)
 	if w.Traits.Twins {
 		for i := range 2 {
 			phase := time.Duration(int64(hash(l.pod)+uint64(i)*7919)%30_000) * time.Millisecond
@@ -421,23 +427,8 @@ func (w *World) sample(r *rand.Rand, l *life, at time.Time, skew time.Duration, 
 	if l.counters == nil {
 		l.count()
 	}
-	if !w.Traits.Mute {
-		// As every client library does, without a word of the agent.
-		w.Exports = append(w.Exports, Export{Arrives: arrives.UnixMilli(), At: stamp, Value: float64(l.start.Unix()), Labels: startLabels(l.pod, replica)})
-	}
-	done := sort.Search(len(l.requests), func(i int) bool { return l.requests[i].at.After(at) })
-	for _, c := range l.counters {
-		if c.first > done && !l.zero {
-			continue // a counter exists from its first request
-		}
-		m, now := c.meter, c.after[done]
-		l.stored[m] = append(l.stored[m], seen{at: stamp, late: arrives.UnixMilli() - stamp, value: now})
-		e := Export{Arrives: arrives.UnixMilli(), At: stamp, Value: float64(now), Labels: c.labels(l.pod, replica)}
-		w.Exports = append(w.Exports, e)
-		if w.Traits.BadSamples && r.IntN(50) == 0 {
-			bad := []float64{nan, -1, 0.5, 1e300}[r.IntN(4)]
-			w.Exports = append(w.Exports, Export{Arrives: e.Arrives, At: stamp + 1 + r.Int64N(900), Value: bad, Labels: e.Labels})
-		}
+	for _, y := range w.ways(r, l, at) {
+		w.exportBy(r, l, at, arrives, stamp, replica, y)
 	}
 }
 
@@ -469,29 +460,30 @@ func (l *life) count() {
 	}
 }
 
-func (c *counter) labels(pod, replica string) labels.Labels {
-	if n, ok := c.names[replica]; ok {
+func (c *counter) labels(pod, replica string, more []string) labels.Labels {
+	key := fmt.Sprint(replica, more)
+	if n, ok := c.names[key]; ok {
 		return n
 	}
-	n := seriesLabels(pod, c.meter, replica)
-	c.names[replica] = n
+	n := seriesLabels(pod, c.meter, replica, more...)
+	c.names[key] = n
 	return n
 }
 
-func seriesLabels(pod string, m Meter, replica string) labels.Labels {
+func seriesLabels(pod string, m Meter, replica string, more ...string) labels.Labels {
 	ls := []string{"__name__", metricNames[m.Class], "agent_name", AgentName, "model", m.Model, "namespace", "agent-" + AgentName, "pod", pod}
 	if replica != "" {
 		ls = append(ls, "prometheus_replica", replica)
 	}
-	return labels.FromStrings(ls...)
+	return labels.FromStrings(append(ls, more...)...)
 }
 
-func startLabels(pod, replica string) labels.Labels {
+func startLabels(pod, replica string, more ...string) labels.Labels {
 	ls := []string{"__name__", "process_start_time_seconds", "namespace", "agent-" + AgentName, "pod", pod}
 	if replica != "" {
 		ls = append(ls, "prometheus_replica", replica)
 	}
-	return labels.FromStrings(ls...)
+	return labels.FromStrings(append(ls, more...)...)
 }
 
 // Proven is what the last process of each pod tells of: where nothing says that a
