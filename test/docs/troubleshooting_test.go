@@ -35,9 +35,29 @@ Find the reason below.
   step, what is wrong and where.
 - **Nothing on the order for two minutes, then a timeout**: Crossplane may not list and watch XDatasets
   (` + "`package/install/rbac.yaml`" + `), or can't reach a function (` + "`kubectl get functions`" + `).
-- **A deletion hangs**: the order can leave ` + "`kubectl get xda`" + ` while its parts hang. Look at what is left with
-  ` + "`kubectl get managed`" + ` and ` + "`kubectl get objects.kubernetes.m.crossplane.io -n crossplane-system`" + `; the condition Synced
-  of the part says what it waits for.
+- **A deletion hangs**: see below.
+
+## When a deletion hangs
+
+Crossplane deletes all parts at once, in no order, and calls no function for an order that is being deleted. So no condition of ours
+says anything, and the order can leave ` + "`kubectl get xda`" + ` while its parts are still there. Look at what is left:
+
+    kubectl get managed,objects.kubernetes.crossplane.io
+    kubectl get objects.kubernetes.m.crossplane.io -n crossplane-system
+    kubectl get ns agent-<name> -o yaml        # status.conditions name what still lies in it
+
+Each part that is left has a condition Synced, and its message says what the provider waits for.
+
+| What is left | Mostly because | Do |
+|---|---|---|
+| everything, Synced doesn't move | the provider or its ProviderConfig was removed first | install it again; it goes on by itself |
+| a Bucket, a grant, an account | Google refuses: a right of the provider was taken away, or the project is gone | give the right back; or, if the thing itself is gone, take the part's finalizer away |
+| the Namespace | something in it has a finalizer of its own, such as kagent's Agents after kagent was removed | its status names the kind; run the controller again, or take the finalizer away |
+| an Object whose target is gone | its provider can't read the target's kind any more (the CRD was deleted) | bring the CRD back until the Object is gone |
+| the order itself, with parts that are used | a Usage or ClusterUsage refuses, by protection or by function-sequencer | ` + "`kubectl get usages.protection.crossplane.io,clusterusages.protection.crossplane.io -A`" + ` names who |
+| a paused agent's Deployments at 0 | a budget that stood alone was deleted while it paused | ` + "`kubectl scale`" + ` them; next time set ` + "`enforcement: monitor-only`" + ` first |
+
+Take a finalizer away only when what it stands for is gone: a bucket whose part you removed so is nobody's, and stays.
 `)
 	return b.String()
 }
