@@ -64,7 +64,7 @@ REST       := test-again
 
 # What takes too long for every change, or is not green yet: docs/open-ends.md says
 # which is which.
-LONG       := lint xpkg-check chaos-short test-controlplane test-watcher test-portal test-chat test-meter-clients
+LONG       := lint xpkg-check chaos-short test-controlplane test-watcher test-portal test-chat test-sandbox test-meter-clients
 
 .PHONY: check-long
 check-long: ## what a release needs beside make check; goes on after a failure and names all

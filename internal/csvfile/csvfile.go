@@ -85,6 +85,7 @@ const (
 var (
 	ErrEmpty  = errors.New("the file has no line: upload it again with its content")
 	ErrHeader = errors.New("the first line goes on and on: there is no row to learn from")
+	ErrBinary = errors.New("it holds bytes that are no text: it is a picture, an archive or a spreadsheet, or text in UTF-16; save it as CSV in UTF-8 and upload that")
 	ErrRecord = fmt.Errorf("a row has more than %d MiB: a quotation mark is not closed, or the file is no CSV", maxRecord>>20)
 )
 
@@ -108,6 +109,9 @@ func Inspect(r io.Reader, whole bool) (*Profile, error) {
 	head, err := in.Peek(SampleBytes)
 	if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, bufio.ErrBufferFull) {
 		return nil, err
+	}
+	if bytes.IndexByte(head, 0) >= 0 {
+		return nil, ErrBinary
 	}
 	p := &Profile{Whole: whole, Encoding: "utf-8", Separator: separator(head)}
 	counted := &counter{r: in}

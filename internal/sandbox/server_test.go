@@ -83,18 +83,24 @@ func upload(t testing.TB, c *storage.Client, key string, content []byte, encodin
 	return w.Attrs().Generation
 }
 
+// eventually tries until it works: at once again while that takes time by itself, as
+// asking a server does, and every 20 ms otherwise.
 func eventually(t testing.TB, limit time.Duration, try func() error) {
 	t.Helper()
-	deadline := time.Now().Add(limit)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
 	for {
 		err := try()
 		if err == nil {
 			return
 		}
-		if time.Now().After(deadline) {
+		select {
+		case <-again.C:
+		case <-ctx.Done():
 			t.Fatalf("not within %s: %v", limit, err)
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 

@@ -72,6 +72,9 @@ func start(t *testing.T) *interpreter {
 		p = "/usr/bin/python3"
 	}
 	if out, err := exec.Command(p, "-c", "import pandas").CombinedOutput(); err != nil {
+		if os.Getenv("SANDBOX_TEST_PANDAS") == "required" {
+			t.Fatalf("needs pandas (Debian: python3-pandas): %v: %s", err, out)
+		}
 		t.Skipf("needs pandas (Debian: python3-pandas): %v: %s", err, out)
 	}
 	cmd := exec.Command(p, "-c", driver)
