@@ -38,6 +38,7 @@ func debian(t *testing.T, when time.Time, machine string) string {
 		{"./etc/", "", tar.TypeDir, 0o755},
 		{"./etc/machine-id", machine, tar.TypeReg, 0o444},
 		{"./usr/bin/su", "program", tar.TypeReg, 0o4755},
+		{"./usr/lib/gcc/cc1", "compiler", tar.TypeReg, 0o755},
 		{"./usr/bin/also", "", tar.TypeLink, 0o755},
 		{"./usr/lib/python3/pandas.py", "source", tar.TypeReg, 0o644},
 		{"./usr/lib/python3/pandas.pyc", "compiled", tar.TypeReg, 0o644},
@@ -104,7 +105,7 @@ func TestRootfs(t *testing.T) {
 			t.Fatal(err)
 		}
 		files := regular(t, only)
-		for _, no := range []string{"dev/null", "etc/machine-id", "var/log/dpkg.log"} {
+		for _, no := range []string{"dev/null", "usr/lib/gcc/cc1", "etc/machine-id", "var/log/dpkg.log"} {
 			if _, is := files[no]; is {
 				t.Errorf("%s is in the image", no)
 			}
