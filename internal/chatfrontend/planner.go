@@ -207,7 +207,41 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	rsp.Body = &bounded{ReadCloser: rsp.Body, left: limit}
+	if kind, _, _ := mime.ParseMediaType(rsp.Header.Get("Content-Type")); kind != "application/json" || r.Method != http.MethodPost {
+		return rsp, nil
+	}
+	defer rsp.Body.Close() //nolint:errcheck // it was only read
+	body, err := io.ReadAll(rsp.Body)
+	if err != nil {
+		return nil, err
+	}
+	body = withoutErrorData(body)
+	rsp.Body, rsp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
 	return rsp, nil
+}
+
+// withoutErrorData takes the data out of a JSON-RPC error where they are no list. A
+// planner of A2A 0.3 sends an object there, which a2a-go v2.3.1 can't read; the error's
+// code would be lost with it: a planner that has forgotten a task would be asked for it
+// again until the time is up.
+func withoutErrorData(body []byte) []byte {
+	var reply map[string]json.RawMessage
+	var failure map[string]json.RawMessage
+	if json.Unmarshal(body, &reply) != nil || json.Unmarshal(reply["error"], &failure) != nil {
+		return body
+	}
+	if data := bytes.TrimSpace(failure["data"]); len(data) == 0 || data[0] == '[' {
+		return body
+	}
+	delete(failure, "data")
+	var err error
+	if reply["error"], err = json.Marshal(failure); err != nil {
+		return body
+	}
+	if b, err := json.Marshal(reply); err == nil {
+		return b
+	}
+	return body
 }
 
 // stream makes a stream of one event of an answer in JSON, which is how servers refuse
@@ -219,7 +253,7 @@ func stream(rsp *http.Response, kind string) (*http.Response, error) {
 		return nil, err
 	}
 	line := &bytes.Buffer{}
-	if json.Compact(line, body) != nil {
+	if json.Compact(line, withoutErrorData(body)) != nil {
 		return nil, notA2A{fmt.Sprintf("the planner answered with %q where a stream of events was asked for", kind)}
 	}
 	rsp.Body = io.NopCloser(io.MultiReader(strings.NewReader("data: "), line, strings.NewReader("\n\n")))

@@ -142,7 +142,8 @@ func reply(w http.ResponseWriter, id, result any, code int) {
 	w.Header().Set("Content-Type", "application/json")
 	out := map[string]any{"jsonrpc": "2.0", "id": id}
 	if code != 0 {
-		out["error"] = map[string]any{"code": code, "message": "refused"}
+		// As a2a-go v0.3, which kagent's Go runtime is built on, says it.
+		out["error"] = map[string]any{"code": code, "message": "refused", "data": map[string]any{"error": "refused"}}
 	} else {
 		out["result"] = result
 	}
