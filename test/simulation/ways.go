@@ -49,7 +49,7 @@ func (w *World) disturb(r *rand.Rand, l *life) {
 	if w.Traits.Relabels && length > 4*time.Minute {
 		l.relabelled = relabel{from: l.start.Add(between(r, 2*time.Minute, length-time.Minute))}
 		if r.IntN(2) == 0 {
-			l.relabelled.gap = between(r, step, 8*time.Minute)
+			l.relabelled.gap = min(between(r, step, 8*time.Minute), l.end.Sub(l.relabelled.from)-step)
 		}
 		labels := [][2][]string{
 			{nil, {"cluster", "prod"}},

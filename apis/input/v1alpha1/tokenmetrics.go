@@ -91,6 +91,20 @@ type TokenMetrics struct {
 	// +optional
 	AgentPrefix string `json:"agentPrefix,omitempty"`
 
+	// NamespaceLabel holds the namespace of the pod that was scraped, set by who scrapes
+	// and not by who reports. A series without it is counted.
+	//
+	// +kubebuilder:default=namespace
+	NamespaceLabel string `json:"namespaceLabel,omitempty"`
+
+	// Namespaces are those of pods that count for agents beside their own, agent-<name>:
+	// a collector's, a gateway's. A * stands for any characters. Series of any other are
+	// named and not charged. Absent: any but other agents'.
+	//
+	// +optional
+	// +listType=atomic
+	Namespaces []string `json:"namespaces,omitempty"`
+
 	// ModelLabel holds the model's name.
 	//
 	// +kubebuilder:default=model
@@ -116,6 +130,8 @@ func (m *TokenMetrics) Default() {
 		CachedInput: "whisperops_tokens_cached_input_total",
 		AgentLabel:  "agent_name",
 		ModelLabel:  "model",
+
+		NamespaceLabel: "namespace",
 	}
 }
 
@@ -210,11 +226,25 @@ type TokenMapping struct {
 	AgentLabel   string
 	AgentPrefix  string
 	ModelLabels  []string
+	Namespace    string   // label
+	Namespaces   []string // beside the agent's own; nil: any but other agents'
 	ContextLabel string
 	TierLabel    string
 	PartLabels   []string
 	InInput      []v1alpha1.TokenClass // that input counts too
 	InOutput     []v1alpha1.TokenClass // that output counts too
+}
+
+// Ours says whether a pod of a namespace may count for an agent, when namespaces count
+// beside its own; nil: any but other agents'.
+func Ours(namespaces []string, agent, namespace string) bool {
+	switch {
+	case namespace == v1alpha1.AgentNamespace(agent):
+		return true
+	case namespaces == nil:
+		return !strings.HasPrefix(namespace, v1alpha1.AgentNamespace(""))
+	}
+	return slices.ContainsFunc(namespaces, func(pattern string) bool { return matches(pattern, namespace) })
 }
 
 // classNone is a value of ClassLabel whose tokens others count.
@@ -249,6 +279,7 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 		Names: map[string]v1alpha1.TokenClass{}, ClassLabel: m.ClassLabel,
 		AgentLabel: m.AgentLabel, AgentPrefix: m.AgentPrefix, ContextLabel: m.ContextLabel, TierLabel: m.TierLabel,
 		ModelLabels: preset.ModelLabels, PartLabels: preset.PartLabels,
+		Namespace: cmp.Or(m.NamespaceLabel, usual.NamespaceLabel), Namespaces: m.Namespaces,
 	}
 	if m.ModelLabel != "" {
 		out.ModelLabels = []string{m.ModelLabel}
@@ -272,7 +303,7 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 	if m.OutputContainsThoughts != nil && *m.OutputContainsThoughts {
 		out.InOutput = []v1alpha1.TokenClass{v1alpha1.TokenThoughts}
 	}
-	names := []promName{{"agentLabel", m.AgentLabel, labelName}}
+	names := []promName{{"agentLabel", m.AgentLabel, labelName}, {"namespaceLabel", out.Namespace, labelName}}
 	for _, l := range out.ModelLabels {
 		names = append(names, promName{"modelLabel", l, labelName})
 	}

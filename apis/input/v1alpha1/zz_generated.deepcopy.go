@@ -768,6 +768,11 @@ func (in *TokenMapping) DeepCopyInto(out *TokenMapping) {
 		*out = make([]string, len(*in))
 		copy(*out, *in)
 	}
+	if in.Namespaces != nil {
+		in, out := &in.Namespaces, &out.Namespaces
+		*out = make([]string, len(*in))
+		copy(*out, *in)
+	}
 	if in.PartLabels != nil {
 		in, out := &in.PartLabels, &out.PartLabels
 		*out = make([]string, len(*in))
@@ -814,6 +819,11 @@ func (in *TokenMetrics) DeepCopyInto(out *TokenMetrics) {
 		in, out := &in.OutputContainsThoughts, &out.OutputContainsThoughts
 		*out = new(bool)
 		**out = **in
+	}
+	if in.Namespaces != nil {
+		in, out := &in.Namespaces, &out.Namespaces
+		*out = make([]string, len(*in))
+		copy(*out, *in)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
 	"whisperops.io/functions/fn/budget/fetchspend/price"
@@ -75,6 +76,7 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome {
 	}
 	table, stale := f.table(observed)
 	s.Rules.Began = began(table)
+	s.Rules.Metrics.Ours = func(agent, namespace string) bool { return input.Ours(s.Namespaces, agent, namespace) }
 	f.Settings = s
 	l := begin(observed, lost, f, at)
 	at = max(at, l.From, l.SettledAt)
@@ -296,7 +298,7 @@ func shown(distrust []string) []string {
 func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, settleTo int64, force bool) (count.Tally, error) {
 	r, agent := f.Settings.Rules, f.Budget.AgentName
 	span := time.Duration(end-l.SettledAt)*time.Millisecond + r.Overlap()
-	series, unknown, err := ask(ctx, q, f, func(exact bool) []string { return query.Samples(r.Metrics, agent, span, exact) }, end)
+	series, strange, err := ask(ctx, q, f, func(exact bool) []string { return query.Samples(r.Metrics, agent, span, exact) }, end)
 	if err != nil {
 		return count.Tally{}, err
 	}
@@ -315,9 +317,7 @@ func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 		}
 	}
 	t := count.Fold(l, r, cs, past, starts, end, settleTo, force)
-	for _, u := range unknown {
-		t.Distrust = append(t.Distrust, u+": metrics.classes doesn't say what it counts, so that it counts nothing")
-	}
+	t.Distrust = append(t.Distrust, strange...)
 	return t, nil
 }
 
@@ -326,11 +326,11 @@ func ask(ctx context.Context, q query.Querier, f Facts, queries func(exact bool)
 	if err != nil {
 		return nil, nil, err
 	}
-	cs, unknown, err := count.ReadCounters(series, f.Budget.AgentName, f.Settings.Rules)
+	cs, strange, err := count.ReadCounters(series, f.Budget.AgentName, f.Settings.Rules)
 	if err != nil {
 		return nil, nil, query.Problem{Reason: v1alpha1.ReasonBadAnswer, Message: "The server's answer can't be used: " + err.Error()}
 	}
-	return cs, unknown, nil
+	return cs, strange, nil
 }
 
 // raw asks queries one after another. A server that refuses regular expressions on

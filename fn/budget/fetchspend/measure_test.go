@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/query"
 )
@@ -146,6 +147,30 @@ func TestMeasure(t *testing.T) {
 				"output pod=a job=y": "10:00:35=1100 .. 10:20:05=40100",
 			},
 			looks: []glance{{now: "10:20:50", want: 40100, distrusted: "by way of job"}, {now: "13:20:30", want: 40100, distrusted: "by way of job"}},
+		},
+		"OfAnotherAgentsPod": {
+			reason: "Who scrapes says in which namespace a pod is; what another agent's pod says under this one's name is its own matter.",
+			series: map[string]string{
+				"output pod=a namespace=agent-bot":   "10:05:00=500",
+				"output pod=b namespace=agent-other": "10:05:00=70000",
+				"output pod=c namespace=collectors":  "10:05:00=3",
+			},
+			looks: []glance{{now: "10:06:20", want: 503, distrusted: `namespace="agent-other": a pod there counts under this agent's name`}},
+		},
+		"OfAnotherTeamsPod": {
+			reason: "An input that names who counts for agents keeps out all others.",
+			series: map[string]string{
+				"output pod=a namespace=agent-bot":  "10:05:00=500",
+				"output pod=b namespace=team-x":     "10:05:00=70000",
+				"output pod=c namespace=collectors": "10:05:00=3",
+			},
+			looks: []glance{{now: "10:06:20", want: 503, distrusted: `namespace="team-x"`, change: func(f *Facts, _ *store) {
+				s, err := ReadSettings(&input.FetchSpendInput{Metrics: input.TokenMetrics{Namespaces: []string{"collect*"}}})
+				if err != nil {
+					panic(err)
+				}
+				f.Settings = s
+			}}},
 		},
 		"TwoPartsOfOneProcess": {
 			reason: "One pod, two tools: each has its own count, and both count.",

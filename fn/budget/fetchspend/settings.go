@@ -28,6 +28,10 @@ type Settings struct {
 
 	Rules count.Rules
 
+	// Namespaces are those of pods that count for agents beside their own; nil: any but
+	// other agents'.
+	Namespaces []string
+
 	// Contained says which classes others count too. It says how totals are priced and
 	// nothing about how they are counted, so that setting it right later prices right
 	// what was counted before.
@@ -67,11 +71,14 @@ func ReadSettings(in *input.FetchSpendInput) (Settings, error) {
 		URL:    cmp.Or(in.Prometheus.URL, absent.Prometheus.URL),
 		Tenant: in.Prometheus.Tenant,
 		Exact:  in.Prometheus.ExactNames,
+
+		Namespaces: m.Namespaces,
 		Rules: count.Rules{
 			Metrics: count.Mapping{
 				Names: m.Names, ClassLabel: m.ClassLabel, Classes: m.Classes,
 				AgentLabel: m.AgentLabel, AgentPrefix: m.AgentPrefix, ModelLabels: m.ModelLabels,
-				ContextLabel: m.ContextLabel, TierLabel: m.TierLabel, PartLabels: m.PartLabels,
+				NamespaceLabel: m.Namespace,
+				ContextLabel:   m.ContextLabel, TierLabel: m.TierLabel, PartLabels: m.PartLabels,
 				ReplicaLabels: slices.Sorted(slices.Values(replicaLabels)),
 			},
 			Grid:          cmp.Or(in.Grid, absent.Grid).Duration,

@@ -49,7 +49,7 @@ func TestReadSettings(t *testing.T) {
 					Rules: count.Rules{
 						Metrics: count.Mapping{
 							Names:      map[string]v1alpha1.TokenClass{"a": v1alpha1.TokenInput, "b": v1alpha1.TokenOutput, "c": v1alpha1.TokenCachedInput},
-							AgentLabel: "agent", ModelLabels: []string{"llm"}, ReplicaLabels: []string{"b", "z"},
+							AgentLabel: "agent", NamespaceLabel: "namespace", ModelLabels: []string{"llm"}, ReplicaLabels: []string{"b", "z"},
 						},
 						MaxResets: 7, Grid: time.Second, SettleAfter: 2 * time.Minute, Heartbeat: time.Minute,
 					},
@@ -110,7 +110,7 @@ func TestReadSettings(t *testing.T) {
 					"whisperops_tokens_input_total": v1alpha1.TokenInput, "whisperops_tokens_output_total": v1alpha1.TokenOutput,
 					"whisperops_tokens_cached_input_total": v1alpha1.TokenCachedInput,
 				},
-				AgentLabel: "agent_name", ModelLabels: []string{"model"}, ReplicaLabels: []string{"__replica__", "prometheus_replica"},
+				AgentLabel: "agent_name", NamespaceLabel: "namespace", ModelLabels: []string{"model"}, ReplicaLabels: []string{"__replica__", "prometheus_replica"},
 			},
 			Grid: 30 * time.Second, SettleAfter: time.Hour, Heartbeat: time.Hour, MaxResets: 20, CachedInInput: true,
 		},

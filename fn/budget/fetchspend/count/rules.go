@@ -44,6 +44,11 @@ type Mapping struct {
 	// ModelLabels hold the model: the first of them that a series has.
 	ModelLabels []string
 
+	// NamespaceLabel holds the namespace of the pod that was scraped; "": none does. Ours
+	// says whether a pod of one may count for an agent; nil: of any.
+	NamespaceLabel string
+	Ours           func(agent, namespace string) bool
+
 	// ContextLabel is LongContext for requests that are priced as long ones; "": there
 	// is none.
 	ContextLabel string

@@ -56,15 +56,16 @@ func (c Counter) First(upTo int64) (at int64, value uint64, ok bool) {
 // ReadCounters turns an answer into counters: in the order of their keys, with
 // samples sorted, and without what no token counter has. It fails when the
 // answer holds what was not asked for, which is then no answer to our question.
-// Unknown are values of the class label that mean nothing; sorted.
-func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, unknown []string, err error) {
+// Strange is what was left out, in words: values of the class label that mean nothing,
+// series of pods that are not the agent's; sorted.
+func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, strange []string, err error) {
 	type twin struct {
 		replica string
 		own     map[string]string
 		series  Series
 	}
 	m := r.Metrics
-	twins, strange := map[string][]twin{}, map[string]bool{}
+	twins, left := map[string][]twin{}, map[string]bool{}
 	for _, sr := range answer {
 		class, ok := m.Names[sr.Labels["__name__"]]
 		if !ok || sr.Labels[m.AgentLabel] != m.Agent(agent) {
@@ -73,11 +74,15 @@ func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, unknown
 		if class == "" {
 			value := sr.Labels[m.ClassLabel]
 			if class, ok = m.Classes[value]; !ok {
-				strange[m.ClassLabel+"="+strconv.Quote(short(value, 40))] = true
+				left[m.ClassLabel+"="+strconv.Quote(short(value, 40))+": metrics.classes doesn't say what it counts, so that it counts nothing"] = true
 				continue
 			}
 		}
 		if class == ClassOfNone {
+			continue
+		}
+		if ns := sr.Labels[m.NamespaceLabel]; ns != "" && m.NamespaceLabel != m.AgentLabel && m.Ours != nil && !m.Ours(agent, ns) {
+			left[m.NamespaceLabel+"="+strconv.Quote(short(ns, 40))+": a pod there counts under this agent's name, and is not charged (if it counts for agents, metrics.namespaces must name its namespace)"] = true
 			continue
 		}
 		own, replica := map[string]string{}, map[string]string{}
@@ -127,7 +132,7 @@ func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, unknown
 		cs = append(cs, c)
 	}
 	slices.SortFunc(cs, func(a, b Counter) int { return strings.Compare(a.Key, b.Key) })
-	return cs, sortedKeys(strange), nil
+	return cs, sortedKeys(left), nil
 }
 
 func comparePoints(a, b point) int {
