@@ -31,7 +31,7 @@ type server struct {
 	name   string
 	url    string
 	tenant string
-	write  string // where samples are written; a path
+	write  string // where samples are written; a path, or a URL if that is another's
 	flush  string // makes what was written visible; a path, or empty
 }
 
@@ -77,7 +77,10 @@ func (s *server) call(ctx context.Context, path string, body []byte) (string, er
 	if body != nil {
 		method = http.MethodPost
 	}
-	r, err := http.NewRequestWithContext(ctx, method, s.url+path, bytes.NewReader(body))
+	if !strings.HasPrefix(path, "http://") {
+		path = s.url + path
+	}
+	r, err := http.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
 	if err != nil {
 		return "", err
 	}
