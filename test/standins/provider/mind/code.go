@@ -103,7 +103,7 @@ func Code(p Plan, careful bool) string {
 	for _, f := range p.Base {
 		w.filter(f)
 	}
-	w.line(`base = len(df)`)
+	w.line(`base, whole = len(df), df`)
 	for _, f := range p.Filters {
 		w.filter(f)
 	}
@@ -227,6 +227,10 @@ func (w *writer) job(p Plan) {
 	case Count:
 		w.line(`say(kind="figure", label="number of rows", value=len(df), used=len(df), total=total, notes=notes)`)
 	case Share:
+		if p.Measure.Name != "" {
+			w.line(`say(kind="figure", label=%s, value=100 * num(df[%[2]s]).sum() / num(whole[%[2]s]).sum(), used=base, total=total, notes=notes)`, py("share of the total of "+p.Measure.Name+" in percent"), m)
+			return
+		}
 		of := names["share"]
 		if len(p.Base) > 0 {
 			of = "share of these rows in percent, as the last of the conditions below holds for them"
@@ -374,7 +378,7 @@ func (w *writer) top(p Plan) {
 	w.line(`order = values.sort_values(ascending=%s, kind="stable").dropna().head(%d).index`, ascending, p.N)
 	w.line(`frame = df.loc[order]`)
 	w.line(`say(kind="table", label=%s, columns=[str(c) for c in frame.columns], rows=table(frame), used=int(values.count()), total=total, notes=notes)`,
-		py(fmt.Sprintf("the %d rows with the %s %s", p.N, map[bool]string{false: "largest", true: "smallest"}[p.Least], p.Measure.Name)))
+		py(fmt.Sprintf("%d rows with the %s %s", p.N, map[bool]string{false: "largest", true: "smallest"}[p.Least], p.Measure.Name)))
 }
 
 func (w *writer) histogram(p Plan) {

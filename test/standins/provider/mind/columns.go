@@ -16,7 +16,10 @@ const (
 )
 
 // A Column as the worker was told of it.
-type Column struct{ Name, Kind string }
+type Column struct {
+	Name, Kind string
+	Many       bool // it has more different values than a table of groups can show
+}
 
 // A mention of a column in a question: the words from..to name it.
 type mention struct {

@@ -11,7 +11,7 @@ var beyond = map[string]string{
 	"why": "reasons", "because": "reasons", "cause": "reasons", "causes": "reasons", "reason": "reasons",
 	"will": "future", "predict": "future", "prediction": "future", "forecast": "future", "next": "future", "expect": "future", "expected": "future", "future": "future", "tomorrow": "future",
 	"ratio": "formulas", "times": "formulas", "multiplied": "formulas", "divided": "formulas", "minus": "formulas", "plus": "formulas", "product of": "formulas", "squared": "formulas",
-	"grew": "changes", "grow": "changes", "growth": "changes", "increase": "changes", "increased": "changes", "decrease": "changes", "decreased": "changes", "change": "changes", "changed": "changes", "fastest": "changes", "rose": "changes", "fell": "changes",
+	"grew": "changes", "grow": "changes", "growth": "changes", "increase": "changes", "increased": "changes", "decrease": "changes", "decreased": "changes", "change": "changes", "changed": "changes", "fastest": "changes",
 	"twice": "formulas", "weighted": "formulas",
 }
 
@@ -42,7 +42,7 @@ func init() { //nolint:gochecknoinits // a set is read better as one text
 	for w := range strings.FieldsSeq(`make makes made buy buys bought place placed order ordered live lives living lived located belong belongs find found know see want like get got
 		calculate compute determine list display provide present exist exists recorded registered entire whole overall also currently together sorted ranked rank
 		by per each every across within near around while during against both it them themselves one's using among respectively now exactly here sold sell come comes came work works
-		single individual given held hold holds hey hi hello ok okay thanks thank sir and/or into onto shows showing take took value values according figure figures
+		standard fell single individual given held hold holds hey hi hello ok okay thanks thank sir and/or into onto shows showing take took value values according figure figures
 		what's who's that's how's where's number numbers kind of old day days when where does last first looking look ones`) {
 		fillers[w] = true
 	}
@@ -69,11 +69,29 @@ func (r *reader) unexplained() string {
 	}
 	switch len(unknown) {
 	case 0:
-		return ""
+		return r.unused()
 	case 1:
 		return "I can't tell what " + unknown[0] + " means here: no column and no value is called so."
 	}
 	return "I can't tell what " + strings.Join(unknown[:len(unknown)-1], ", ") + " and " + unknown[len(unknown)-1] + " mean here: no column and no value is called so."
+}
+
+// unused says which column a question names and a plan takes no account of; "" if it
+// takes account of all.
+func (r *reader) unused() string {
+	p := r.plan
+	if p.Group.Kind == Number && p.Group.Many && p.Group != r.year() {
+		return "I can't divide by a column, and " + p.Group.Name + " has too many different values to make groups of."
+	}
+	for i, m := range r.mentions {
+		if p.Job == Row {
+			break // the answer is a whole row
+		}
+		if !r.taken[i] && m.column != p.Measure && m.column != p.Other && m.column != p.Group {
+			return "I can't tell what to do with the column " + m.column.Name + " here."
+		}
+	}
+	return ""
 }
 
 // isRows says whether a word stands where people name what the rows are: "how many

@@ -96,7 +96,7 @@ def kind(name, s):
 columns, found = [], {}
 for piece in read(chunksize=20000):
     if not columns:
-        columns = [{"name": str(c), "type": kind(c, piece[c])} for c in piece.columns]
+        columns = [{"name": str(c), "type": kind(c, piece[c]), "many": bool(piece[c].nunique() > 50)} for c in piece.columns]
     for c in piece.columns:
         if piece[c].dtype == object or piece[c].dtype.kind == "b":
             for v in piece[c].dropna().unique():
@@ -113,23 +113,26 @@ func looked(question, said string) ([]Column, []Value) {
 	for _, text := range []string{said, strings.NewReplacer(`\"`, `"`, `\\`, `\`, `\n`, "\n").Replace(said)} {
 		_, rest, is := strings.Cut(text, "COLUMNS ")
 		var told struct {
-			Columns []struct{ Name, Type string }
-			Found   []struct{ Column, Phrase, Text string }
+			Columns []struct {
+				Name, Type string
+				Many       bool
+			}
+			Found []struct{ Column, Phrase, Text string }
 		}
 		if !is || json.NewDecoder(strings.NewReader(rest)).Decode(&told) != nil || len(told.Columns) == 0 {
 			continue
 		}
 		var columns []Column
-		kinds := map[string]string{}
+		called := map[string]Column{}
 		for _, c := range told.Columns {
-			columns = append(columns, Column{Name: c.Name, Kind: c.Type})
-			kinds[c.Name] = c.Type
+			called[c.Name] = Column{Name: c.Name, Kind: c.Type, Many: c.Many}
+			columns = append(columns, called[c.Name])
 		}
 		var values []Value
 		at := phrases(question)
 		for _, f := range told.Found {
 			for _, p := range at[f.Phrase] {
-				values = append(values, Value{From: p[0], To: p[1], Column: Column{Name: f.Column, Kind: kinds[f.Column]}, Text: f.Text})
+				values = append(values, Value{From: p[0], To: p[1], Column: called[f.Column], Text: f.Text})
 			}
 		}
 		return columns, values

@@ -279,6 +279,10 @@ func TestAnswers(t *testing.T) {
 			"Which district has the highest median house value?":                     {in(slices.Max(value))},
 			"What is the 90th percentile of median income?":                          {"90th percentile"},
 			"Tell me about the median house value":                                   {in(mean(value)), in(slices.Min(value))},
+			"What is the average price near the ocean?":                              {"I can't tell what to do with the column ocean_proximity"},
+			"What is the average number of rooms per household?":                     {"I can't divide by a column"},
+			"What is the standard deviation of population?":                          {"standard deviation of population"},
+			"How expensive are houses inland?":                                       {in(mean(housing.col("median_house_value", is("ocean_proximity", "INLAND")))), "average"},
 			"What is the averge medain income?":                                      {in(mean(housing.col("median_income")))},
 		},
 		"coffee-sales.csv": {
@@ -296,11 +300,21 @@ func TestAnswers(t *testing.T) {
 			"What percentage of the orders is from Vienna?":                {in(100 * float64(coffee.count(is("city", "Vienna"))) / float64(len(coffee.rows)))},
 			"how many croissants were sold in quantity in Porto in total?": {in(sum(coffee.col("quantity", func(get func(string) string) bool { return get("product") == "croissant" && get("city") == "Porto" })))},
 			"What is the cheapest product?":                                {in(slices.Min(coffee.col("unit_price")))},
+			"How many cappuccinos did we sell?":                            {in(sum(coffee.col("quantity", is("product", "cappuccino")))), "total of quantity"},
+			"How many customers do we have?":                               {"I can't tell what to count"},
+			"How many orders have no rating?":                              {in(float64(coffee.count(is("customer_rating", ""))))},
+			"Show me sales by city":                                        {in(sum(coffee.col("amount", is("city", "Porto"))))},
+			"What percentage of revenue comes from Berlin?":                {in(100 * sum(coffee.col("amount", is("city", "Berlin"))) / sum(coffee.col("amount")))},
+			"What is the average order value?":                             {"I can't tell"},
+			"Is the rating higher in Porto than in Lisbon?":                {"I can't tell what “higher” means"},
+			"What is the average amount on Mondays?":                       {"I can't tell what “Mondays” means"},
 		},
 		"weather-stations.csv": {
 			"What is the average temperature in Graz?":          {in(mean(weather.col("Temperature C", is("Station", "Graz"))))},
 			"Which station is the warmest on average?":          {"**" + station + "**"},
 			"What is the total rainfall by country?":            {in(sum(weather.col("Rainfall mm", is("Country", "Austria"))))},
+			"Where was it coldest?":                             {in(slices.Min(weather.col("Temperature C"))), "| Station |"},
+			"How much rain fell in Zürich?":                     {in(sum(weather.col("Rainfall mm", is("Station", "Zürich"))))},
 			"What was the lowest temperature?":                  {in(slices.Min(weather.col("Temperature C")))},
 			"How many missing rainfall values are there?":       {in(float64(weather.count(is("Rainfall mm", ""))))},
 			"Average temperature by month":                      {"2025-12", in(mean(weather.col("Temperature C", func(get func(string) string) bool { return strings.HasSuffix(get("Date"), ".03.2025") })))},
@@ -308,8 +322,8 @@ func TestAnswers(t *testing.T) {
 		},
 	}
 	kinds := map[string][]Column{
-		"california-housing.csv": {{"longitude", Number}, {"latitude", Number}, {"housing_median_age", Number}, {"total_rooms", Number}, {"total_bedrooms", Number}, {"population", Number}, {"households", Number}, {"median_income", Number}, {"median_house_value", Number}, {"ocean_proximity", Text}},
-		"coffee-sales.csv":       {{"order_id", Number}, {"order_date", Date}, {"city", Text}, {"product", Text}, {"quantity", Number}, {"unit_price", Number}, {"amount", Number}, {"customer_rating", Number}},
+		"california-housing.csv": {{Name: "longitude", Kind: Number}, {Name: "latitude", Kind: Number}, {Name: "housing_median_age", Kind: Number}, {Name: "total_rooms", Kind: Number}, {Name: "total_bedrooms", Kind: Number}, {Name: "population", Kind: Number}, {Name: "households", Kind: Number}, {Name: "median_income", Kind: Number}, {Name: "median_house_value", Kind: Number}, {Name: "ocean_proximity", Kind: Text}},
+		"coffee-sales.csv":       {{Name: "order_id", Kind: Number}, {Name: "order_date", Kind: Date}, {Name: "city", Kind: Text}, {Name: "product", Kind: Text}, {Name: "quantity", Kind: Number}, {Name: "unit_price", Kind: Number}, {Name: "amount", Kind: Number}, {Name: "customer_rating", Kind: Number}},
 	}
 	for _, name := range slices.Sorted(keys2(all)) {
 		for _, question := range slices.Sorted(keys2(all[name])) {
@@ -346,7 +360,7 @@ func TestRepair(t *testing.T) {
 	if err := os.WriteFile(path, []byte("item,price\na,\"$1,200\"\nb,on request\nc,$300.50\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	got, runs, _ := ask(t, py, path, "What is the average price?", []Column{{"item", Text}, {"price", Text}})
+	got, runs, _ := ask(t, py, path, "What is the average price?", []Column{{Name: "item", Kind: Text}, {Name: "price", Kind: Text}})
 	if runs != 3 {
 		t.Errorf("want a look, and one repair, got %d runs", runs)
 	}
@@ -355,7 +369,7 @@ func TestRepair(t *testing.T) {
 			t.Errorf("want %q, got:\n%s", want, got)
 		}
 	}
-	broken, runs, _ := ask(t, py, filepath.Join(t.TempDir(), "absent.csv"), "What is the average price?", []Column{{"item", Text}, {"price", Text}})
+	broken, runs, _ := ask(t, py, filepath.Join(t.TempDir(), "absent.csv"), "What is the average price?", []Column{{Name: "item", Kind: Text}, {Name: "price", Kind: Text}})
 	if runs != 1 || !strings.Contains(broken, "could not read the dataset") || !strings.Contains(broken, "FileNotFoundError") {
 		t.Errorf("want a word on what failed, got %d runs:\n%s", runs, broken)
 	}

@@ -76,7 +76,7 @@ func figure(s string) string {
 var jobs = map[string][]string{
 	"mean":      {"average", "mean", "avg", "averaged", "typical", "typically"},
 	"sum":       {"total", "sum", "altogether", "combined", "summed"},
-	"max":       {"maximum", "max", "highest", "largest", "biggest", "greatest", "most", "top", "last", "best", "oldest", "longest", "latest", "heaviest", "tallest", "richest", "hottest", "warmest", "expensive", "newest", "maximal", "busiest"},
+	"max":       {"maximum", "max", "highest", "largest", "biggest", "greatest", "most", "top", "last", "best", "oldest", "longest", "latest", "heaviest", "tallest", "richest", "hottest", "warmest", "newest", "maximal", "busiest"},
 	"min":       {"minimum", "min", "lowest", "smallest", "least", "first", "cheapest", "youngest", "shortest", "earliest", "lightest", "poorest", "coldest", "fewest", "worst", "bottom", "minimal"},
 	"median":    {"median"},
 	"std":       {"deviation", "std", "stdev"},

@@ -285,7 +285,10 @@ func (r *reader) whichValues() bool {
 	case r.asks("distinct") && len(all) > 0 && p.Group.Name == "":
 		p.Job, p.Measure = Distinct, all[0]
 	case r.asks("share") && len(p.Filters) > 0 && p.Group.Name == "":
-		p.Job = Share
+		p.Job, p.Measure = Share, Column{}
+		if n := r.free(Number); len(n) > 0 { // of the revenue, not of the rows
+			p.Measure = n[0]
+		}
 		last := slices.MaxFunc(p.Filters, func(a, b Filter) int { return a.at - b.at })
 		p.Base = slices.DeleteFunc(slices.Clone(p.Filters), func(f Filter) bool { return f.at == last.at })
 		p.Filters = []Filter{last}
@@ -328,7 +331,7 @@ func (r *reader) ranks() bool {
 	}
 	p.Least = least && !most
 	texts := r.free(Text, Bool, Flag)
-	which := r.says("which", "who", "where is", "what is the most expensive", "what is the cheapest")
+	which := r.says("which", "who", "where", "what is the most expensive", "what is the cheapest")
 	switch {
 	case p.N > 0:
 		p.Job = Top
@@ -367,7 +370,7 @@ func (r *reader) ranks() bool {
 // rowAsked says whether a superlative belongs to what a row is: "the oldest member".
 func (r *reader) rowAsked() bool {
 	for i, w := range r.q {
-		if w.entity && i > 0 && (jobOf[r.q[i-1].text] == "max" || jobOf[r.q[i-1].text] == "min") {
+		if (w.entity || periods[w.stem] == "D") && i > 0 && (jobOf[r.q[i-1].text] == "max" || jobOf[r.q[i-1].text] == "min") {
 			return true
 		}
 	}
@@ -381,6 +384,14 @@ func (r *reader) counts() bool {
 		return false
 	}
 	n := r.free(Number)
+	if len(n) == 0 && r.says("sell", "sold", "bought") {
+		for _, c := range r.columns { // three cups in one row are three that were sold
+			if c.Kind == Number && slices.ContainsFunc(nameWords(c.Name), func(w string) bool { return slices.Contains([]string{"quantity", "qty", "unit", "piece"}, w) }) && !slices.Contains(nameWords(c.Name), "price") {
+				p.Job, p.Measure, p.How = Aggregate, c, "sum"
+				return true
+			}
+		}
+	}
 	switch {
 	case p.Group.Name != "" && len(n) == 0:
 		p.Job, p.How = Aggregate, "count"
@@ -389,6 +400,8 @@ func (r *reader) counts() bool {
 				p.Measure, p.How = c, "nunique"
 			}
 		}
+	case len(n) > 0 && !r.head(n[0]):
+		p.Job, p.Why = Unclear, "I can't tell what to count: the column is "+n[0].Name+"."
 	case len(n) > 0 && (len(p.Filters) == 0 || r.asks("sum") || r.says("sold")) && !r.says("rows", "records", "entries", "lines"):
 		p.Job, p.Measure, p.How = Aggregate, n[0], "sum"
 	case len(n) > 0:
@@ -397,6 +410,24 @@ func (r *reader) counts() bool {
 		p.Job = Count
 	}
 	return true
+}
+
+// head says whether a question names what a column holds, and not only whose it is:
+// "ratings" of customer_rating, and not "customers". A unit at the end is no name.
+func (r *reader) head(c Column) bool {
+	words := nameWords(c.Name)
+	for len(words) > 1 && len(words[len(words)-1]) <= 3 {
+		words = words[:len(words)-1]
+	}
+	last := words[len(words)-1]
+	for _, m := range r.mentions {
+		for i := m.from; m.column == c && i <= m.to; i++ {
+			if m.whole || r.q[i].alike || r.q[i].stem == last {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // figures are one number of a column, perhaps per group.
@@ -427,6 +458,9 @@ func (r *reader) figures() bool {
 	}
 	if p.How == "" && p.Group.Name != "" && p.Measure.Kind == Number {
 		p.How = "mean"
+		if r.says("sales", "revenue", "turnover") {
+			p.How = "sum"
+		}
 	}
 	if p.How == "" {
 		return false

@@ -72,7 +72,7 @@ func (r *reader) values(found []Value) []place {
 func (r *reader) entities() {
 	for _, c := range r.columns {
 		for _, name := range entity(c) {
-			other := slices.ContainsFunc(r.columns, func(o Column) bool { return o.Kind != ID && slices.Contains(nameWords(o.Name), name) })
+			other := slices.ContainsFunc(r.columns, func(o Column) bool { return o.Kind != ID && o.Kind != Date && slices.Contains(nameWords(o.Name), name) })
 			if c.Kind == ID && !other {
 				r.rows(name)
 			}
