@@ -20,7 +20,8 @@ import (
 
 // What one process takes on at once. Whoever holds a certificate of Crossplane's could
 // end it otherwise: a request is decoded to some thirty times its size, and as many came
-// at once as somebody cared to send. Who has to wait waits, and is answered.
+// at once as somebody cared to send. Who has to wait waits, and is answered. What has come
+// and waits isn't counted: gRPC holds a whole message before anybody is asked.
 const (
 	// maxConnections is many more than the replicas of Crossplane.
 	maxConnections = 32
