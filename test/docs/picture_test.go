@@ -60,17 +60,17 @@ func stops(t *testing.T, story string) (kind string, out []stop) {
 		}
 		at := stop{step: steps[i].Name, function: refs[i].FunctionRef.Name}
 		fresh := func(what string, names []string) {
-			var new []string
+			var added []string
 			for _, n := range names {
 				if !known[what+n] {
-					new = append(new, n)
+					added = append(added, n)
 				}
 				known[what+n] = true
 			}
 			if what == "part" {
-				at.parts = len(new)
-			} else if len(new) > 0 {
-				at.leaves = append(at.leaves, wrapped(what+" "+strings.Join(new, ", "))...)
+				at.parts = len(added)
+			} else if len(added) > 0 {
+				at.leaves = append(at.leaves, wrapped(what+" "+strings.Join(added, ", "))...)
 			}
 		}
 		fresh("part", slices.Sorted(maps.Keys(res.Desired.GetResources())))
