@@ -65,16 +65,11 @@ func losses(fs []fall, r Rules) []loss {
 	if len(fs) > maxFalls {
 		return nil
 	}
-	quiet := r.Quiet().Milliseconds()
+	heard := r.heard().Milliseconds()
 	hides := make([]uint64, len(fs))
 	for i, f := range fs {
 		switch {
-		case f.company:
-			// How far the other process came beyond what was hidden at its last turn.
-			hides[i] = f.top
-			if i > 0 && fs[i-1].twin == f.twin && f.at-fs[i-1].at <= r.near().Milliseconds() {
-				hides[i] -= min(f.top, fs[i-1].top)
-			}
+		case f.company: // how much another process used nobody can say
 		case f.verdict == ambiguous, f.verdict == lowered && f.low < f.high-f.high/8:
 			hides[i] = f.high
 		}
@@ -83,7 +78,7 @@ func losses(fs []fall, r Rules) []loss {
 	for i, f := range fs {
 		seen := false
 		for k, o := range fs {
-			seen = seen || hides[k] > 0 && o.twin != f.twin && o.at >= f.at-quiet && (o.at < f.at || o.at == f.at && o.twin < f.twin)
+			seen = seen || hides[k] > 0 && o.twin != f.twin && o.at >= f.at-heard && (o.at < f.at || o.at == f.at && o.twin < f.twin)
 		}
 		if hides[i] > 0 && !seen {
 			out = append(out, loss{at: f.at, tokens: hides[i]})

@@ -52,12 +52,12 @@ const maxFalls = 200
 // hear is a fall after its process and the other counters of it were heard, and the
 // other twins of its own: what one of them proves holds for all.
 func (b *bench) hear(i int, f fall, proven verdict, others []int) fall {
-	quiet := b.rules.Quiet().Milliseconds()
+	heard := b.rules.heard().Milliseconds()
 	reset, back, twinBack, contradicted := false, false, false, false
 	for _, j := range others {
 		fell := j == i
 		for k, o := range b.falls[j] {
-			if o.at < f.at-quiet || o.at > f.at+quiet {
+			if o.at < f.at-heard || o.at > f.at+heard {
 				continue
 			}
 			p := b.proven[j][k]

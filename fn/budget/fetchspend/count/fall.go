@@ -9,7 +9,6 @@ type fall struct {
 	high, low  uint64 // where it was, and where it fell to
 	back       int64  // when it was again where it had been; 0: not yet
 	company    bool   // another fall is near
-	top        uint64 // how far it had come by then
 	verdict    verdict
 	follows    bool // what it is part of fell too, and that is no reset
 }
@@ -50,7 +49,7 @@ func falls(points []point, r Rules, at int64) []fall {
 func fallsOf(points []point, r Rules, at int64) []fall {
 	var out []fall
 	company, away := r.near().Milliseconds(), r.away().Milliseconds()
-	silence := (r.Overlap() - r.long()).Milliseconds()
+	silence := r.silence().Milliseconds()
 	back := returns(points)
 	for i := 1; i < len(points); i++ {
 		before, p := points[i-1], points[i]
@@ -59,7 +58,7 @@ func fallsOf(points []point, r Rules, at int64) []fall {
 			continue
 		}
 		b := back[i-1]
-		f := fall{before: before.at, at: p.at, high: before.v, low: p.v, top: points[b-1].v}
+		f := fall{before: before.at, at: p.at, high: before.v, low: p.v}
 		if b < len(points) && points[b].at <= p.at+away {
 			f.back = points[b].at
 		}

@@ -115,6 +115,14 @@ func (r Rules) Overlap() time.Duration { return max(blockSize, 8*r.Grid) }
 // the overlap.
 func (r Rules) long() time.Duration { return r.Overlap() - 2*r.Quiet() }
 
+// silence is the longest one after which a sample that is lower is a fall: two
+// scrapes, give or take a little. And heard is how far apart twins and counters of one
+// process may see a fall. The fall before one that is heard has to lie in what is read
+// again, with the sample before it: near, heard and silence are no longer than Overlap.
+func (r Rules) silence() time.Duration { return r.Quiet() + r.Grid/30 }
+
+func (r Rules) heard() time.Duration { return r.Quiet() - r.Grid/30 }
+
 // away is how long a counter that stepped back is waited for: much less than
 // SettleAfter, so that when a sample is settled it is known whether it came back,
 // although samples come late.
