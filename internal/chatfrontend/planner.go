@@ -207,8 +207,8 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 	}
 	rsp.Body = &bounded{ReadCloser: rsp.Body, left: limit}
-	if kind, _, _ := mime.ParseMediaType(rsp.Header.Get("Content-Type")); kind != "application/json" || r.Method != http.MethodPost {
-		return rsp, nil
+	if kind, _, _ := mime.ParseMediaType(rsp.Header.Get("Content-Type")); kind == "text/event-stream" || r.Method != http.MethodPost {
+		return rsp, nil // what is no stream is JSON, whatever it is called: a2a-go v0.3 says nothing
 	}
 	defer rsp.Body.Close() //nolint:errcheck // it was only read
 	body, err := io.ReadAll(rsp.Body)

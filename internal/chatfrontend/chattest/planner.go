@@ -139,7 +139,7 @@ func (p *Planner) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 func reply(w http.ResponseWriter, id, result any, code int) {
-	w.Header().Set("Content-Type", "application/json")
+	// a2a-go v0.3 sets no Content-Type; net/http takes JSON for plain text.
 	out := map[string]any{"jsonrpc": "2.0", "id": id}
 	if code != 0 {
 		// As a2a-go v0.3, which kagent's Go runtime is built on, says it.
