@@ -144,14 +144,17 @@ func (b Budget) spentMessage(spent USD) string {
 	if b.Cap == 0 {
 		money = "it has no money at all"
 	}
-	until := ""
+	until, zone := "", b.TimeZone
+	if zone == "" {
+		zone = "UTC"
+	}
 	switch b.Period {
 	case v1alpha1.PeriodDaily:
-		until = " It begins anew at midnight UTC."
+		until = " It begins anew at midnight (" + zone + ")."
 	case v1alpha1.PeriodWeekly:
-		until = " It begins anew on Monday, at midnight UTC."
+		until = " It begins anew on Monday, at midnight (" + zone + ")."
 	case v1alpha1.PeriodMonthly:
-		until = " It begins anew with the next month, at midnight UTC."
+		until = " It begins anew with the next month, at midnight (" + zone + ")."
 	case v1alpha1.PeriodLifetime:
 	}
 	return fmt.Sprintf("The budget of agent %q is spent (%s), so no question can be answered now.%s Whoever owns the agent can raise it: spec.budgetUsd of XDatasetAgent %s.", b.Agent, money, until, b.Agent)

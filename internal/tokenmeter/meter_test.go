@@ -314,6 +314,25 @@ func TestRefusing(t *testing.T) {
 	}
 }
 
+// TestRefusalSaysWhen: whoever waits for a new period learns by whose clock it begins.
+func TestRefusalSaysWhen(t *testing.T) {
+	for name, c := range map[string]struct {
+		period     v1alpha1.Period
+		zone, want string
+	}{
+		"Daily":    {v1alpha1.PeriodDaily, "", "It begins anew at midnight (UTC)."},
+		"Weekly":   {v1alpha1.PeriodWeekly, "Europe/Berlin", "It begins anew on Monday, at midnight (Europe/Berlin)."},
+		"Monthly":  {v1alpha1.PeriodMonthly, "Asia/Tokyo", "It begins anew with the next month, at midnight (Asia/Tokyo)."},
+		"Lifetime": {v1alpha1.PeriodLifetime, "Asia/Tokyo", "no question can be answered now. Whoever"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := (Budget{Agent: "a", Period: c.period, TimeZone: c.zone, Cap: usdOf(5)}).spentMessage(usdOf(5)); !strings.Contains(got, c.want) {
+				t.Errorf("want %q in %q", c.want, got)
+			}
+		})
+	}
+}
+
 // TestWhoCalls: the path claims, the address confirms.
 // A budget's period is that of its time zone, in which the pipeline writes its key
 // into the status: by another key, what was spent would count as of the period before.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -172,23 +173,37 @@ func TestOverspend(t *testing.T) {
 	wg.Wait()
 
 	var out strings.Builder
-	fmt.Fprintf(&out, "\nUSD past a cap of %.0f USD, %d runaway agents under each control loop:\n\n| Control loop | mean | p50 | p95 | max | looks |\n|---|---|---|---|---|---|\n", capUSD, runaways)
+	fmt.Fprintf(&out, "\nUSD past a cap of %.0f USD, %d runaway agents under each control loop:\n\n%s", capUSD, runaways, tableHead)
 	for i, l := range loops {
 		slices.Sort(past[i])
-		mean := 0.0
-		for _, p := range past[i] {
-			mean += p / runaways
-		}
 		p95 := past[i][runaways*95/100-1]
-		fmt.Fprintf(&out, "| %s | %+.2f | %+.2f | %+.2f | %+.2f | %d |\n", l.name, mean, past[i][runaways/2-1], p95, past[i][runaways-1], looks[i]/runaways)
+		out.WriteString(tableRow(l.name, past[i], strconv.Itoa(looks[i]/runaways)))
 		if p95 > l.p95 {
 			t.Errorf("%s: the 95th percentile is %+.2f USD past the cap, want at most %+.2f", l.name, p95, l.p95)
 		}
+	}
+	for _, m := range metered {
+		rows, err := overspendOf(m.mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out.WriteString(tableRow(m.name, rows, "each call"))
 	}
 	t.Log(out.String())
 	if fixed, adaptive := past[0], past[3]; adaptive[runaways*95/100-1] >= fixed[runaways*95/100-1] {
 		t.Error("looking as soon as the money asks for is no better than looking every 300 s")
 	}
+}
+
+const tableHead = "| Control loop | mean | p50 | p95 | max | looks |\n|---|---|---|---|---|---|\n"
+
+// tableRow of the table, for what was spent past the cap, sorted.
+func tableRow(name string, past []float64, looks string) string {
+	mean := 0.0
+	for _, p := range past {
+		mean += p / float64(len(past))
+	}
+	return fmt.Sprintf("| %s | %+.2f | %+.2f | %+.2f | %+.2f | %s |\n", name, mean, past[len(past)/2-1], past[len(past)*95/100-1], past[len(past)-1], looks)
 }
 
 // overspend returns the USD past the cap, and how often the control plane looked.
