@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/pricing"
@@ -101,14 +102,26 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 		wg.Go(func() {
 			rng := rand.New(rand.NewPCG(uint64(l), 5)) //nolint:gosec // a test
 			for refused := 0; refused < 2*meters; {
-				h := replicas[rng.IntN(meters)].front.Load().meter
+				at := rng.IntN(meters)
+				s := replicas[at].front.Load()
 				r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/agents/bot/gemini/v1beta/models/gemini-3.8-flash:streamGenerateContent?alt=sse", strings.NewReader("{}"))
 				r.Header.Set(fakeprovider.PlanHeader, plan(rng).Header())
 				w := httptest.NewRecorder()
 				func() {
 					defer func() { _ = recover() }() // http.ErrAbortHandler, as a server takes it
-					h.ServeHTTP(w, r)
+					s.meter.ServeHTTP(w, r)
 				}()
+				// How long news takes is the machine's business: the others have heard of a
+				// call before the next one, unless the meter died.
+				spent := s.meter.journal.Spent("bot")
+				until(t, func() bool {
+					for i, o := range replicas {
+						if i != at && replicas[at].front.Load() == s && o.front.Load().peers.unscraped("bot", time.Time{}) < spent {
+							return false
+						}
+					}
+					return true
+				})
 				if w.Code == http.StatusPaymentRequired {
 					refused++
 				}
