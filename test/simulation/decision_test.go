@@ -35,7 +35,7 @@ var troubles = []trouble{
 	{name: "function restart", begin: nothing, end: nothing, restarts: true},
 	{name: "status writes lost", begin: nothing, end: nothing, lost: true},
 	{name: "status wiped", begin: wiped, end: nothing},
-	{name: "price table gone", begin: pricesGone, end: pricesBack, unmeasured: true},
+	{name: "price table gone", begin: pricesGone, end: pricesBack},
 	{name: "metrics outage, status wiped and its writes lost", begin: func(a *agent) { outage(a); wiped(a) }, end: outageOver, lost: true, unmeasured: true},
 	{name: "price table gone, status wiped and its writes lost", begin: func(a *agent) { pricesGone(a); wiped(a) }, end: pricesBack, lost: true, unmeasured: true},
 	{name: "all of it, and restarts", begin: func(a *agent) { outage(a); pricesGone(a); wiped(a) }, end: func(a *agent) { outageOver(a); pricesBack(a) }, lost: true, restarts: true, unmeasured: true},
