@@ -75,12 +75,6 @@ check-long: ## what a release needs beside make check; goes on after a failure a
 test-again:
 	@go test -count=1 ./test/pipeline ./test/examples ./test/architecture
 
-# lint vets every module, tests included, and its facts about dependencies can't be
-# shared with go vet's, nor those with go test's: on an empty cache, vetting three
-# times costs minutes.
-check: export VET = true
-check: export GOFLAGS += -vet=off
-
 .PHONY: check
 check: ## everything CI runs; at the end, what took how long and what was not checked
 	@hack/check.sh '$(QUICK)' '$(MEANWHILE)' '$(LIVE)' '$(REST)'

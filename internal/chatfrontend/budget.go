@@ -62,7 +62,7 @@ var errNoBudget = errors.New("the agent has no budget yet")
 // read is one GET.
 func (b *budgetReader) read(ctx context.Context) (v1alpha1.XAgentBudget, error) {
 	var xab v1alpha1.XAgentBudget
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, b.url, http.NoBody)
 	if err != nil {
 		return xab, err
 	}

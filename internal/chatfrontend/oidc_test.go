@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -67,9 +68,7 @@ func (i *issuer) token(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	all := map[string]any{"iss": i.URL, "aud": "chat", "sub": "u1", "nonce": i.request.Get("nonce"), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Hour).Unix()}
-	for k, v := range i.claims {
-		all[k] = v
-	}
+	maps.Copy(all, i.claims)
 	b, err := json.Marshal(all)
 	if err != nil {
 		i.t.Error(err)
@@ -165,7 +164,7 @@ func TestSignInElsewhereBegun(t *testing.T) {
 	}
 	v := s.visitor()
 	v.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	rsp, err := v.http.Get(s.URL + "/auth/login?next=//evil.example") //nolint:noctx // a test
+	rsp, err := v.http.Get(s.URL + "/auth/login?next=//evil.example")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -263,6 +263,7 @@ func stream(rsp *http.Response, kind string) (*http.Response, error) {
 // A bounded body fails when more is read than it may hold.
 type bounded struct {
 	io.ReadCloser
+
 	left int64
 }
 
@@ -314,7 +315,7 @@ func unreachable(err error) string {
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &status):
-		return fmt.Sprintf("the agent answered %s", status.Status)
+		return "the agent answered " + status.Status
 	case errors.As(err, &dns):
 		return "the agent has no address yet"
 	case errors.Is(err, context.DeadlineExceeded):

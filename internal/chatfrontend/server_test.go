@@ -368,9 +368,11 @@ func TestBadPlanners(t *testing.T) {
 		h    http.HandlerFunc
 		says string
 	}{
-		"HTML":       {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>nginx</html>") }, "could not be read"},
-		"500":        {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", 500) }, "can't be reached"},
-		"Redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://example.com/", 302) }, "can't be reached"},
+		"HTML": {func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>nginx</html>") }, "could not be read"},
+		"500":  {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "boom", http.StatusInternalServerError) }, "can't be reached"},
+		"Redirect": {func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://example.com/", http.StatusFound)
+		}, "can't be reached"},
 		"Nothing":    {sse(func(http.ResponseWriter) {}), "before it began"},
 		"NoJSON":     {sse(func(w http.ResponseWriter) { fmt.Fprint(w, "data: hello\n\n") }), "could not be read"},
 		"NoEvent":    {sse(func(w http.ResponseWriter) { event(w, `{"kind":"weather"}`) }), "could not be read"},
@@ -444,7 +446,7 @@ func TestStreamKeepsAlive(t *testing.T) {
 	s.server.keepAlive = 10 * time.Millisecond
 	v := s.visitor()
 	a := v.ask("new", "mean?")
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+a.path("events"), nil)
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.URL+a.path("events"), http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -490,7 +492,7 @@ func TestComingBack(t *testing.T) {
 func TestHeaders(t *testing.T) {
 	s := newSite(t, answering("ok"))
 	for _, path := range []string{"/", "/assets/app.js", "/api/state", "/nothing"} {
-		rsp, err := http.Get(s.URL + path) //nolint:noctx // a test
+		rsp, err := http.Get(s.URL + path)
 		if err != nil {
 			t.Fatal(err)
 		}

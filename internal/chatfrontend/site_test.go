@@ -60,8 +60,8 @@ func newSite(t *testing.T, script func(*chattest.Task), env ...string) *site {
 		s.planner.CloseClientConnections()
 		s.planner.Close()
 		s.server.running.Wait()
-		s.Server.CloseClientConnections()
-		s.Server.Close()
+		s.CloseClientConnections()
+		s.Close()
 		s.kube.Close()
 	})
 	return s
@@ -132,13 +132,13 @@ func (a Asked) path(rest string) string {
 	return "/api/conversations/" + a.Conversation + "/turns/" + a.Turn.ID + "/" + rest
 }
 
-// watch follows an answer until until says yes or the stream ends, and returns what a
+// watch follows an answer until says yes or the stream ends, and returns what
 // page would show then, put together from the patches as a page does.
 func (v *visitor) watch(a Asked, until func(View) bool) View {
 	v.t.Helper()
 	ctx, cancel := context.WithTimeout(v.t.Context(), 40*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL+a.path("events"), nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL+a.path("events"), http.NoBody)
 	if err != nil {
 		v.t.Fatal(err)
 	}

@@ -131,6 +131,7 @@ type runner struct {
 // An exchange is the answering of one turn, from a question or an answer to a question back.
 type exchange struct {
 	*runner
+
 	turn *turn
 	conn *connection
 	ts   *transcript.Transcript
@@ -477,8 +478,8 @@ func unfinished(s string) string {
 	paragraph := s[strings.LastIndex(s, "\n")+1:]
 	for _, mark := range []string{"`", "**"} {
 		if !strings.HasPrefix(paragraph, "```") && strings.Count(paragraph, mark)%2 == 1 {
-			if strings.HasSuffix(s, mark) {
-				s = strings.TrimSuffix(s, mark)
+			if before, ok0 := strings.CutSuffix(s, mark); ok0 {
+				s = before
 			} else {
 				s = strings.TrimRight(s, " ") + mark
 			}

@@ -114,18 +114,19 @@ func advice(err error) string {
 	if !errors.As(err, &g) {
 		return ""
 	}
-	text := strings.ToLower(g.Message + " " + g.Body)
+	var text strings.Builder
+	text.WriteString(strings.ToLower(g.Message + " " + g.Body))
 	for _, e := range g.Errors {
-		text += " " + strings.ToLower(e.Reason+" "+e.Message)
+		text.WriteString(" " + strings.ToLower(e.Reason+" "+e.Message))
 	}
 	switch {
-	case strings.Contains(text, "vpcservicecontrols") || strings.Contains(text, "prohibited by organization's policy"):
+	case strings.Contains(text.String(), "vpcservicecontrols") || strings.Contains(text.String(), "prohibited by organization's policy"):
 		return "VPC Service Controls refuse the request: the watcher runs outside of the bucket's perimeter; let it in by an access level or an ingress rule, or run it inside"
-	case strings.Contains(text, "cloud kms") || strings.Contains(text, "cloudkms") || strings.Contains(text, "kms key"):
+	case strings.Contains(text.String(), "cloud kms") || strings.Contains(text.String(), "cloudkms") || strings.Contains(text.String(), "kms key"):
 		return "the key in Cloud KMS that encrypts the object can't be used: it is disabled or destroyed, or Google Cloud Storage's service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
-	case strings.Contains(text, "requester pays") || strings.Contains(text, "userprojectmissing"):
+	case strings.Contains(text.String(), "requester pays") || strings.Contains(text.String(), "userprojectmissing"):
 		return "who asks must pay for this bucket: name a project with --billing-project"
-	case strings.Contains(text, "customerencryptionkey") || strings.Contains(text, "customer-supplied encryption key") || strings.Contains(text, "encrypted by a customer"):
+	case strings.Contains(text.String(), "customerencryptionkey") || strings.Contains(text.String(), "customer-supplied encryption key") || strings.Contains(text.String(), "encrypted by a customer"):
 		return "the object is encrypted with a key that its uploader keeps: upload it without one, or with a key in Cloud KMS"
 	}
 	return ""

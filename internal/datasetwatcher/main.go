@@ -247,7 +247,7 @@ func newPublisher(f Flags) (*catalog.Publisher, error) {
 		return nil, nil //nolint:nilnil // no publisher is a choice and no failure
 	}
 	token := func() (string, error) {
-		b, err := os.ReadFile(f.GitTokenFile) //nolint:gosec // whoever starts the watcher chooses the file
+		b, err := os.ReadFile(f.GitTokenFile)
 		return strings.TrimSpace(string(b)), err
 	}
 	g, err := gitea.New(f.GitURL, f.GitRepository, f.GitBranch, token, f.GitRate)

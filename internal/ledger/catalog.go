@@ -53,7 +53,7 @@ func (c Catalog) Remove(ctx context.Context, agentName string) error {
 func (c Catalog) do(ctx context.Context, method, path string, into any) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, http.NoBody)
 	if err != nil {
 		return false, err
 	}

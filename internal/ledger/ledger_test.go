@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,7 +52,7 @@ func (r *repo) Tree(_ context.Context, _, folder string) (map[string]string, err
 	if folder != "manifests" || r.file == "" {
 		return map[string]string{}, nil
 	}
-	return map[string]string{r.file: fmt.Sprint(r.sha)}, nil
+	return map[string]string{r.file: strconv.Itoa(r.sha)}, nil
 }
 
 func (r *repo) Blob(context.Context, string) ([]byte, error) { return []byte(r.content), nil }
@@ -61,7 +63,7 @@ func (r *repo) Commit(_ context.Context, message string, changes []gitea.Change)
 			return err
 		}
 	}
-	if len(changes) != 1 || changes[0].Path != r.file || changes[0].Before != fmt.Sprint(r.sha) {
+	if len(changes) != 1 || changes[0].Path != r.file || changes[0].Before != strconv.Itoa(r.sha) {
 		return gitea.ErrConflict
 	}
 	r.content, r.sha, r.commits = string(changes[0].After), r.sha+1, append(r.commits, message)
@@ -137,9 +139,7 @@ type world struct {
 
 func object(gvr schema.GroupVersionResource, kind, namespace, name string, more map[string]any) *unstructured.Unstructured {
 	o := &unstructured.Unstructured{Object: map[string]any{"spec": map[string]any{}}}
-	for k, v := range more {
-		o.Object[k] = v
-	}
+	maps.Copy(o.Object, more)
 	o.SetGroupVersionKind(gvr.GroupVersion().WithKind(kind))
 	o.SetNamespace(namespace)
 	o.SetName(name)

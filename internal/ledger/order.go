@@ -232,15 +232,15 @@ func insert(file []byte, doc, m *yaml.Node, path []string, v any) ([]byte, error
 		return nil, errors.New("cannot find where to add it")
 	}
 	indent := strings.Repeat(" ", first.Column-1)
-	lines := ""
+	var lines strings.Builder
 	for i, key := range path {
-		lines += indent + strings.Repeat("  ", i) + key + ":"
+		lines.WriteString(indent + strings.Repeat("  ", i) + key + ":")
 		if i == len(path)-1 {
-			lines += " " + literal(v)
+			lines.WriteString(" " + literal(v))
 		}
-		lines += "\n"
+		lines.WriteString("\n")
 	}
-	return slices.Concat(file[:start], []byte(lines), file[start:]), nil
+	return slices.Concat(file[:start], []byte(lines.String()), file[start:]), nil
 }
 
 // rewrite writes the whole document anew, where bytes can't be replaced in place:

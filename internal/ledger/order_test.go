@@ -154,7 +154,7 @@ func TestEditProperty(t *testing.T) {
 			}
 		}
 		c := rapid.SampledFrom([]Change{
-			{"budgetUsd", fmt.Sprint(rapid.IntRange(0, 9999).Draw(t, "usd")) + ".25"},
+			{"budgetUsd", strconv.Itoa(rapid.IntRange(0, 9999).Draw(t, "usd")) + ".25"},
 			{"datasetRef.name", rapid.StringMatching(`[a-z0-9]{1,9}|null|true|1e3`).Draw(t, "name")},
 			{"description", text.Draw(t, "text")},
 		}).Draw(t, "change")

@@ -284,15 +284,16 @@ func (r *reader) done() (*Table, error) {
 	})
 	slices.SortStableFunc(t.Flaws, func(a, b Flaw) int { return a.Line - b.Line })
 	if len(t.Models) == 0 {
-		text := "none of its rows can be used"
+		var text strings.Builder
+		text.WriteString("none of its rows can be used")
 		for i, f := range t.Flaws {
 			if i == 3 {
-				text += "; and more"
+				text.WriteString("; and more")
 				break
 			}
-			text += "; " + f.String()
+			text.WriteString("; " + f.String())
 		}
-		return nil, errors.New(text)
+		return nil, errors.New(text.String())
 	}
 	return t, nil
 }

@@ -59,8 +59,8 @@ func picture(path string) (kind string, data []byte) {
 	if err != nil {
 		return "", nil
 	}
-	f := os.NewFile(uintptr(fd), path) //nolint:gosec // a descriptor
-	defer f.Close()                    //nolint:errcheck // it was only read
+	f := os.NewFile(uintptr(fd), path)
+	defer f.Close() //nolint:errcheck // it was only read
 	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() || info.Size() > chartLimit {
 		return "", nil
 	}

@@ -21,6 +21,7 @@ import (
 // another generation, as a bucket does whose object is replaced at that moment.
 type shelf struct {
 	object
+
 	content []byte
 	gone    error
 }

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -184,7 +185,7 @@ func distinct(c csvfile.Column) string {
 	if c.Distinct == 0 && c.Kind != csvfile.Empty {
 		return "many"
 	}
-	return fmt.Sprint(c.Distinct)
+	return strconv.Itoa(c.Distinct)
 }
 
 func values(c csvfile.Column) string {

@@ -88,8 +88,8 @@ func startInterpreter(ctx context.Context, log *slog.Logger, l launch, dir strin
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a socket: %w", err)
 	}
-	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control") //nolint:gosec // descriptors are no negative numbers
-	defer theirs.Close()                                                                             //nolint:errcheck // it lives on in the child
+	ours, theirs := os.NewFile(uintptr(pair[0]), "control"), os.NewFile(uintptr(pair[1]), "control")
+	defer theirs.Close() //nolint:errcheck // it lives on in the child
 	conn, err := net.FileConn(ours)
 	_ = ours.Close() // conn has its own copy
 	if err != nil {

@@ -126,7 +126,7 @@ func (p paths) plan(abi int) *landlockPlan {
 // its own words (prefixes and sys.path, one a line) say.
 func pythonPaths(words string) ([]string, error) {
 	var found []string
-	for _, p := range strings.Split(words, "\n") {
+	for p := range strings.SplitSeq(words, "\n") {
 		p = strings.TrimSpace(p)
 		if p == "" || slices.Contains(found, p) {
 			continue

@@ -454,7 +454,7 @@ func removeStale(log *slog.Logger, tmp string) {
 		if err != nil {
 			continue
 		}
-		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil { //nolint:gosec // a descriptor
+		if syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			log.Info("Removing what an earlier server left", "folder", dir, "error", removeAll(dir))
 		}
 		_ = lock.Close()

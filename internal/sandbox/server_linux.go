@@ -51,12 +51,12 @@ func (s *server) mcp() http.Handler {
 	mcp.AddTool(m, &mcp.Tool{
 		Name:        "execute_python",
 		Description: executeDescription(s.set.timeout),
-		Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: ptr(false)},
+		Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: new(false)},
 	}, s.execute)
 	mcp.AddTool(m, &mcp.Tool{
 		Name:        "describe_dataset",
 		Description: "Says what the dataset holds: columns with their types, missing values and examples, rows, size, generation, and how to read it within the memory limit. Ask this before the first calculation.",
-		Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: ptr(false)},
+		Annotations: &mcp.ToolAnnotations{ReadOnlyHint: true, OpenWorldHint: new(false)},
 	}, s.describe)
 	inner := mcp.NewStreamableHTTPHandler(func(*http.Request) *mcp.Server { return m }, &mcp.StreamableHTTPOptions{
 		Stateless: true,
@@ -77,7 +77,7 @@ func (s *server) mcp() http.Handler {
 
 const requestHeader = "X-Sandbox-Request"
 
-func ptr[T any](v T) *T { return &v }
+func ptr[T any](v T) *T { return new(v) }
 
 // recover makes a panic an answer: it would end the process, and with it every run.
 func (s *server) recover(next mcp.MethodHandler) mcp.MethodHandler {

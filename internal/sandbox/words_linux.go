@@ -117,7 +117,7 @@ func failed(o outcome, errs string, f *file, memory int64) string {
 	case strings.Contains(last, "PermissionError") || strings.Contains(last, "Operation not permitted") || strings.Contains(last, "BlockingIOError"):
 		return "The sandbox refuses the network, other processes, and files outside the working folder. The dataset is a plain file at os.environ[\"DATASET_PATH\"]"
 	case strings.Contains(last, "File too large"):
-		return fmt.Sprintf("One file may have %s", mi(fileLimit))
+		return "One file may have " + mi(fileLimit)
 	case errs == "" || o.Exit != 1:
 		return fmt.Sprintf("The code ended with exit status %d", o.Exit)
 	}

@@ -229,13 +229,14 @@ func (e *Explanation) figures(w io.Writer, sum money.USD) {
 }
 
 func kind(l v1alpha1.BillLine) string {
-	out := string(l.Class)
+	var out strings.Builder
+	out.WriteString(string(l.Class))
 	for _, more := range []string{l.Context, l.Tier} {
 		if more != "" {
-			out += " " + more
+			out.WriteString(" " + more)
 		}
 	}
-	return out
+	return out.String()
 }
 
 func orNone(s string) string {

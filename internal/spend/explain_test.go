@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -59,9 +60,7 @@ func files(t *testing.T, s *examples.Story) (flags []string) {
 		return file
 	}
 	xr := map[string]any{}
-	for k, v := range s.XR {
-		xr[k] = v
-	}
+	maps.Copy(xr, s.XR)
 	xr["status"] = s.Want.Status
 	flags = []string{"--budget", write("xab.yaml", xr)}
 	for _, r := range s.Required {
@@ -113,7 +112,7 @@ func asked(t *testing.T, s *examples.Story, printed string) (file string) {
 	}
 	srv := httptest.NewServer(s.Prometheus.Handler())
 	defer srv.Close()
-	r, err := http.PostForm(srv.URL+"/api/v1/query", url.Values{"time": {at}, "query": {promQL}}) //nolint:noctx // a stand-in of this test
+	r, err := http.PostForm(srv.URL+"/api/v1/query", url.Values{"time": {at}, "query": {promQL}})
 	if err != nil {
 		t.Fatal(err)
 	}

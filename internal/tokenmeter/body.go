@@ -28,7 +28,7 @@ func (b *body) Read(p []byte) (int, error) {
 	}
 	switch {
 	case b.ended:
-	case err == io.EOF, err == nil && b.left == 0: //nolint:errorlint // a reader must return it bare
+	case err == io.EOF, err == nil && b.left == 0:
 		b.end(nil)
 	case err != nil:
 		b.end(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
@@ -42,9 +43,7 @@ func (m *memoryBooks) Get(_ context.Context, agent string) (*Book, string, error
 		return nil, "", nil
 	}
 	shares := map[string]Share{}
-	for k, v := range b.Shares {
-		shares[k] = v
-	}
+	maps.Copy(shares, b.Shares)
 	b.Shares = shares
 	return &b, strconv.Itoa(m.turns[agent]), nil
 }

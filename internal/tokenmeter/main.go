@@ -9,6 +9,8 @@ import (
 	"net"
 	"net/url"
 	"runtime/debug"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -139,10 +141,8 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 
 func (f Flags) check(rest []string) error {
 	oneOf := func(name, value string, allowed ...string) error {
-		for _, a := range allowed {
-			if value == a {
-				return nil
-			}
+		if slices.Contains(allowed, value) {
+			return nil
 		}
 		return fmt.Errorf("invalid value %q for flag --%s: it must be %s", value, name, strings.Join(allowed, " or "))
 	}
@@ -255,5 +255,5 @@ func buildVersion() string {
 
 func listen(host string, port int) (net.Listener, error) {
 	var lc net.ListenConfig
-	return lc.Listen(context.Background(), "tcp", net.JoinHostPort(host, fmt.Sprint(port)))
+	return lc.Listen(context.Background(), "tcp", net.JoinHostPort(host, strconv.Itoa(port)))
 }

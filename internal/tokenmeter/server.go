@@ -78,7 +78,7 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 		s.peers = newPeers(replica, f.Peers, log)
 		m.state.peers = s.peers.unscraped
 	}
-	m.ids.Store(uint64(time.Now().UnixNano())) //nolint:gosec // it is after 1970
+	m.ids.Store(uint64(time.Now().UnixNano()))
 	m.proxy = m.newProxy(authorize{transport(), m.upstreams})
 	s.meter = m
 	for _, c := range j.Crashed() {

@@ -41,7 +41,7 @@ func TestSoftCapIsPassedByWhatWasInFlight(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			over, most := softWorld(t, c.loops, c.meters, c.kills)
 			t.Logf("%s: %d loops, %d meters, %d kills: %s USD past the cap, one call costs up to %s", c.reason, c.loops, c.meters, c.kills, dollars(over), dollars(most))
-			if bound := most.Times(uint64(c.loops * c.times)); over > bound || over < 0 { //nolint:gosec // it is small
+			if bound := most.Times(uint64(c.loops * c.times)); over > bound || over < 0 {
 				t.Errorf("%s\n%s USD past the cap, want 0 to %s", c.reason, dollars(over), dollars(bound))
 			}
 		})
@@ -100,7 +100,7 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 	})
 	for l := range loops {
 		wg.Go(func() {
-			rng := rand.New(rand.NewPCG(uint64(l), 5)) //nolint:gosec // a test
+			rng := rand.New(rand.NewPCG(uint64(l), 5))
 			for refused := 0; refused < 2*meters; {
 				at := rng.IntN(meters)
 				s := replicas[at].front.Load()

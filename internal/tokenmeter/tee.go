@@ -62,7 +62,7 @@ func newTee(encoding string, r *usage.Reader) tee {
 // acceptable keeps what the meter can decode of an Accept-Encoding.
 func acceptable(header string) string {
 	var keep []string
-	for _, part := range strings.Split(header, ",") {
+	for part := range strings.SplitSeq(header, ",") {
 		name, _, _ := strings.Cut(part, ";")
 		name = strings.ToLower(strings.TrimSpace(name))
 		if _, ok := encodings[name]; ok || name == "identity" {

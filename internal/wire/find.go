@@ -81,7 +81,7 @@ func (p *pieces) add(b []byte) {
 }
 
 // bytes can be appended to without anybody noticing.
-func (p *pieces) bytes() []byte { return p.all[:len(p.all):len(p.all)] }
+func (p *pieces) bytes() []byte { return slices.Clip(p.all) }
 
 // keyOf returns the key of an encoded entry of a map: "" where none is written.
 func keyOf(entry []byte) []byte { return last(entry, keyNum) }

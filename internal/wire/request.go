@@ -57,15 +57,15 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 	}
 	if observed.all != nil {
 		req.Observed = &fnv1.State{}
-		keep(req.Observed, observed.bytes())
+		keep(req.GetObserved(), observed.bytes())
 	}
 	if desired.all != nil {
 		req.Desired = &fnv1.State{}
-		keep(req.Desired, desired.bytes())
+		keep(req.GetDesired(), desired.bytes())
 	}
 	if left.all != nil {
 		req.Context = &structpb.Struct{}
-		keep(req.Context, left.bytes())
+		keep(req.GetContext(), left.bytes())
 	}
 	return nil
 }

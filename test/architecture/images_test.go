@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -221,7 +222,7 @@ func TestManifestsMatchPrograms(t *testing.T) {
 			names := map[string]bool{}
 			for _, p := range c.Ports {
 				names[p.Name] = true
-				number := fmt.Sprint(p.ContainerPort)
+				number := strconv.Itoa(p.ContainerPort)
 				if set["PORT"] != number && !regexp.MustCompile(`(?m)(?:\b|:)`+number+`\b`).MatchString(code) {
 					t.Errorf("%s: %s has the port %s, at which %s does not listen", spec.from, c.Name, number, dir)
 				}

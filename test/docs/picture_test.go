@@ -91,7 +91,7 @@ func wrapped(s string) []string {
 	const longest = 46
 	var out []string
 	line := ""
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		if line != "" && len(line)+1+len(word) > longest {
 			out, line = append(out, line), " "
 		}

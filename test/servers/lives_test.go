@@ -2,6 +2,7 @@ package servers
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"time"
 )
@@ -75,9 +76,7 @@ func (p *pod) end(at time.Time, more ...string) { p.add(at, true, more...) }
 func (p *pod) add(at time.Time, end bool, more ...string) {
 	for i, v := range p.counters() {
 		labels := map[string]string{}
-		for k, w := range p.labels {
-			labels[k] = w
-		}
+		maps.Copy(labels, p.labels)
 		for k := 0; k+1 < len(more); k += 2 {
 			labels[more[k]] = more[k+1]
 		}

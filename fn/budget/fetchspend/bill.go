@@ -3,6 +3,7 @@ package fetchspend
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -99,7 +100,7 @@ func lines(b price.Bill, doubts map[count.Meter]uint64) []v1alpha1.BillLine {
 	for _, l := range all {
 		w := lineOf(l, b)
 		if n := doubts[l.Meter]; n > 0 {
-			w.Doubtful = fmt.Sprint(n)
+			w.Doubtful = strconv.FormatUint(n, 10)
 		}
 		out = append(out, w)
 	}
@@ -112,7 +113,7 @@ func lines(b price.Bill, doubts map[count.Meter]uint64) []v1alpha1.BillLine {
 func lineOf(l price.Line, b price.Bill) v1alpha1.BillLine {
 	w := v1alpha1.BillLine{
 		Model: l.Meter.Model, Class: l.Meter.Class, Context: l.Meter.Context, Tier: l.Meter.Tier,
-		Tokens: fmt.Sprint(l.Tokens), USDPerMillion: (l.Price.Rate * 1_000_000).String(), USD: l.USD.String(),
+		Tokens: strconv.FormatUint(l.Tokens, 10), USDPerMillion: (l.Price.Rate * 1_000_000).String(), USD: l.USD.String(),
 	}
 	if l.Meter.From != 0 {
 		w.From = count.RFC3339(l.Meter.From)

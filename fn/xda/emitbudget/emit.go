@@ -125,7 +125,7 @@ func Opening(spent *v1alpha1.BudgetFigures) (manifest.Object, error) {
 // its order and its namespace. A budget that a reconcile makes again as it was, because it
 // had not heard yet that somebody deleted it, counts from then too, not from when it
 // was made, and so knows before its first decision what the order will tell it. A
-// time that isn't known is zero; without either there is no Beginning. Why: docs/design/0010-a-budget-knows-its-beginning.md
+// time that isn't known is zero; without either there is no Beginning. Why: docs/design/0010-a-budget-knows-its-beginning.md.
 func Beginning(p *v1alpha1.Period, zone *string, ordered, namespace time.Time) manifest.Object {
 	at := ordered
 	if namespace.After(at) {

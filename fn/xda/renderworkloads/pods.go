@@ -2,6 +2,7 @@ package renderworkloads
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 
@@ -153,18 +154,14 @@ func resources(k podKind, t input.PodTemplate) manifest.Object {
 		}
 	}
 	if t.QoSClass == corev1.PodQOSGuaranteed {
-		for name, q := range limits {
-			requests[name] = q
-		}
+		maps.Copy(requests, limits)
 	}
 	return manifest.Object{"requests": requests, "limits": limits}
 }
 
 func clone(o manifest.Object) manifest.Object {
 	out := make(manifest.Object, len(o))
-	for k, v := range o {
-		out[k] = v
-	}
+	maps.Copy(out, o)
 	return out
 }
 

@@ -8,6 +8,7 @@ import (
 	"compress/gzip"
 	"encoding/json"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"slices"
@@ -99,9 +100,7 @@ func (p *Provider) Bill() map[Line]usage.Tokens {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	out := map[Line]usage.Tokens{}
-	for l, t := range p.bill {
-		out[l] = t
-	}
+	maps.Copy(out, p.bill)
 	return out
 }
 

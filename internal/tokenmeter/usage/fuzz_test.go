@@ -58,7 +58,7 @@ func read(d usage.Dialect, answer []byte, pieces []byte) usage.Report {
 func FuzzPieces(f *testing.F) {
 	for way := range ways {
 		f.Add(uint8(way), uint64(77), uint8(4), uint8(7), "text", []byte{0, 3, 200, 1})
-		f.Add(uint8(way), uint64(1), uint8(1), uint8(0), "\"}]\r\n\ndata: [DONE]\n\n\"usageMetadata\":{\"totalTokenCount\":5}", bytes.Repeat([]byte{0}, 600))
+		f.Add(uint8(way), uint64(1), uint8(1), uint8(0), "\"}]\r\n\ndata: [DONE]\n\n\"usageMetadata\":{\"totalTokenCount\":5}", make([]byte, 600))
 	}
 	f.Fuzz(func(t *testing.T, way uint8, tokens uint64, events, style uint8, text string, pieces []byte) {
 		way %= uint8(len(ways))

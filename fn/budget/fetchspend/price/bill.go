@@ -4,6 +4,7 @@ package price
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -154,9 +155,7 @@ func Doubtful(t *pricing.Table, tokens, doubts map[count.Meter]uint64, c Contain
 		return 0
 	}
 	all := make(map[count.Meter]uint64, len(tokens))
-	for m, n := range tokens {
-		all[m] = n
-	}
+	maps.Copy(all, tokens)
 	for m, n := range doubts {
 		all[m] += n
 	}

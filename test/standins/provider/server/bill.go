@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 	"time"
 
@@ -88,9 +89,10 @@ type cache struct {
 
 // prompt measures what a conversation costs to read.
 func (c *cache) prompt(model string, conv mind.Conversation) Usage {
-	fixed := conv.System
+	var fixed strings.Builder
+	fixed.WriteString(conv.System)
 	for _, t := range conv.Tools {
-		fixed += t.Name
+		fixed.WriteString(t.Name)
 	}
 	rest := 0
 	for _, m := range conv.Messages {
@@ -103,7 +105,7 @@ func (c *cache) prompt(model string, conv mind.Conversation) Usage {
 			rest += tokens(r.Name) + tokens(r.Text)
 		}
 	}
-	head := tokens(fixed) + 30*len(conv.Tools)
+	head := tokens(fixed.String()) + 30*len(conv.Tools)
 	if head < smallestCache {
 		return Usage{Input: head + rest}
 	}
@@ -112,7 +114,7 @@ func (c *cache) prompt(model string, conv mind.Conversation) Usage {
 	if c.seen == nil {
 		c.seen = map[string]bool{}
 	}
-	key := model + "\x00" + fixed
+	key := model + "\x00" + fixed.String()
 	if !c.seen[key] {
 		c.seen[key] = true
 		return Usage{Input: head + rest}

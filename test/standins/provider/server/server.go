@@ -43,6 +43,7 @@ type Behaviour struct {
 // A Server is the provider.
 type Server struct {
 	book
+
 	cache cache
 	o     Options
 	mux   *http.ServeMux
@@ -54,7 +55,7 @@ type Server struct {
 // New returns a provider with an empty bill.
 func New(o Options) *Server {
 	s := &Server{o: o, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /bill", s.book.serve)
+	s.mux.HandleFunc("GET /bill", s.serve)
 	s.mux.HandleFunc("POST /behave", s.behave)
 	s.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") }) // a courtesy
 	s.mux.HandleFunc("POST /", s.call)
