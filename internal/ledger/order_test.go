@@ -2,8 +2,8 @@ package ledger
 
 import (
 	"bytes"
-	"fmt"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 
