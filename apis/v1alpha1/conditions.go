@@ -86,7 +86,7 @@ const (
 	ReasonWaitingForOthers = "WaitingForOthers"
 )
 
-// Reasons of NamesFree, beside ReasonNameTaken.
+// ReasonNoNameTaken is the reason of NamesFree, beside ReasonNameTaken.
 const ReasonNoNameTaken = "NoNameTaken"
 
 // Reasons of OrderAllowed.

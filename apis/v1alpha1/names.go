@@ -45,11 +45,11 @@ const (
 	// outlives a status that was lost, or whose last write was.
 	AnnotationPausedPeriod = "whisperops.io/paused-in-period"
 
-	// AnnotationPausedBudget, beside it, is the budget that was used up, as
+	// AnnotationPausedBudget beside it is the budget that was used up, as
 	// status.decidedBudgetUsd: decimal US dollars.
 	AnnotationPausedBudget = "whisperops.io/paused-at-budget-usd"
 
-	// AnnotationReplicasBefore, beside them, is how many replicas the Deployment had
+	// AnnotationReplicasBefore beside them is how many replicas the Deployment had
 	// before the pause, and gets again after it.
 	AnnotationReplicasBefore = "whisperops.io/replicas-before-pause"
 )
@@ -58,7 +58,9 @@ const (
 	// Planner and Worker are an agent's two Agents, and the Deployments that kagent
 	// makes of them: those that call the model.
 	Planner = "planner"
-	Worker  = "worker"
+
+	// Worker is the other, as Planner is.
+	Worker = "worker"
 )
 
 const (
@@ -69,7 +71,9 @@ const (
 	// SecretGCPCredentials in the agent's namespace holds the sandbox's key, written by
 	// the part sa-key under SecretKeyPrivateKey. It opens two buckets and nothing else.
 	SecretGCPCredentials = "gcp-credentials"
-	SecretKeyPrivateKey  = "private_key"
+
+	// SecretKeyPrivateKey is the key of that Secret under which it stands.
+	SecretKeyPrivateKey = "private_key"
 )
 
 const (

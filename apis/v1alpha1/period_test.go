@@ -80,7 +80,8 @@ func TestLifetimeNeverEnds(t *testing.T) {
 func TestZone(t *testing.T) {
 	for name, ok := range map[string]bool{
 		"": true, "UTC": true, "Europe/Berlin": true, "America/Argentina/Ushuaia": true, "Etc/GMT+8": true,
-		"Berlin": false, "europe/berlin ": false, "Local": false, "local": false, "+02:00": false, "../../etc/passwd": false, "CEST": false,
+		"Berlin": false, "europe/berlin ": false, //nolint:gocritic // the space is the case
+		"Local": false, "local": false, "+02:00": false, "../../etc/passwd": false, "CEST": false,
 	} {
 		if _, err := Zone(name); (err == nil) != ok {
 			t.Errorf("Zone(%q): %v, want it known: %v", name, err, ok)

@@ -406,6 +406,7 @@ func (r *Resources) validate(path *field.Path) field.ErrorList {
 			switch name {
 			case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
 				continue
+			default:
 			}
 			if strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
 				continue

@@ -178,7 +178,7 @@ func Presets() map[string]Preset {
 			Source:     "this project, docs/token-meter.md",
 		},
 		"otel-genai": {
-			Metrics: TokenMetrics{
+			Metrics: TokenMetrics{ //nolint:gosec // tokens of a model
 				Tokens: "gen_ai_client_token_usage_sum", ClassLabel: "gen_ai_token_type", AgentLabel: "namespace", AgentPrefix: "agent-",
 				InputContains: []string{"cachedInput", "cacheWrite"}, OutputContainsThoughts: &yes,
 			},
@@ -196,7 +196,7 @@ func Presets() map[string]Preset {
 			Source:      "agentgateway v1.4.1, metrics on port 15020",
 		},
 		"envoy-ai-gateway": {
-			Metrics: TokenMetrics{
+			Metrics: TokenMetrics{ //nolint:gosec // tokens of a model
 				Tokens: "gen_ai_client_token_usage_token_sum", ClassLabel: "gen_ai_token_type", AgentLabel: "agent_name",
 				InputContains: []string{"cachedInput", "cacheWrite"}, OutputContainsThoughts: &yes,
 			},

@@ -19,7 +19,7 @@ import (
 )
 
 // Facts are everything a measurement rests on, beside the samples.
-type Facts struct {
+type Facts struct { //nolint:recvcheck // remembered alone notes what it found
 	Now      time.Time
 	Settings Settings
 
@@ -59,7 +59,7 @@ const waiting = time.Minute
 
 // Measure looks at an agent's samples once. A server's failure is an outcome
 // without Spent, never an error and never zero.
-func Measure(ctx context.Context, q query.Querier, f Facts) Outcome {
+func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:funlen // a look, from its beginning to its end
 	s := f.Settings
 	at := count.Floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Rules.Grid)
 	observed, lost := f.remembered(at)

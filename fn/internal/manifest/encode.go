@@ -37,7 +37,7 @@ func open(b []byte, tag byte) (_ []byte, begin int) {
 func closed(b []byte, begin int) []byte {
 	n := len(b) - begin
 	if n < 0x80 {
-		b[begin-1] = byte(n)
+		b[begin-1] = byte(n) //nolint:gosec // begin is within b
 		return b
 	}
 	var length [binary.MaxVarintLen64]byte

@@ -76,6 +76,7 @@ func (a Agent) modelURL() string {
 		return own + "/openai/v1"
 	case input.ProviderAnthropic:
 		return own + "/anthropic"
+	case input.ProviderGemini, input.ProviderGeminiVertexAI:
 	}
 	return own + "/gemini"
 }

@@ -233,6 +233,7 @@ func (f fall) suspect() bool {
 		return f.back != 0 // where two processes meet, it looks as a reset does
 	case isBack:
 		return f.low <= f.high/8
+	default:
+		return true
 	}
-	return true
 }

@@ -53,17 +53,19 @@ func (c Counter) First(upTo int64) (at int64, value uint64, ok bool) {
 	return c.points[0].at, c.points[0].v, true
 }
 
+// A twin is one of the series that replicas write of one counter.
+type twin struct {
+	replica string
+	own     map[string]string
+	series  Series
+}
+
 // ReadCounters turns an answer into counters: in the order of their keys, with
 // samples sorted, and without what no token counter has. It fails when the
 // answer holds what was not asked for, which is then no answer to our question.
 // Strange is what was left out, in words: values of the class label that mean nothing,
 // series of pods that are not the agent's; sorted.
 func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, strange []string, err error) {
-	type twin struct {
-		replica string
-		own     map[string]string
-		series  Series
-	}
 	m := r.Metrics
 	twins, left := map[string][]twin{}, map[string]bool{}
 	for _, sr := range answer {
@@ -99,40 +101,49 @@ func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, strange
 
 	cs = make([]Counter, 0, len(twins))
 	for id, ts := range twins {
-		slices.SortFunc(ts, func(a, b twin) int { return strings.Compare(a.replica, b.replica) })
-		labels := ts[0].own
-		sum := sha256.Sum256([]byte(id))
-		c := Counter{
-			Key:     hex.EncodeToString(sum[:])[:16],
-			Labels:  labels,
-			name:    display(labels, m),
-			meter:   m.meter(labels),
-			process: processOf(labels),
+		c, err := counterOf(id, ts, m)
+		if err != nil {
+			return nil, nil, err
 		}
-		c.keys = []string{c.Key}
-		why := map[string]bool{}
-		for i, t := range ts {
-			if i > 0 && t.replica == ts[i-1].replica {
-				return nil, nil, errors.New("it holds the same series twice")
-			}
-			c.twins, c.ways = append(c.twins, t.replica), append(c.ways, t.own)
-			for _, sm := range t.series.Samples {
-				if math.IsNaN(sm.Value) {
-					continue // VictoriaMetrics' mark of an end; no counter has it
-				}
-				if bad := refuse(sm.Value); bad != "" {
-					why[bad] = true
-					continue
-				}
-				c.points = append(c.points, point{at: sm.At, twin: i, v: uint64(sm.Value)})
-			}
-		}
-		c.distrust = sortedKeys(why)
-		slices.SortFunc(c.points, comparePoints)
 		cs = append(cs, c)
 	}
 	slices.SortFunc(cs, func(a, b Counter) int { return strings.Compare(a.Key, b.Key) })
 	return cs, sortedKeys(left), nil
+}
+
+// counterOf makes one counter of its twins. It fails when two are the same.
+func counterOf(id string, ts []twin, m Mapping) (Counter, error) {
+	slices.SortFunc(ts, func(a, b twin) int { return strings.Compare(a.replica, b.replica) })
+	labels := ts[0].own
+	sum := sha256.Sum256([]byte(id))
+	c := Counter{
+		Key:     hex.EncodeToString(sum[:])[:16],
+		Labels:  labels,
+		name:    display(labels, m),
+		meter:   m.meter(labels),
+		process: processOf(labels),
+	}
+	c.keys = []string{c.Key}
+	why := map[string]bool{}
+	for i, t := range ts {
+		if i > 0 && t.replica == ts[i-1].replica {
+			return Counter{}, errors.New("it holds the same series twice")
+		}
+		c.twins, c.ways = append(c.twins, t.replica), append(c.ways, t.own)
+		for _, sm := range t.series.Samples {
+			if math.IsNaN(sm.Value) {
+				continue // VictoriaMetrics' mark of an end; no counter has it
+			}
+			if bad := refuse(sm.Value); bad != "" {
+				why[bad] = true
+				continue
+			}
+			c.points = append(c.points, point{at: sm.At, twin: i, v: uint64(sm.Value)})
+		}
+	}
+	c.distrust = sortedKeys(why)
+	slices.SortFunc(c.points, comparePoints)
+	return c, nil
 }
 
 func comparePoints(a, b point) int {

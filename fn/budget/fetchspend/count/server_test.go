@@ -64,15 +64,12 @@ func last(series []Series) []Series {
 }
 
 // seriesOf is a series of the agent's, of a class or of the start of its process.
-func seriesOf(class v1alpha1.TokenClass, more ...string) Series {
+func seriesOf(class v1alpha1.TokenClass) Series {
 	s := Series{Labels: map[string]string{"__name__": StartMetric, "pod": "a"}}
 	for name, of := range usual.Metrics.Names {
 		if of == class {
 			s.Labels["__name__"], s.Labels["agent_name"], s.Labels["model"] = name, "bot", "m"
 		}
-	}
-	for i := 0; i+1 < len(more); i += 2 {
-		s.Labels[more[i]] = more[i+1]
 	}
 	return s
 }

@@ -84,7 +84,7 @@ func TestTwoWriters(t *testing.T) {
 }
 
 // A usage is what was used of each class; cached input is input.
-type usage struct{ input, cached, output uint64 }
+type usage struct{ input, cached, output uint64 } //nolint:recvcheck // use alone adds to it
 
 func (u *usage) use(t *rapid.T) {
 	in := rapid.SampledFrom([]uint64{0, 1, 50, 3000}).Draw(t, "input")
