@@ -53,7 +53,10 @@ func health(t *testing.T, script string, obj map[string]any) (status, message st
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer := struct{ Status, Message string }{}
+	answer := struct {
+		Status  string `json:"status"`
+		Message string `json:"message"`
+	}{}
 	if err := json.Unmarshal(out, &answer); err != nil {
 		t.Fatalf("the script answers %s: %v", out, err)
 	}

@@ -21,7 +21,7 @@ func TestSkeletonAsKubernetesReadsIt(t *testing.T) {
 		t.Skip("the scaffolder's template engine is not installed: make test-portal does it, with Node 20 or later")
 	}
 	descriptions := []string{
-		"", "null", "1.5", "yes", "0x10", "12:30:45", "2026-11-27", "=", "<<", `it's "quoted"`, `\`, `\n`, "line\nline", "line\r\nline", "\ttab\t", "  a  ",
+		"", "null", "1.5", "yes", "0x10", "12:30:45", "2026-11-27", "=", "<<", `it's "quoted"`, `\`, `\n`, "line\nline", "line\r\nline", "\ttab\t", "  a  ", //nolint:dupword // a text of two lines
 		"# no", "a # b", "key: value", "- item", "[1, 2", "{a: 1}", "*alias", "&anchor", "!!binary x", "x\"\n  projectId: \"evil", "${{ values.projectId }}", "{{ x }}",
 		"ünïcödé 日本語 🙂", "\u200b\u202e", "\ufeffa", "a\u00a0b", "\ud7ff",
 		// These the form refuses:

@@ -32,7 +32,7 @@ func build(ctx context.Context, app string, c config) (agent.Agent, error) {
 	}
 	tools := []tool.Tool{ask}
 	for _, r := range c.RemoteAgents {
-		t, err := remote(r.Name, r.Description, r.URL)
+		t, err := remote(r.Name, r.Description, r.URL) //nolint:contextcheck // each call of it has its own
 		if err != nil {
 			return nil, err
 		}

@@ -46,7 +46,6 @@ func (c *chat) GenerateContent(ctx context.Context, req *model.LLMRequest, strea
 			return
 		}
 		defer rsp.Body.Close() //nolint:errcheck // a reader
-		whole := &genai.Content{Role: "model"}
 		text, calls := "", []chatCall{}
 		var usage *genai.GenerateContentResponseUsageMetadata
 		lines := bufio.NewScanner(rsp.Body)
@@ -84,21 +83,31 @@ func (c *chat) GenerateContent(ctx context.Context, req *model.LLMRequest, strea
 			yield(nil, err)
 			return
 		}
-		if text != "" {
-			whole.Parts = append(whole.Parts, genai.NewPartFromText(text))
-		}
-		for _, call := range joined(calls) {
-			var args map[string]any
-			if err := json.Unmarshal([]byte(call.Function.Arguments), &args); err != nil {
-				yield(nil, fmt.Errorf("cannot read a tool call's arguments: %w", err))
-				return
-			}
-			p := genai.NewPartFromFunctionCall(call.Function.Name, args)
-			p.FunctionCall.ID = call.ID
-			whole.Parts = append(whole.Parts, p)
+		whole, err := said(text, joined(calls))
+		if err != nil {
+			yield(nil, err)
+			return
 		}
 		yield(&model.LLMResponse{Content: whole, UsageMetadata: usage, TurnComplete: true, FinishReason: genai.FinishReasonStop}, nil)
 	}
+}
+
+// said is what the model said, as ADK has it.
+func said(text string, calls []chatCall) (*genai.Content, error) {
+	whole := &genai.Content{Role: "model"}
+	if text != "" {
+		whole.Parts = append(whole.Parts, genai.NewPartFromText(text))
+	}
+	for _, call := range calls {
+		var args map[string]any
+		if err := json.Unmarshal([]byte(call.Function.Arguments), &args); err != nil {
+			return nil, fmt.Errorf("cannot read a tool call's arguments: %w", err)
+		}
+		p := genai.NewPartFromFunctionCall(call.Function.Name, args)
+		p.FunctionCall.ID = call.ID
+		whole.Parts = append(whole.Parts, p)
+	}
+	return whole, nil
 }
 
 // joined puts the pieces of calls together.
@@ -144,11 +153,11 @@ func (c *chat) post(ctx context.Context, req *model.LLMRequest) (*http.Response,
 func messages(req *model.LLMRequest) []chatMessage {
 	var out []chatMessage
 	if req.Config != nil && req.Config.SystemInstruction != nil {
-		text := ""
+		var text strings.Builder
 		for _, p := range req.Config.SystemInstruction.Parts {
-			text += p.Text
+			text.WriteString(p.Text)
 		}
-		out = append(out, chatMessage{Role: "system", Content: text})
+		out = append(out, chatMessage{Role: "system", Content: text.String()})
 	}
 	for _, content := range req.Contents {
 		m := chatMessage{Role: "user"}
@@ -158,12 +167,12 @@ func messages(req *model.LLMRequest) []chatMessage {
 		for _, p := range content.Parts {
 			switch {
 			case p.FunctionCall != nil:
-				args, _ := json.Marshal(p.FunctionCall.Args) // it came from JSON
+				args, _ := json.Marshal(p.FunctionCall.Args) //nolint:errchkjson // it came from JSON
 				call := chatCall{Index: len(m.ToolCalls), ID: p.FunctionCall.ID, Type: "function"}
 				call.Function.Name, call.Function.Arguments = p.FunctionCall.Name, string(args)
 				m.ToolCalls = append(m.ToolCalls, call)
 			case p.FunctionResponse != nil:
-				text, _ := json.Marshal(p.FunctionResponse.Response) // it came from JSON
+				text, _ := json.Marshal(p.FunctionResponse.Response) //nolint:errchkjson // it came from JSON
 				out = append(out, chatMessage{Role: "tool", ToolCallID: p.FunctionResponse.ID, Content: string(text)})
 			default:
 				m.Content += p.Text
@@ -183,7 +192,7 @@ func functions(req *model.LLMRequest) []any {
 	}
 	for _, t := range req.Config.Tools {
 		for _, f := range t.FunctionDeclarations {
-			var params any = f.ParametersJsonSchema
+			params := f.ParametersJsonSchema
 			if params == nil {
 				params = f.Parameters
 			}

@@ -32,7 +32,7 @@ import (
 	"github.com/a2aproject/a2a-go/a2asrv"
 	"google.golang.org/adk/v2/agent"
 	"google.golang.org/adk/v2/runner"
-	"google.golang.org/adk/v2/server/adka2a"
+	"google.golang.org/adk/v2/server/adka2a" //nolint:staticcheck // kagent speaks A2A 0.3, as this does
 	"google.golang.org/adk/v2/session"
 	"google.golang.org/genai"
 )

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -102,7 +103,7 @@ func compile(ctx context.Context, c *controller.Controller, o *unstructured.Unst
 	if err != nil {
 		return compiled{}, err
 	}
-	out := compiled{config: map[string]any{"description": controller.Text(o, "spec", "description"), "http_tools": []any{}, "remote_agents": []any{}}}
+	out := compiled{config: map[string]any{"description": controller.Text(o, "spec", "description")}}
 	stream, _, _ := unstructured.NestedBool(o.Object, "spec", "declarative", "stream")
 	out.config["stream"] = stream
 	own, _, _ := unstructured.NestedSlice(o.Object, "spec", "declarative", "deployment", "env")
@@ -124,6 +125,7 @@ func compile(ctx context.Context, c *controller.Controller, o *unstructured.Unst
 		}
 		out.config["instruction"] = text
 	}
+	remotes, tooled := []any{}, []any{} // written even when they are empty
 	tools, _, _ := unstructured.NestedSlice(o.Object, "spec", "declarative", "tools")
 	for _, t := range tools {
 		tool := &unstructured.Unstructured{}
@@ -133,7 +135,7 @@ func compile(ctx context.Context, c *controller.Controller, o *unstructured.Unst
 			if err != nil {
 				return compiled{}, err
 			}
-			out.config["remote_agents"] = append(out.config["remote_agents"].([]any), map[string]any{
+			remotes = append(remotes, map[string]any{
 				"name": strings.ReplaceAll(o.GetNamespace()+"__NS__"+name, "-", "_"), "url": "http://" + name + "." + o.GetNamespace() + ":8080",
 				"description": controller.Text(a, "spec", "description"),
 			})
@@ -144,7 +146,7 @@ func compile(ctx context.Context, c *controller.Controller, o *unstructured.Unst
 				return compiled{}, err
 			}
 			names, _, _ := unstructured.NestedStringSlice(tool.Object, "mcpServer", "toolNames")
-			out.config["http_tools"] = append(out.config["http_tools"].([]any), map[string]any{
+			tooled = append(tooled, map[string]any{
 				"tools": names, "params": map[string]any{
 					"url": controller.Text(s, "spec", "url"), "headers": map[string]any{}, "terminate_on_close": true,
 					"timeout": timeout(s).Seconds(), "sse_read_timeout": timeout(s).Seconds(),
@@ -152,6 +154,7 @@ func compile(ctx context.Context, c *controller.Controller, o *unstructured.Unst
 			})
 		}
 	}
+	out.config["remote_agents"], out.config["http_tools"] = remotes, tooled
 	return out, nil
 }
 
@@ -322,9 +325,7 @@ func put(ctx context.Context, c *controller.Controller, r schema.GroupVersionRes
 	if notes == nil {
 		notes = map[string]string{}
 	}
-	for key, v := range o.GetLabels() {
-		labels[key] = v
-	}
+	maps.Copy(labels, o.GetLabels())
 	notes[wrote] = hex.EncodeToString(sum[:8])
 	next := have.DeepCopy()
 	next.SetLabels(labels)

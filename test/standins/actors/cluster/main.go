@@ -93,8 +93,8 @@ func look(ctx context.Context, c *controller.Controller, k controller.Key) error
 
 // runs says whether the pods of a namespace are processes.
 func runs(namespace string) bool {
-	real := strings.Split(os.Getenv("REAL_PODS"), ",")
-	return slices.Contains(real, namespace) || slices.Contains(real, "*")
+	named := strings.Split(os.Getenv("REAL_PODS"), ",")
+	return slices.Contains(named, namespace) || slices.Contains(named, "*")
 }
 
 // modelsOf looks at the models that may want a Secret.
