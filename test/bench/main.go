@@ -61,7 +61,7 @@ func run(o options, page, commits string) error {
 		rows = append(rows, r)
 	}
 	text := table(o, rows, commits)
-	fmt.Print(text)
+	fmt.Print(text) //nolint:forbidigo // a program for people
 	if page == "" {
 		return nil
 	}
@@ -84,7 +84,7 @@ func sizes(o options) error {
 		if err != nil {
 			return err
 		}
-		fmt.Printf("%-34s %5.1f MB %5.2f\n", filepath.Base(b), s, s/nothing)
+		fmt.Printf("%-34s %5.1f MB %5.2f\n", filepath.Base(b), s, s/nothing) //nolint:forbidigo // a program for people
 		if s/nothing > o.maxSize {
 			above = append(above, errors.Errorf("%s is %.2f of a function that does nothing, more than %.2f: test/architecture/testdata/linked.txt says what it links", filepath.Base(b), s/nothing, o.maxSize))
 		}
@@ -129,7 +129,7 @@ func measure(o options, c *call) (row, error) {
 }
 
 // inTurn measures all sides, one after the other and again.
-func inTurn(o options, req []byte, sides []*side, commands [][]string) error {
+func inTurn(o options, req []byte, sides []*side, commands [][]string) error { //nolint:gocognit // rounds of rounds, one after the other
 	servers := make([]*server, len(sides))
 	defer func() {
 		for _, s := range servers {

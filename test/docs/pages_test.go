@@ -67,17 +67,18 @@ func texts(t *testing.T, endings ...string) map[string]string {
 			return nil
 		}
 		for _, e := range endings {
-			if strings.HasSuffix(path, e) {
-				b, err := os.ReadFile(path)
-				if err != nil {
-					return err
-				}
-				rel, err := filepath.Rel(root, path)
-				if err != nil {
-					return err
-				}
-				out[filepath.ToSlash(rel)] = string(b)
+			if !strings.HasSuffix(path, e) {
+				continue
 			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			rel, err := filepath.Rel(root, path)
+			if err != nil {
+				return err
+			}
+			out[filepath.ToSlash(rel)] = string(b)
 		}
 		return nil
 	})

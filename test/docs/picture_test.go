@@ -110,11 +110,11 @@ const (
 func picture(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	y, height := margin, 0
+	height := 0
 	for column, story := range []string{"agent-everything-ready", "budget-cruise"} {
 		kind, all := stops(t, story)
 		x := margin + column*columnWidth
-		y = margin + 14
+		y := margin + 14
 		fmt.Fprintf(&b, "<text x=\"%d\" y=\"%d\" class=\"kind\">%s</text>\n", x, y, kind)
 		y += 14
 		total := 0

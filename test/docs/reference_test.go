@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"bytes"
 	"fmt"
 	"maps"
 	"os"
@@ -245,7 +246,7 @@ func notes(t *testing.T) string {
 		}
 		at := 0
 		for _, part := range []string{"Context", "Decision", "Alternatives", "Consequences"} {
-			next := strings.Index(string(text), "\n**"+part+".**")
+			next := bytes.Index(text, []byte("\n**"+part+".**"))
 			if next < at {
 				t.Errorf("%s has no paragraph **%s.** in its place", name, part)
 			}

@@ -117,8 +117,8 @@ func start(g *guard, name, address, bin string, logs *os.File) (*server, error) 
 	}
 	s := &server{name: name, address: address, ended: make(chan struct{})}
 	path, args := filepath.Join(bin, program), []string{"--insecure", "--address", address, "--metrics-address", ""}
-	if real := os.Getenv("AUTO_READY"); name == autoReady && real != "" {
-		path, args = real, args[:3] // it serves no metrics, and knows no flag for them
+	if theirs := os.Getenv("AUTO_READY"); name == autoReady && theirs != "" {
+		path, args = theirs, args[:3] // it serves no metrics, and knows no flag for them
 	}
 	s.cmd = exec.Command(path, args...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log

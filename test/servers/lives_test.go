@@ -37,7 +37,6 @@ type pod struct {
 	class  string    // the label that has the class
 
 	input, cached, output uint64
-	all                   map[int]*series
 }
 
 func (l *life) pod(agent, name string) *pod {
@@ -99,7 +98,7 @@ func (p *pod) add(at time.Time, end bool, more ...string) {
 func (l *life) add(labels map[string]string, at time.Time, v float64) {
 	for i, s := range l.series {
 		if fmt.Sprint(s.labels) == fmt.Sprint(labels) {
-			l.series[i].samples = append(s.samples, sample{at.UnixMilli(), v})
+			l.series[i].samples = append(l.series[i].samples, sample{at.UnixMilli(), v})
 			return
 		}
 	}

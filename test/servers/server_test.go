@@ -66,13 +66,12 @@ func startVictoriaMetrics(t *testing.T, flags ...string) *server {
 func (s *server) ready(t *testing.T, path string) {
 	t.Helper()
 	until(t, s.name+" to be ready", func() error {
-		_, err := s.call(t.Context(), path, nil)
-		return err
+		return s.call(t.Context(), path, nil)
 	})
 }
 
 // call asks for a path; with a body it is a write.
-func (s *server) call(ctx context.Context, path string, body []byte) (string, error) {
+func (s *server) call(ctx context.Context, path string, body []byte) error {
 	method := http.MethodGet
 	if body != nil {
 		method = http.MethodPost
@@ -82,7 +81,7 @@ func (s *server) call(ctx context.Context, path string, body []byte) (string, er
 	}
 	r, err := http.NewRequestWithContext(ctx, method, path, bytes.NewReader(body))
 	if err != nil {
-		return "", err
+		return err
 	}
 	if s.tenant != "" {
 		r.Header.Set("X-Scope-OrgID", s.tenant)
@@ -94,26 +93,26 @@ func (s *server) call(ctx context.Context, path string, body []byte) (string, er
 	}
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
-		return "", err
+		return err
 	}
 	defer func() { _ = answer.Body.Close() }()
 	text, err := io.ReadAll(answer.Body)
 	if err == nil && answer.StatusCode/100 != 2 {
 		err = fmt.Errorf("%s %s: HTTP %d: %s", s.name, path, answer.StatusCode, text)
 	}
-	return string(text), err
+	return err
 }
 
 // store writes samples, in the order of time as servers like it.
 func (s *server) store(t *testing.T, all []series) {
 	t.Helper()
 	for batch := range slices.Chunk(inOrder(all), 5000) {
-		if _, err := s.call(t.Context(), s.write, snappy(writeRequest(batch))); err != nil {
+		if err := s.call(t.Context(), s.write, snappy(writeRequest(batch))); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if s.flush != "" {
-		if _, err := s.call(t.Context(), s.flush, nil); err != nil {
+		if err := s.call(t.Context(), s.flush, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -216,8 +215,8 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// run starts a program that ends with the test, and returns what kills it before.
-func run(t *testing.T, name, path string, args ...string) (kill func()) {
+// run starts a program that ends with the test.
+func run(t *testing.T, name, path string, args ...string) {
 	t.Helper()
 	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
 	if err != nil {
@@ -229,14 +228,9 @@ func run(t *testing.T, name, path string, args ...string) (kill func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatalf("cannot start %s: %v", name, err)
 	}
-	kill = func() {
-		if cmd.ProcessState == nil {
-			_ = cmd.Process.Kill() // it may have ended by itself
-			_ = cmd.Wait()         // which says that it was killed
-		}
-	}
 	t.Cleanup(func() {
-		kill()
+		_ = cmd.Process.Kill() // it may have ended by itself
+		_ = cmd.Wait()         // which says that it was killed
 		if b, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
 			t.Logf("log of %s %s:\n%s", name, strings.Join(args, " "), b[max(0, len(b)-4000):])
 		}
@@ -244,5 +238,4 @@ func run(t *testing.T, name, path string, args ...string) (kill func()) {
 			t.Error(err)
 		}
 	})
-	return kill
 }

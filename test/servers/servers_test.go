@@ -179,7 +179,7 @@ func TestNewSeriesShownLate(t *testing.T) {
 	p.input, p.output = 1000, 100
 	p.scrape(time.Now())
 	for _, s := range servers {
-		if _, err := s.call(t.Context(), s.write, snappy(writeRequest(l.series))); err != nil {
+		if err := s.call(t.Context(), s.write, snappy(writeRequest(l.series))); err != nil {
 			t.Fatal(err)
 		}
 	}

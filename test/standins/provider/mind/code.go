@@ -92,18 +92,18 @@ func Code(p Plan, careful bool) string {
 		w.b.WriteString(asIs)
 	}
 	if p.Chart || p.Job == Histogram || p.Job == Scatter || p.Job == Trend {
-		w.line(`import matplotlib`)
-		w.line(`matplotlib.use("Agg")`)
-		w.line(`import matplotlib.pyplot as plt`)
-		w.line(``)
+		w.linef(`import matplotlib`)
+		w.linef(`matplotlib.use("Agg")`)
+		w.linef(`import matplotlib.pyplot as plt`)
+		w.linef(``)
 	}
-	w.line(`df = read(%s)`, needed(p))
-	w.line(`total = len(df)`)
-	w.line(`notes = []`)
+	w.linef(`df = read(%s)`, needed(p))
+	w.linef(`total = len(df)`)
+	w.linef(`notes = []`)
 	for _, f := range p.Base {
 		w.filter(f)
 	}
-	w.line(`base, whole = len(df), df`)
+	w.linef(`base, whole = len(df), df`)
 	for _, f := range p.Filters {
 		w.filter(f)
 	}
@@ -134,6 +134,7 @@ func needed(p Plan) string {
 		if p.Group.Name == "" {
 			return ""
 		}
+	default:
 	}
 	for _, c := range []Column{p.Measure, p.Other, p.Group} {
 		add(c.Name)
@@ -149,7 +150,7 @@ func needed(p Plan) string {
 
 type writer struct{ b strings.Builder }
 
-func (w *writer) line(format string, args ...any) { fmt.Fprintf(&w.b, format+"\n", args...) }
+func (w *writer) linef(format string, args ...any) { fmt.Fprintf(&w.b, format+"\n", args...) }
 
 // py writes a value as Python does: JSON but for the three constants.
 func py(v any) string {
@@ -167,37 +168,37 @@ func (w *writer) filter(f Filter) {
 	note := f.Column.Name + " " + f.Op + " " + f.Value
 	switch f.Op {
 	case "in", "out":
-		w.line(`keep = among(df[%s], %s)`, c, py(f.Values))
+		w.linef(`keep = among(df[%s], %s)`, c, py(f.Values))
 		note = f.Column.Name + " = " + strings.Join(f.Values, " or ")
 		if f.Op == "out" {
-			w.line(`keep = ~keep`)
+			w.linef(`keep = ~keep`)
 			note = f.Column.Name + " other than " + strings.Join(f.Values, ", ")
 		}
-		w.line(`df = df[keep]`)
+		w.linef(`df = df[keep]`)
 	case "true":
-		w.line(`df = df[truth(df[%s], YES)]`, c)
+		w.linef(`df = df[truth(df[%s], YES)]`, c)
 		note = f.Column.Name + " = yes"
 	case "false":
-		w.line(`df = df[truth(df[%s], NO)]`, c)
+		w.linef(`df = df[truth(df[%s], NO)]`, c)
 		note = f.Column.Name + " = no"
 	case "missing":
-		w.line(`df = df[df[%s].isna()]`, c)
+		w.linef(`df = df[df[%s].isna()]`, c)
 		note = "no " + f.Column.Name
 	case "year", "month":
-		w.line(`df = df[when(df[%s]).dt.%s == %s]`, c, f.Op, f.Value)
+		w.linef(`df = df[when(df[%s]).dt.%s == %s]`, c, f.Op, f.Value)
 		note = f.Column.Name + " in " + f.Value
 		if f.Op == "month" {
 			note = f.Column.Name + " in month " + f.Value
 		}
 	case "before", "after", "since":
-		w.line(`df = df[when(df[%s]).dt.year %s %s]`, c, map[string]string{"before": "<", "after": ">", "since": ">="}[f.Op], f.Value)
+		w.linef(`df = df[when(df[%s]).dt.year %s %s]`, c, map[string]string{"before": "<", "after": ">", "since": ">="}[f.Op], f.Value)
 	case "between":
-		w.line(`df = df[num(df[%s]).between(%s, %s)]`, c, f.Value, f.Value2)
+		w.linef(`df = df[num(df[%s]).between(%s, %s)]`, c, f.Value, f.Value2)
 		note += " and " + f.Value2
 	default:
-		w.line(`df = df[num(df[%s]) %s %s]`, c, f.Op, f.Value)
+		w.linef(`df = df[num(df[%s]) %s %s]`, c, f.Op, f.Value)
 	}
-	w.line(`notes.append("only rows with " + %s)`, py(note))
+	w.linef(`notes.append("only rows with " + %s)`, py(note))
 }
 
 // names of the ways to sum a column up, as people say them.
@@ -225,19 +226,19 @@ func (w *writer) job(p Plan) {
 	m := py(p.Measure.Name)
 	switch p.Job {
 	case Count:
-		w.line(`say(kind="figure", label="number of rows", value=len(df), used=len(df), total=total, notes=notes)`)
+		w.linef(`say(kind="figure", label="number of rows", value=len(df), used=len(df), total=total, notes=notes)`)
 	case Share:
 		if p.Measure.Name != "" {
-			w.line(`say(kind="figure", label=%s, value=100 * num(df[%[2]s]).sum() / num(whole[%[2]s]).sum(), used=base, total=total, notes=notes)`, py("share of the total of "+p.Measure.Name+" in percent"), m)
+			w.linef(`say(kind="figure", label=%s, value=100 * num(df[%[2]s]).sum() / num(whole[%[2]s]).sum(), used=base, total=total, notes=notes)`, py("share of the total of "+p.Measure.Name+" in percent"), m)
 			return
 		}
 		of := names["share"]
 		if len(p.Base) > 0 {
 			of = "share of these rows in percent, as the last of the conditions below holds for them"
 		}
-		w.line(`say(kind="figure", label=%s, value=100 * len(df) / base if base else None, used=base, total=total, notes=notes)`, py(of))
+		w.linef(`say(kind="figure", label=%s, value=100 * len(df) / base if base else None, used=base, total=total, notes=notes)`, py(of))
 	case Distinct:
-		w.line(`say(kind="figure", label=%s, value=df[%s].nunique(), used=int(df[%s].count()), total=total, notes=notes)`, py("number of different values of "+p.Measure.Name), m, m)
+		w.linef(`say(kind="figure", label=%s, value=df[%s].nunique(), used=int(df[%s].count()), total=total, notes=notes)`, py("number of different values of "+p.Measure.Name), m, m)
 	case Missing:
 		w.missing(p)
 	case Aggregate:
@@ -247,59 +248,59 @@ func (w *writer) job(p Plan) {
 	case Top:
 		w.top(p)
 	case Row:
-		w.line(`values = num(df[%s])`, m)
-		w.line(`row = df.loc[values.%s()]`, map[bool]string{false: "idxmax", true: "idxmin"}[p.Least])
-		w.line(`say(kind="row", label=%s, value=plain(values.loc[row.name]), row={str(k): plain(v) for k, v in row.items()}, used=int(values.count()), total=total, notes=notes)`,
+		w.linef(`values = num(df[%s])`, m)
+		w.linef(`row = df.loc[values.%s()]`, map[bool]string{false: "idxmax", true: "idxmin"}[p.Least])
+		w.linef(`say(kind="row", label=%s, value=plain(values.loc[row.name]), row={str(k): plain(v) for k, v in row.items()}, used=int(values.count()), total=total, notes=notes)`,
 			py("row with the "+map[bool]string{false: "largest", true: "smallest"}[p.Least]+" "+p.Measure.Name))
 	case Histogram:
 		w.histogram(p)
 	case Scatter:
-		w.line(`x, y = num(df[%s]), num(df[%s])`, m, py(p.Other.Name))
-		w.line(`plt.scatter(x, y, s=4, alpha=0.4)`)
+		w.linef(`x, y = num(df[%s]), num(df[%s])`, m, py(p.Other.Name))
+		w.linef(`plt.scatter(x, y, s=4, alpha=0.4)`)
 		w.chart(p.Measure.Name+" against "+p.Other.Name, p.Measure.Name, p.Other.Name)
-		w.line(`say(kind="figure", label=%s, value=x.corr(y), used=int((x.notna() & y.notna()).sum()), total=total, notes=notes, chart=True)`, py("correlation of "+p.Measure.Name+" and "+p.Other.Name))
+		w.linef(`say(kind="figure", label=%s, value=x.corr(y), used=int((x.notna() & y.notna()).sum()), total=total, notes=notes, chart=True)`, py("correlation of "+p.Measure.Name+" and "+p.Other.Name))
 	case Trend:
 		w.trend(p)
 	case Describe:
 		w.describe(p)
 	default: // Overview
-		w.line(`frame = pd.DataFrame({"column": df.columns, "type": [str(t) for t in df.dtypes], "missing": df.isna().sum().tolist(), "different": [df[c].nunique() for c in df.columns]})`)
-		w.line(`say(kind="table", label="columns of the dataset", columns=list(frame.columns), rows=table(frame), used=total, total=total, notes=notes)`)
+		w.linef(`frame = pd.DataFrame({"column": df.columns, "type": [str(t) for t in df.dtypes], "missing": df.isna().sum().tolist(), "different": [df[c].nunique() for c in df.columns]})`)
+		w.linef(`say(kind="table", label="columns of the dataset", columns=list(frame.columns), rows=table(frame), used=total, total=total, notes=notes)`)
 	}
 }
 
 func (w *writer) chart(title, x, y string) {
-	w.line(`plt.title(%s)`, py(title))
-	w.line(`plt.xlabel(%s)`, py(x))
-	w.line(`plt.ylabel(%s)`, py(y))
-	w.line(`plt.savefig("chart.png", dpi=120, bbox_inches="tight")`)
+	w.linef(`plt.title(%s)`, py(title))
+	w.linef(`plt.xlabel(%s)`, py(x))
+	w.linef(`plt.ylabel(%s)`, py(y))
+	w.linef(`plt.savefig("chart.png", dpi=120, bbox_inches="tight")`)
 }
 
 func (w *writer) missing(p Plan) {
 	if p.Measure.Name != "" {
 		m := py(p.Measure.Name)
-		w.line(`say(kind="figure", label=%s, value=int(df[%s].isna().sum()), used=len(df), total=total, notes=notes)`, py("number of missing values of "+p.Measure.Name), m)
+		w.linef(`say(kind="figure", label=%s, value=int(df[%s].isna().sum()), used=len(df), total=total, notes=notes)`, py("number of missing values of "+p.Measure.Name), m)
 		return
 	}
-	w.line(`missing = df.isna().sum()`)
-	w.line(`frame = missing[missing > 0].sort_values(ascending=False).reset_index()`)
-	w.line(`say(kind="table", label="columns with missing values", columns=["column", "missing values"], rows=table(frame), sum=int(missing.sum()), used=len(df), total=total, notes=notes)`)
+	w.linef(`missing = df.isna().sum()`)
+	w.linef(`frame = missing[missing > 0].sort_values(ascending=False).reset_index()`)
+	w.linef(`say(kind="table", label="columns with missing values", columns=["column", "missing values"], rows=table(frame), sum=int(missing.sum()), used=len(df), total=total, notes=notes)`)
 }
 
 func (w *writer) aggregate(p Plan) {
 	m := py(p.Measure.Name)
 	if p.Group.Name == "" {
-		w.line(`values = %s(df[%s])`, map[bool]string{false: "num", true: "when"}[p.Measure.Kind == Date], m)
-		w.line(`say(kind="figure", label=%s, value=values.%s, used=int(values.count()), left=int(values.isna().sum()), total=total, notes=notes)`, py(label(p)), how(p))
+		w.linef(`values = %s(df[%s])`, map[bool]string{false: "num", true: "when"}[p.Measure.Kind == Date], m)
+		w.linef(`say(kind="figure", label=%s, value=values.%s, used=int(values.count()), left=int(values.isna().sum()), total=total, notes=notes)`, py(label(p)), how(p))
 		return
 	}
 	w.groups(p)
 	if p.Group.Kind != Number {
-		w.line(`result = result.sort_values(ascending=False)`)
+		w.linef(`result = result.sort_values(ascending=False)`)
 	}
 	if p.Compared {
-		w.line(`if len(result) == 2:`)
-		w.line(`    notes.append("the difference is " + "{:,.2f}".format(float(result.max() - result.min())))`)
+		w.linef(`if len(result) == 2:`)
+		w.linef(`    notes.append("the difference is " + "{:,.2f}".format(float(result.max() - result.min())))`)
 	}
 	w.table(p, `result`)
 	if p.Chart {
@@ -311,27 +312,27 @@ func (w *writer) aggregate(p Plan) {
 func (w *writer) groups(p Plan) {
 	switch {
 	case p.Group.Kind == Date && p.Period == weekday:
-		w.line(`by = when(df[%s]).dt.day_name()`, py(p.Group.Name))
+		w.linef(`by = when(df[%s]).dt.day_name()`, py(p.Group.Name))
 	case p.Group.Kind == Date && p.Period != "":
-		w.line(`by = when(df[%s]).dt.to_period(%s)`, py(p.Group.Name), py(p.Period))
+		w.linef(`by = when(df[%s]).dt.to_period(%s)`, py(p.Group.Name), py(p.Period))
 	default:
-		w.line(`by = df[%s]`, py(p.Group.Name))
+		w.linef(`by = df[%s]`, py(p.Group.Name))
 	}
 	switch p.How {
 	case "count", "share":
-		w.line(`result = df[by.notna()].groupby(by).size()`)
-		w.line(`used = int(by.notna().sum())`)
+		w.linef(`result = df[by.notna()].groupby(by).size()`)
+		w.linef(`used = int(by.notna().sum())`)
 		if p.How == "share" {
-			w.line(`result = 100 * result / len(df)`)
+			w.linef(`result = 100 * result / len(df)`)
 		}
 		return
 	case "nunique":
-		w.line(`values = df[%s]`, py(p.Measure.Name))
+		w.linef(`values = df[%s]`, py(p.Measure.Name))
 	default:
-		w.line(`values = num(df[%s])`, py(p.Measure.Name))
+		w.linef(`values = num(df[%s])`, py(p.Measure.Name))
 	}
-	w.line(`result = values.groupby(by).%s`, how(p))
-	w.line(`used = int((values.notna() & by.notna()).sum())`)
+	w.linef(`result = values.groupby(by).%s`, how(p))
+	w.linef(`used = int((values.notna() & by.notna()).sum())`)
 }
 
 func (w *writer) table(p Plan, rows string) {
@@ -339,104 +340,104 @@ func (w *writer) table(p Plan, rows string) {
 	if p.Period != "" {
 		group = periodNames[p.Period]
 	}
-	w.line(`frame = %s.rename_axis("group").rename("figure").reset_index()`, rows)
-	w.line(`frame[frame.columns[0]] = frame[frame.columns[0]].map(key)`)
-	w.line(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=used, total=total, notes=notes, chart=%s)`,
+	w.linef(`frame = %s.rename_axis("group").rename("figure").reset_index()`, rows)
+	w.linef(`frame[frame.columns[0]] = frame[frame.columns[0]].map(key)`)
+	w.linef(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=used, total=total, notes=notes, chart=%s)`,
 		py(label(p)+" by "+group), py(group), py(label(p)), map[bool]string{false: "False", true: "True"}[p.Chart])
 }
 
 func (w *writer) bars(p Plan) {
-	w.line(`result.head(30).plot.bar()`)
+	w.linef(`result.head(30).plot.bar()`)
 	w.chart(label(p)+" by "+p.Group.Name, p.Group.Name, label(p))
 }
 
 func (w *writer) correlate(p Plan) {
 	m := py(p.Measure.Name)
 	if p.Other.Name != "" {
-		w.line(`x, y = num(df[%s]), num(df[%s])`, m, py(p.Other.Name))
-		w.line(`say(kind="figure", label=%s, value=x.corr(y), used=int((x.notna() & y.notna()).sum()), total=total, notes=notes + ["a correlation is not a cause"])`, py("correlation of "+p.Measure.Name+" and "+p.Other.Name))
+		w.linef(`x, y = num(df[%s]), num(df[%s])`, m, py(p.Other.Name))
+		w.linef(`say(kind="figure", label=%s, value=x.corr(y), used=int((x.notna() & y.notna()).sum()), total=total, notes=notes + ["a correlation is not a cause"])`, py("correlation of "+p.Measure.Name+" and "+p.Other.Name))
 		return
 	}
-	w.line(`others = df.select_dtypes("number").drop(columns=[%s], errors="ignore")`, m)
-	w.line(`result = others.corrwith(num(df[%s])).dropna()`, m)
-	w.line(`frame = result.reindex(result.abs().sort_values(ascending=False).index).reset_index()`)
-	w.line(`say(kind="table", label=%s, columns=["column", "correlation"], rows=table(frame), used=len(df), total=total, notes=notes + ["a correlation is not a cause"])`, py("correlation with "+p.Measure.Name))
+	w.linef(`others = df.select_dtypes("number").drop(columns=[%s], errors="ignore")`, m)
+	w.linef(`result = others.corrwith(num(df[%s])).dropna()`, m)
+	w.linef(`frame = result.reindex(result.abs().sort_values(ascending=False).index).reset_index()`)
+	w.linef(`say(kind="table", label=%s, columns=["column", "correlation"], rows=table(frame), used=len(df), total=total, notes=notes + ["a correlation is not a cause"])`, py("correlation with "+p.Measure.Name))
 }
 
 func (w *writer) top(p Plan) {
 	ascending := map[bool]string{false: "False", true: "True"}[p.Least]
 	if p.Group.Name != "" {
 		w.groups(p)
-		w.line(`result = result.sort_values(ascending=%s, kind="stable").head(%d)`, ascending, p.N)
+		w.linef(`result = result.sort_values(ascending=%s, kind="stable").head(%d)`, ascending, p.N)
 		w.table(p, `result`)
 		if p.Chart {
 			w.bars(p)
 		}
 		return
 	}
-	w.line(`values = num(df[%s])`, py(p.Measure.Name))
-	w.line(`order = values.sort_values(ascending=%s, kind="stable").dropna().head(%d).index`, ascending, p.N)
-	w.line(`frame = df.loc[order]`)
-	w.line(`say(kind="table", label=%s, columns=[str(c) for c in frame.columns], rows=table(frame), used=int(values.count()), total=total, notes=notes)`,
+	w.linef(`values = num(df[%s])`, py(p.Measure.Name))
+	w.linef(`order = values.sort_values(ascending=%s, kind="stable").dropna().head(%d).index`, ascending, p.N)
+	w.linef(`frame = df.loc[order]`)
+	w.linef(`say(kind="table", label=%s, columns=[str(c) for c in frame.columns], rows=table(frame), used=int(values.count()), total=total, notes=notes)`,
 		py(fmt.Sprintf("%d rows with the %s %s", p.N, map[bool]string{false: "largest", true: "smallest"}[p.Least], p.Measure.Name)))
 }
 
 func (w *writer) histogram(p Plan) {
 	m := py(p.Measure.Name)
 	if p.Measure.Kind != Number {
-		w.line(`counts = df[%s].value_counts().head(30)`, m)
-		w.line(`counts.plot.bar()`)
+		w.linef(`counts = df[%s].value_counts().head(30)`, m)
+		w.linef(`counts.plot.bar()`)
 		w.chart("Rows by "+p.Measure.Name, p.Measure.Name, "rows")
-		w.line(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.reset_index()), used=int(df[%s].count()), total=total, notes=notes, chart=True)`, py("rows by "+p.Measure.Name), m, m)
+		w.linef(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.reset_index()), used=int(df[%s].count()), total=total, notes=notes, chart=True)`, py("rows by "+p.Measure.Name), m, m)
 		return
 	}
-	w.line(`values = num(df[%s]).dropna()`, m)
-	w.line(`plt.hist(values, bins=min(40, max(5, values.nunique())))`)
+	w.linef(`values = num(df[%s]).dropna()`, m)
+	w.linef(`plt.hist(values, bins=min(40, max(5, values.nunique())))`)
 	w.chart("Distribution of "+p.Measure.Name, p.Measure.Name, "rows")
 	w.spread(p, `values`, "True")
 }
 
 // spread says where the values of a column lie.
 func (w *writer) spread(p Plan, values, chart string) {
-	w.line(`frame = pd.DataFrame({"what": ["average", "median", "smallest", "largest", "standard deviation"], "value": [%[1]s.mean(), %[1]s.median(), %[1]s.min(), %[1]s.max(), %[1]s.std()]})`, values)
-	w.line(`say(kind="table", label=%s, columns=["what", "value"], rows=table(frame), used=int(%s.count()), total=total, notes=notes, chart=%s)`, py("values of "+p.Measure.Name), values, chart)
+	w.linef(`frame = pd.DataFrame({"what": ["average", "median", "smallest", "largest", "standard deviation"], "value": [%[1]s.mean(), %[1]s.median(), %[1]s.min(), %[1]s.max(), %[1]s.std()]})`, values)
+	w.linef(`say(kind="table", label=%s, columns=["what", "value"], rows=table(frame), used=int(%s.count()), total=total, notes=notes, chart=%s)`, py("values of "+p.Measure.Name), values, chart)
 }
 
 var periodNames = map[string]string{"Y": "year", "Q": "quarter", "M": "month", "W": "week", "D": "day", weekday: "day of the week"}
 
 func (w *writer) trend(p Plan) {
 	period := periodNames[p.Period]
-	w.line(`time = when(df[%s])`, py(p.Other.Name))
+	w.linef(`time = when(df[%s])`, py(p.Other.Name))
 	if p.Period == weekday {
-		w.line(`at = time.dt.day_name()`)
+		w.linef(`at = time.dt.day_name()`)
 	} else {
-		w.line(`at = time.dt.to_period(%s)`, py(p.Period))
+		w.linef(`at = time.dt.to_period(%s)`, py(p.Period))
 	}
 	if p.How == "count" {
-		w.line(`result = at[at.notna()].groupby(at).size()`)
+		w.linef(`result = at[at.notna()].groupby(at).size()`)
 	} else {
-		w.line(`result = num(df[%s]).groupby(at).%s`, py(p.Measure.Name), how(p))
+		w.linef(`result = num(df[%s]).groupby(at).%s`, py(p.Measure.Name), how(p))
 	}
-	w.line(`result = result.rename_axis("group").rename("figure")`)
-	w.line(`result.index = result.index.astype(str)`)
-	w.line(`result.plot(marker="o")`)
+	w.linef(`result = result.rename_axis("group").rename("figure")`)
+	w.linef(`result.index = result.index.astype(str)`)
+	w.linef(`result.plot(marker="o")`)
 	w.chart(label(p)+" by "+period, period, label(p))
-	w.line(`frame = result.reset_index()`)
-	w.line(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=int(at.notna().sum()), total=total, notes=notes, chart=True)`, py(label(p)+" by "+period), py(period), py(label(p)))
+	w.linef(`frame = result.reset_index()`)
+	w.linef(`say(kind="table", label=%s, columns=[%s, %s], rows=table(frame), used=int(at.notna().sum()), total=total, notes=notes, chart=True)`, py(label(p)+" by "+period), py(period), py(label(p)))
 }
 
 func (w *writer) describe(p Plan) {
 	m := py(p.Measure.Name)
 	if p.Measure.Kind == Number {
-		w.line(`values = num(df[%s])`, m)
+		w.linef(`values = num(df[%s])`, m)
 		if len(p.Filters) > 0 { // "the population of Germany in 2007" is one figure
-			w.line(`if len(values) == 1:`)
-			w.line(`    say(kind="figure", label=%s, value=values.iloc[0], used=1, total=total, notes=notes)`, m)
-			w.line(`    raise SystemExit(0)`)
+			w.linef(`if len(values) == 1:`)
+			w.linef(`    say(kind="figure", label=%s, value=values.iloc[0], used=1, total=total, notes=notes)`, m)
+			w.linef(`    raise SystemExit(0)`)
 		}
 		w.spread(p, `values`, "False")
 		return
 	}
-	w.line(`counts = df[%s].value_counts()`, m)
-	w.line(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.head(20).reset_index()), different=len(counts), used=int(df[%s].count()), total=total, notes=notes)`, py("rows by "+p.Measure.Name), m, m)
+	w.linef(`counts = df[%s].value_counts()`, m)
+	w.linef(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.head(20).reset_index()), different=len(counts), used=int(df[%s].count()), total=total, notes=notes)`, py("rows by "+p.Measure.Name), m, m)
 }

@@ -114,10 +114,15 @@ func looked(question, said string) ([]Column, []Value) {
 		_, rest, is := strings.Cut(text, "COLUMNS ")
 		var told struct {
 			Columns []struct {
-				Name, Type string
-				Many       bool
-			}
-			Found []struct{ Column, Phrase, Text string }
+				Name string `json:"name"`
+				Type string `json:"type"`
+				Many bool   `json:"many"`
+			} `json:"columns"`
+			Found []struct {
+				Column string `json:"column"`
+				Phrase string `json:"phrase"`
+				Text   string `json:"text"`
+			} `json:"found"`
 		}
 		if !is || json.NewDecoder(strings.NewReader(rest)).Decode(&told) != nil || len(told.Columns) == 0 {
 			continue

@@ -285,7 +285,7 @@ func (r *reader) near(at, end int) int {
 var months = []string{"january", "february", "march", "april", "may", "june", "july", "august", "september", "october", "november", "december"}
 
 // dates finds "in 2024", "in March 2024", "before 2020", "since 1990".
-func (r *reader) dates() {
+func (r *reader) dates() { //nolint:gocognit // the rules of one language
 	d := r.date()
 	for i, w := range r.q {
 		if w.used {

@@ -72,7 +72,7 @@ func (b *book) serve(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	e := json.NewEncoder(w)
 	e.SetIndent("", "  ")
-	_ = e.Encode(b.Bill()) // a reader that went away
+	_ = e.Encode(b.Bill()) //nolint:errchkjson // a reader that went away
 }
 
 // tokens is about what tokenizers make of a text: four bytes each.
@@ -98,7 +98,7 @@ func (c *cache) prompt(model string, conv mind.Conversation) Usage {
 	for _, m := range conv.Messages {
 		rest += 4 + tokens(m.Text)
 		for _, call := range m.Calls {
-			args, _ := json.Marshal(call.Args) // it came from JSON
+			args, _ := json.Marshal(call.Args) //nolint:errchkjson // it came from JSON
 			rest += tokens(call.Name) + tokens(string(args))
 		}
 		for _, r := range m.Results {
@@ -137,7 +137,7 @@ func agentOf(system string) string {
 func said(r mind.Reply) Usage {
 	u := Usage{Output: tokens(r.Text), Thoughts: 2 * tokens(r.Thought)}
 	for _, c := range r.Calls {
-		args, _ := json.Marshal(c.Args) // texts
+		args, _ := json.Marshal(c.Args) //nolint:errchkjson // texts
 		u.Output += tokens(c.Name) + tokens(string(args))
 	}
 	return u

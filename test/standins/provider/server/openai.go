@@ -113,7 +113,7 @@ func (openAI) calls(list []mind.Call, id string, stream bool) []openAICall {
 		if stream {
 			o.Index = &i
 		}
-		args, _ := json.Marshal(c.Args) // texts
+		args, _ := json.Marshal(c.Args) //nolint:errchkjson // texts
 		if c.Args == nil {
 			args = []byte("{}")
 		}

@@ -136,7 +136,7 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 	fail := func(status int, message string) {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
-		_ = json.NewEncoder(w).Encode(d.failure(status, message)) // a caller that went away
+		_ = json.NewEncoder(w).Encode(d.failure(status, message)) //nolint:errchkjson // a caller that went away
 	}
 	if !s.allowed(r) {
 		fail(http.StatusUnauthorized, "API key not valid. Please pass a valid API key.")
@@ -167,8 +167,9 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 	if !q.stream {
 		c.Usage, c.Outcome = c.Usage.add(said(reply)), "complete"
 		w.Header().Set("Content-Type", "application/json")
-		s.charge(c) // a provider has done its work when it begins to write
-		_ = json.NewEncoder(w).Encode(d.whole(q, piece{reply.Text, reply.Calls, c.Usage, true, true}))
+		// A provider has done its work when it begins to write.
+		s.charge(c)
+		_ = json.NewEncoder(w).Encode(d.whole(q, piece{reply.Text, reply.Calls, c.Usage, true, true})) //nolint:errchkjson // as above
 		return
 	}
 	s.stream(w, r, d, q, reply, b, c)
@@ -212,7 +213,7 @@ func pieces(r mind.Reply, prompt Usage) []piece {
 	u := prompt.add(Usage{Thoughts: 2 * tokens(r.Thought)})
 	const size = 24 // bytes; cut behind a rune
 	text, told := r.Text, 0
-	for len(text) > 0 {
+	for text != "" {
 		n := min(len(text), max(size, len(r.Text)/400))
 		for n < len(text) && text[n]&0xC0 == 0x80 {
 			n++
@@ -249,7 +250,7 @@ func (s *Server) stream(w http.ResponseWriter, r *http.Request, d dialect, q req
 		}
 		if b.Rubbish == "cut" && i >= (len(all)+1)/2 {
 			c.Outcome = "cut"
-			defer panic(http.ErrAbortHandler) // after the charge
+			defer panic(http.ErrAbortHandler) //nolint:gocritic // after the charge, and the loop is left
 			return
 		}
 		c.Usage = p.usage

@@ -48,7 +48,8 @@ type told struct {
 		Content geminiContent `json:"content"`
 	} `json:"candidates"`
 	UsageMetadata struct {
-		PromptTokenCount, CandidatesTokenCount int
+		PromptTokenCount     int `json:"promptTokenCount"`
+		CandidatesTokenCount int `json:"candidatesTokenCount"`
 	} `json:"usageMetadata"`
 	Usage map[string]any `json:"usage"`
 }
