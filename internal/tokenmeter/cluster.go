@@ -159,7 +159,7 @@ func (c *cluster) start(ctx context.Context) error {
 	return nil
 }
 
-func handler(f func(o any, gone bool)) toolscache.ResourceEventHandler {
+func handler(f func(o any, gone bool)) toolscache.ResourceEventHandlerFuncs {
 	return toolscache.ResourceEventHandlerFuncs{
 		AddFunc:    func(o any) { f(o, false) },
 		UpdateFunc: func(_, o any) { f(o, false) },
@@ -191,7 +191,7 @@ func (c *cluster) follow(ctx context.Context, synced []toolscache.InformerSynced
 	c.mu.Lock()
 	c.synced = true
 	c.mu.Unlock()
-	c.log.Info("Read budgets, prices and pods", "budgets", len(c.state.Agents()))
+	c.log.Info("Read budgets, prices and pods", "budgets", len(c.state.agents()))
 	for {
 		select {
 		case <-ctx.Done():

@@ -373,9 +373,6 @@ func (h *hold) settle(spent USD) {
 	h.from.later(f)
 }
 
-// release ends a hold of a call that cost nothing.
-func (h *hold) release() { h.settle(0) }
-
 // charge is what a call that ended costs a hard budget: what it cost where that is
 // known, else all that was held.
 func (h *hold) charge(cost USD, r *usage.Report, status int) USD {

@@ -165,6 +165,7 @@ func TestHardCapHolds(t *testing.T) {
 }
 
 func hardWorld(t *testing.T, seed uint64, troubled bool) {
+	t.Helper()
 	var mu sync.Mutex
 	source := rand.New(rand.NewPCG(seed, 7))
 	random := func(n int) int {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 
 	"whisperops.io/functions/internal/tokenmeter/usage"
 )
@@ -111,7 +112,7 @@ func OpenJournal(dir string) (j *Journal, broken bool, err error) {
 	}
 	path := filepath.Join(dir, "tokens.db")
 	if err := j.load(path); err != nil {
-		if errors.Is(err, bbolt.ErrTimeout) {
+		if errors.Is(err, bbolterrors.ErrTimeout) {
 			return nil, false, fmt.Errorf("cannot open the journal %s: another process has it open", path)
 		}
 		if os.IsPermission(err) {
@@ -143,70 +144,77 @@ func (j *Journal) load(path string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketTokens, bucketCalls, bucketState, bucketSpent, bucketHard} {
-			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
-				return err
-			}
-		}
-		if err := tx.Bucket(bucketTokens).ForEach(func(k, v []byte) error {
-			key, ok := parseKey(k)
-			if !ok || len(v) != 8*int(usage.Classes) {
-				return errors.New("a counter has another form")
-			}
-			j.tokens[key] = decodeTokens(v)
-			return nil
-		}); err != nil {
-			return err
-		}
-		for _, sums := range []struct {
-			bucket []byte
-			to     map[string]USD
-		}{{bucketSpent, j.spent}, {bucketHard, j.hard}} {
-			if err := tx.Bucket(sums.bucket).ForEach(func(k, v []byte) error {
-				if len(v) != 8 {
-					return errors.New("a sum has another form")
-				}
-				sums.to[string(k)] = USD(binary.BigEndian.Uint64(v)) //nolint:gosec // as it was written
-				return nil
-			}); err != nil {
-				return err
-			}
-		}
-		calls := tx.Bucket(bucketCalls)
-		var ids [][]byte
-		if err := calls.ForEach(func(k, v []byte) error {
-			var c openCall
-			if err := json.Unmarshal(v, &c); err != nil {
-				return err
-			}
-			j.crash = append(j.crash, c)
-			ids = append(ids, append([]byte(nil), k...))
-			return nil
-		}); err != nil {
-			return err
-		}
-		for _, id := range ids {
-			if err := calls.Delete(id); err != nil {
-				return err
-			}
-		}
-		// What was held for a call that nobody saw the end of is spent.
-		for _, c := range j.crash {
-			if c.Reserved > 0 {
-				k := c.Agent + keySeparator + c.Key
-				j.hard[k] += c.Reserved
-				if err := putSum(tx, bucketHard, k, j.hard[k]); err != nil {
-					return err
-				}
-			}
-		}
-		return nil
-	})
-	if err != nil {
+	if err := db.Update(j.read); err != nil {
 		return errors.Join(err, db.Close())
 	}
 	j.db = db
+	return nil
+}
+
+// read makes what is missing, and takes over what the process before left.
+func (j *Journal) read(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketTokens, bucketCalls, bucketState, bucketSpent, bucketHard} {
+		if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+			return err
+		}
+	}
+	if err := tx.Bucket(bucketTokens).ForEach(func(k, v []byte) error {
+		key, ok := parseKey(k)
+		if !ok || len(v) != 8*int(usage.Classes) {
+			return errors.New("a counter has another form")
+		}
+		j.tokens[key] = decodeTokens(v)
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, sums := range []struct {
+		bucket []byte
+		to     map[string]USD
+	}{{bucketSpent, j.spent}, {bucketHard, j.hard}} {
+		if err := tx.Bucket(sums.bucket).ForEach(func(k, v []byte) error {
+			if len(v) != 8 {
+				return errors.New("a sum has another form")
+			}
+			sums.to[string(k)] = USD(binary.BigEndian.Uint64(v)) //nolint:gosec // as it was written
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	return j.readCalls(tx)
+}
+
+// readCalls takes the calls out that were under way when the process before died.
+func (j *Journal) readCalls(tx *bbolt.Tx) error {
+	calls := tx.Bucket(bucketCalls)
+	var ids [][]byte
+	if err := calls.ForEach(func(k, v []byte) error {
+		var c openCall
+		if err := json.Unmarshal(v, &c); err != nil {
+			return err
+		}
+		j.crash = append(j.crash, c)
+		ids = append(ids, append([]byte(nil), k...))
+		return nil
+	}); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := calls.Delete(id); err != nil {
+			return err
+		}
+	}
+	// What was held for a call that nobody saw the end of is spent.
+	for _, c := range j.crash {
+		if c.Reserved > 0 {
+			k := c.Agent + keySeparator + c.Key
+			j.hard[k] += c.Reserved
+			if err := putSum(tx, bucketHard, k, j.hard[k]); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
 
@@ -214,8 +222,8 @@ func putSum(tx *bbolt.Tx, bucket []byte, key string, p USD) error {
 	return tx.Bucket(bucket).Put([]byte(key), binary.BigEndian.AppendUint64(nil, uint64(p))) //nolint:gosec // load reads it back
 }
 
-// Crashed are the calls that were under way when the process before died.
-func (j *Journal) Crashed() []openCall { return j.crash }
+// crashed are the calls that were under way when the process before died.
+func (j *Journal) crashed() []openCall { return j.crash }
 
 func encodeTokens(t usage.Tokens) []byte {
 	b := make([]byte, 0, 8*usage.Classes)
@@ -249,7 +257,7 @@ func (j *Journal) Touch(keys ...Key) {
 	}
 	j.mu.RUnlock()
 	if len(add) > 0 {
-		j.do(journalOp{add: add}, false) //nolint:errcheck // it isn't waited for
+		j.do(journalOp{add: add}, false) //nolint:errcheck,gosec // it isn't waited for
 	}
 }
 
@@ -282,7 +290,7 @@ func (j *Journal) Spent(agent string) USD {
 
 // Keep stores a state under a name; it isn't waited for.
 func (j *Journal) Keep(name string, state []byte) {
-	j.do(journalOp{name: name, state: state}, false) //nolint:errcheck // it isn't waited for
+	j.do(journalOp{name: name, state: state}, false) //nolint:errcheck,gosec // it isn't waited for
 }
 
 // Kept is a state that was kept, nil if there is none.
@@ -407,7 +415,7 @@ func (j *Journal) persist(batch []journalOp, s sums) error {
 		return nil
 	}
 	return j.db.Update(func(tx *bbolt.Tx) error {
-		tokens, calls, state := tx.Bucket(bucketTokens), tx.Bucket(bucketCalls), tx.Bucket(bucketState)
+		tokens := tx.Bucket(bucketTokens)
 		for k, t := range s.tokens {
 			if err := tokens.Put(k.bytes(), encodeTokens(t)); err != nil {
 				return err
@@ -423,32 +431,38 @@ func (j *Journal) persist(batch []journalOp, s sums) error {
 				return err
 			}
 		}
-		// A call that begins and ends in one batch never was.
-		ended := map[uint64]bool{}
-		for _, o := range batch {
-			if o.close {
-				ended[o.id] = true
-			}
-		}
-		for _, o := range batch {
-			var err error
-			switch id := binary.BigEndian.AppendUint64(nil, o.id); {
-			case o.open != nil && !ended[o.id]:
-				var b []byte
-				if b, err = json.Marshal(o.open); err == nil {
-					err = calls.Put(id, b)
-				}
-			case o.close:
-				err = calls.Delete(id)
-			case o.name != "":
-				err = state.Put([]byte(o.name), o.state)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		return nil
+		return persistCalls(tx, batch)
 	})
+}
+
+// persistCalls writes which calls began and ended, and the states to keep. A call
+// that begins and ends in one batch never was.
+func persistCalls(tx *bbolt.Tx, batch []journalOp) error {
+	calls, state := tx.Bucket(bucketCalls), tx.Bucket(bucketState)
+	ended := map[uint64]bool{}
+	for _, o := range batch {
+		if o.close {
+			ended[o.id] = true
+		}
+	}
+	for _, o := range batch {
+		var err error
+		switch id := binary.BigEndian.AppendUint64(nil, o.id); {
+		case o.open != nil && !ended[o.id]:
+			var b []byte
+			if b, err = json.Marshal(o.open); err == nil {
+				err = calls.Put(id, b)
+			}
+		case o.close:
+			err = calls.Delete(id)
+		case o.name != "":
+			err = state.Put([]byte(o.name), o.state)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Snapshot returns the counters as they are in the journal, and what agents spent

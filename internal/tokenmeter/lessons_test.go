@@ -159,7 +159,7 @@ var lessons = map[string]struct {
 					if b, err := io.ReadAll(r); err != nil || len(b) == 0 {
 						t.Errorf("%s: %v, %d bytes", a.name, err, len(b))
 					}
-					res.Body.Close()
+					_ = res.Body.Close() // it was read
 				}
 			}
 		},
@@ -194,7 +194,7 @@ var lessons = map[string]struct {
 				if b, err := io.ReadAll(res.Body); err == nil || strings.Contains(string(b), "[DONE]") {
 					t.Errorf("%s: the caller saw a proper end: %s", a.name, b)
 				}
-				res.Body.Close()
+				_ = res.Body.Close() // it was cut off
 			}
 		},
 	},
@@ -395,7 +395,7 @@ func (w *world) call(t *testing.T, a ask, plan *fakeprovider.Plan) {
 		t.Fatal(err)
 	}
 	io.Copy(io.Discard, res.Body) //nolint:errcheck // resets are wanted
-	res.Body.Close()
+	_ = res.Body.Close()          // so they are here
 }
 
 // leave makes a call and leaves when its provider holds.
@@ -412,7 +412,7 @@ func (w *world) leave(t *testing.T, a ask, plan *fakeprovider.Plan) {
 		t.Fatal(err)
 	}
 	leave()
-	res.Body.Close()
+	_ = res.Body.Close() // it was left
 }
 
 // ended waits until no call is open.

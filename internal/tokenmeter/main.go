@@ -149,13 +149,8 @@ func (f Flags) check(rest []string) error {
 	if len(rest) > 0 {
 		return fmt.Errorf("unexpected argument %q: flags start with --", rest[0])
 	}
-	for _, u := range [][2]string{{"gemini-url", f.GeminiURL}, {"openai-url", f.OpenAIURL}, {"anthropic-url", f.AnthropicURL}, {"vertex-url", f.VertexURL}} {
-		if p, err := url.Parse(u[1]); u[1] != "" && (err != nil || p.Host == "" || (p.Scheme != "http" && p.Scheme != "https") || p.User != nil || p.RawQuery != "") {
-			return fmt.Errorf("invalid value for flag --%s: it must be an address such as https://api.openai.com, without user and query", u[0])
-		}
-	}
-	if f.GeminiURL == "" && f.OpenAIURL == "" && f.AnthropicURL == "" && f.VertexProject == "" {
-		return errors.New("there is no provider: set at least one of --gemini-url, --vertex-project, --openai-url and --anthropic-url")
+	if err := f.checkUpstreams(); err != nil {
+		return err
 	}
 	ns, name, ok := strings.Cut(f.PriceTable, "/")
 	if !ok || ns == "" || name == "" || strings.Contains(name, "/") {
@@ -166,9 +161,8 @@ func (f Flags) check(rest []string) error {
 			return fmt.Errorf("invalid value %q for flag --peers: it must be host:port", f.Peers)
 		}
 	}
-	l := f.Limits
-	if f.Port < 0 || f.MetricsPort < 0 || l.BodyBytes < 1 || l.DrainCalls < 0 || l.DrainBytes < 0 || l.DrainTime < 0 || l.CallTime <= 0 || l.ConfirmWait < 0 || l.ExtraModels < 0 || l.MaxOutput < 1 || f.LingerTime < 0 || f.ShutdownTime < 0 || f.ScrapeTime < 0 {
-		return errors.New("ports, sizes and times must not be negative, and --max-body-bytes, --call-time and --hard-max-output not 0")
+	if err := f.checkNumbers(); err != nil {
+		return err
 	}
 	return errors.Join(
 		oneOf("without-state", f.WithoutState, "open", "closed"),
@@ -176,6 +170,26 @@ func (f Flags) check(rest []string) error {
 		oneOf("mode", f.Mode, string(ModeSoft), string(ModeHard)),
 		oneOf("vertex-credentials", f.VertexCredentials, "adc", "none"),
 	)
+}
+
+func (f Flags) checkUpstreams() error {
+	for _, u := range [][2]string{{"gemini-url", f.GeminiURL}, {"openai-url", f.OpenAIURL}, {"anthropic-url", f.AnthropicURL}, {"vertex-url", f.VertexURL}} {
+		if p, err := url.Parse(u[1]); u[1] != "" && (err != nil || p.Host == "" || (p.Scheme != "http" && p.Scheme != "https") || p.User != nil || p.RawQuery != "") {
+			return fmt.Errorf("invalid value for flag --%s: it must be an address such as https://api.openai.com, without user and query", u[0])
+		}
+	}
+	if f.GeminiURL == "" && f.OpenAIURL == "" && f.AnthropicURL == "" && f.VertexProject == "" {
+		return errors.New("there is no provider: set at least one of --gemini-url, --vertex-project, --openai-url and --anthropic-url")
+	}
+	return nil
+}
+
+func (f Flags) checkNumbers() error {
+	l := f.Limits
+	if f.Port < 0 || f.MetricsPort < 0 || l.BodyBytes < 1 || l.DrainCalls < 0 || l.DrainBytes < 0 || l.DrainTime < 0 || l.CallTime <= 0 || l.ConfirmWait < 0 || l.ExtraModels < 0 || l.MaxOutput < 1 || f.LingerTime < 0 || f.ShutdownTime < 0 || f.ScrapeTime < 0 {
+		return errors.New("ports, sizes and times must not be negative, and --max-body-bytes, --call-time and --hard-max-output not 0")
+	}
+	return nil
 }
 
 // upstreams that the flags name. check has read their addresses.
@@ -226,7 +240,7 @@ func run(ctx context.Context, f Flags) error {
 	log := ctrlzap.New(ctrlzap.Level(level))
 	ctrl.SetLogger(log)
 	klog.SetLogger(log.WithName("client-go"))
-	s, err := NewServer(f, log)
+	s, err := NewServer(f, log) //nolint:contextcheck // to listen takes no time
 	if err != nil {
 		return err
 	}

@@ -75,10 +75,9 @@ func newServer(t testing.TB, upstream string, change ...func(*Flags)) *Server {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		s.calls.Close()
-		s.metrics.Close()
+		_, _ = s.calls.Close(), s.metrics.Close() // nobody serves them, or who did has closed them
 		s.meter.drains.wait()
-		s.meter.journal.Close()
+		_ = s.meter.journal.Close() // the test may have closed it
 	})
 	if err := s.meter.state.SetPrices(testPrices); err != nil {
 		t.Fatal(err)
@@ -219,7 +218,7 @@ func (w *world) direct(a ask, plan *fakeprovider.Plan) []byte {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it was read
 	b, err := io.ReadAll(res.Body)
 	if err != nil {
 		w.t.Fatal(err)
@@ -281,11 +280,13 @@ func TestRefusing(t *testing.T) {
 			t.Fatal(err)
 		}
 		var v struct {
-			Type  string
+			Type  string `json:"type"`
 			Error struct {
-				Message, Type, Status string
-				Code                  any
-			}
+				Message string `json:"message"`
+				Type    string `json:"type"`
+				Status  string `json:"status"`
+				Code    any    `json:"code"`
+			} `json:"error"`
 		}
 		if err := json.Unmarshal(b, &v); err != nil || res.StatusCode != http.StatusPaymentRequired || res.Header.Get("X-Should-Retry") != "false" {
 			t.Fatal(res.StatusCode, err, string(b))

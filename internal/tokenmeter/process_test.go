@@ -56,8 +56,9 @@ func child(args []string) {
 	s.meter.state.SetBudgets([]Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: usdOf(1e6), Enforced: true, Period: v1alpha1.PeriodLifetime}})
 	json.NewEncoder(os.Stdout).Encode([]string{s.Address(), s.MetricsAddress()}) //nolint:errcheck // the parent waits for it
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
-	if err := s.Run(ctx); err != nil {
+	err = s.Run(ctx)
+	stop()
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -104,7 +105,7 @@ func (p *process) sum(t testing.TB, family, label, value string) float64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it was read
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(res.Body)
 	if err != nil {
@@ -166,7 +167,7 @@ func TestKill9(t *testing.T) {
 				if err == nil || strings.Contains(string(b), "finishReason") {
 					complete.Add(1)
 				}
-				res.Body.Close()
+				_ = res.Body.Close() // it was read, or its meter was killed
 			}
 		})
 	}
@@ -210,7 +211,7 @@ func TestGracefulEnd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer res.Body.Close()
+	defer func() { _ = res.Body.Close() }() // it was read
 	<-provider.Held()
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
@@ -226,7 +227,7 @@ func TestGracefulEnd(t *testing.T) {
 	if _, err := io.ReadAll(late.Body); err != nil || late.StatusCode != http.StatusOK || !late.Close {
 		t.Errorf("a call of somebody who hasn't heard: %v %v, the connection is closed after it: %v", late.Status, err, late.Close)
 	}
-	late.Body.Close()
+	_ = late.Body.Close() // it was read
 	until(t, func() bool {
 		c := http.Client{Transport: &http.Transport{DisableKeepAlives: true}, Timeout: time.Second}
 		_, err := c.Get(p.calls + "/")

@@ -62,13 +62,13 @@ func (w *world) converse(ctx context.Context, rng *rand.Rand) {
 		if res, err := w.post(ctx, a, plan); err == nil {
 			io.CopyN(io.Discard, res.Body, int64(rng.IntN(1500))) //nolint:errcheck // it leaves
 			leave()
-			res.Body.Close()
+			_ = res.Body.Close() // it was left
 		}
 		return
 	}
 	if res, err := w.post(ctx, a, plan); err == nil {
 		io.Copy(io.Discard, res.Body) //nolint:errcheck // resets are wanted
-		res.Body.Close()
+		_ = res.Body.Close()          // so they are here
 	}
 }
 
@@ -166,7 +166,7 @@ func (w *world) crash(lost map[fakeprovider.Line]usage.Tokens) int {
 			lost[l] = lost[l].Plus(more)
 		}
 	}
-	return len(next.meter.journal.Crashed())
+	return len(next.meter.journal.crashed())
 }
 
 // swap makes callers reach another meter.

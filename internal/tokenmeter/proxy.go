@@ -100,7 +100,7 @@ func (m *Meter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{meter: m, route: rt, asked: rt.model, began: began}
-	body, refused := m.admit(c, r)
+	body, refused := m.admit(c, r) //nolint:contextcheck // money is held for other calls too, which go on
 	if refused != nil {
 		m.metrics.refusals.WithLabelValues(rt.agent, namespaceOf(rt.agent), refused.reason).Inc()
 		refused.write(w, rt.dialect)
@@ -257,7 +257,7 @@ func (m *Meter) forward(w http.ResponseWriter, r *http.Request, c *call, body []
 		if err := m.begin(c); err != nil {
 			refused := &refusal{status: http.StatusServiceUnavailable, reason: "journal", message: "The token meter can't write its journal, without which a hard budget isn't safe."}
 			c.finish()
-			m.close(c, 0, 0, nil)
+			m.close(c, 0, 0, nil) //nolint:contextcheck // money is given back after the call
 			c.cancel(nil)
 			m.metrics.open.Dec()
 			m.metrics.refusals.WithLabelValues(c.route.agent, namespaceOf(c.route.agent), refused.reason).Inc()
@@ -383,9 +383,9 @@ func (m *Meter) failed(w http.ResponseWriter, r *http.Request, err error) {
 		if left {
 			outcome = outcomeEstimated
 		}
-		m.lost(c, outcome, sent)
+		m.lost(c, outcome, sent) //nolint:contextcheck // money is given back after the call
 	}
-	cause := context.Cause(c.context)
+	cause := context.Cause(c.context) //nolint:contextcheck // the provider's side has its own
 	c.cancel(nil)
 	if errors.Is(cause, errLeft) {
 		return

@@ -57,8 +57,8 @@ func TestClosedConnection(t *testing.T) {
 				if err != nil || res.StatusCode != http.StatusOK {
 					t.Errorf("call %d: %s %v %s", call, res.Status, err, b)
 				}
-				res.Body.Close()
-				broken.Store(true) // while nobody uses it
+				_ = res.Body.Close() // it was read
+				broken.Store(true)   // while nobody uses it
 			}
 			if broken.Store(false); w.provider.Calls() != 2 {
 				t.Errorf("%d calls arrived", w.provider.Calls())
@@ -78,11 +78,11 @@ func TestNothingIsSentTwice(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
+	defer func() { _ = l.Close() }() // who waits on it ends
 	var arrived atomic.Int64
 	// Each connection answers one call, and closes when the next has arrived.
 	serve := func(c net.Conn) {
-		defer c.Close()
+		defer func() { _ = c.Close() }() // the meter is to see that
 		in := bufio.NewReader(c)
 		for {
 			r, err := http.ReadRequest(in)
@@ -108,10 +108,9 @@ func TestNothingIsSentTwice(t *testing.T) {
 		}
 	}()
 	s := newServer(t, "http://"+l.Addr().String())
-	w := &world{Server: s, t: t}
-	w.front = front(t, s)
+	meter := front(t, s)
 	for call, want := range []int{http.StatusOK, http.StatusBadGateway} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, w.front.URL+asks[0].path, strings.NewReader("{}"))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, meter.URL+asks[0].path, strings.NewReader("{}"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -121,7 +120,7 @@ func TestNothingIsSentTwice(t *testing.T) {
 			t.Fatal(err)
 		}
 		io.Copy(io.Discard, res.Body) //nolint:errcheck // its status is what counts
-		res.Body.Close()
+		_ = res.Body.Close()          // as above
 		if res.StatusCode != want {
 			t.Errorf("call %d: %s", call, res.Status)
 		}

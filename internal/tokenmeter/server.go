@@ -81,11 +81,11 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	m.ids.Store(uint64(time.Now().UnixNano()))
 	m.proxy = m.newProxy(authorize{transport(), m.upstreams})
 	s.meter = m
-	for _, c := range j.Crashed() {
+	for _, c := range j.crashed() {
 		m.metrics.uncounted.WithLabelValues(c.Agent, c.Namespace, "crash").Inc()
 		log.Info("A call was under way when the process before died; what it used is not known", "agent", c.Agent, "model", c.Asked)
 	}
-	s.counters = newCounters(j, m.state.Agents, time.Now, f.LegacyMetrics)
+	s.counters = newCounters(j, m.state.agents, time.Now, f.LegacyMetrics)
 	s.registry.MustRegister(s.counters, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.calls, err = listen(f.Host, f.Port); err != nil {
 		return nil, fmt.Errorf("cannot listen for calls: %w", err)
@@ -224,7 +224,7 @@ func (s *Server) Run(ctx context.Context) error {
 		err = s.linger(failed)
 	case err = <-failed:
 	}
-	return errors.Join(err, s.shutdown(calls, ops))
+	return errors.Join(err, s.shutdown(calls, ops)) //nolint:contextcheck // ctx is done; it has its own time
 }
 
 // serveCall has callers of a meter that is ending take another connection for their

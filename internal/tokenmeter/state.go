@@ -88,8 +88,8 @@ func (s *State) Prices() Prices {
 	return s.prices
 }
 
-// Agents that have budgets, sorted.
-func (s *State) Agents() []agent {
+// agents that have budgets, sorted.
+func (s *State) agents() []agent {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	all := make([]agent, 0, len(s.budgets))

@@ -32,7 +32,7 @@ var encodings = map[string]func(io.Reader) (io.Reader, error){
 }
 
 // newTee returns a tee for a Content-Encoding, nil for one that can't be decoded.
-func newTee(encoding string, r *usage.Reader) tee {
+func newTee(encoding string, r *usage.Reader) tee { //nolint:ireturn // a plain one or one that unpacks
 	encoding = strings.ToLower(strings.TrimSpace(encoding))
 	if encoding == "" || encoding == "identity" {
 		return plainTee{r}
@@ -46,7 +46,7 @@ func newTee(encoding string, r *usage.Reader) tee {
 	go func() {
 		good := false
 		defer func() {
-			pr.CloseWithError(io.ErrClosedPipe) // whoever still writes is not held up
+			_ = pr.CloseWithError(io.ErrClosedPipe) // whoever still writes is not held up
 			t.done <- good
 		}()
 		d, err := decode(bufio.NewReader(pr))

@@ -132,7 +132,7 @@ func googleToken() func(context.Context, http.Header) error {
 		mu.Lock()
 		if source == nil {
 			// The source keeps the context, so that it must not be a call's.
-			s, err := google.DefaultTokenSource(context.Background(), "https://www.googleapis.com/auth/cloud-platform")
+			s, err := google.DefaultTokenSource(context.Background(), "https://www.googleapis.com/auth/cloud-platform") //nolint:contextcheck // as above
 			if err != nil {
 				mu.Unlock()
 				return fmt.Errorf("cannot find Google's credentials: %w", err)

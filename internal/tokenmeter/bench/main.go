@@ -7,6 +7,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -21,6 +22,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/logr"
@@ -56,11 +58,11 @@ func main() {
 
 // serve prints its address and serves until it is killed.
 func serve(h http.Handler) error {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
 	}
-	fmt.Println("http://" + l.Addr().String())
+	fmt.Fprintln(os.Stdout, "http://"+l.Addr().String())
 	mux := http.NewServeMux()
 	mux.Handle("/", h)
 	mux.HandleFunc("/gc", func(http.ResponseWriter, *http.Request) { runtime.GC() })
@@ -74,11 +76,11 @@ var last = bytes.Replace(event, []byte(`"index": 0}`), []byte(`"index": 0,"finis
 
 // provide streams n events, or holds a stream open after the first of them.
 func provide(w http.ResponseWriter, r *http.Request) {
-	io.Copy(io.Discard, r.Body) //nolint:errcheck // a benchmark
+	io.Copy(io.Discard, r.Body) //nolint:errcheck,gosec // a benchmark
 	n, _ := strconv.Atoi(r.Header.Get("X-Events"))
 	if n == 0 {
 		w.Header().Set("Content-Type", "application/json")
-		w.Write(bytes.TrimPrefix(last, []byte("data: "))) //nolint:errcheck // a benchmark
+		w.Write(bytes.TrimPrefix(last, []byte("data: "))) //nolint:errcheck,gosec // a benchmark
 		return
 	}
 	w.Header().Set("Content-Type", "text/event-stream")
@@ -88,8 +90,8 @@ func provide(w http.ResponseWriter, r *http.Request) {
 		if i == n-1 {
 			e = last
 		}
-		w.Write(e) //nolint:errcheck // a benchmark
-		rc.Flush() //nolint:errcheck // a benchmark
+		w.Write(e) //nolint:errcheck,gosec // a benchmark
+		rc.Flush() //nolint:errcheck,gosec // a benchmark
 		if r.Header.Get("X-Hold") != "" && i == 0 {
 			<-r.Context().Done()
 			return
@@ -136,7 +138,7 @@ type process struct {
 }
 
 func start(name, upstream string) (*process, func(), error) {
-	cmd := exec.Command(os.Args[0], "-role", name, "-upstream", upstream)
+	cmd := exec.Command(os.Args[0], "-role", name, "-upstream", upstream) //nolint:gosec,noctx // ourselves; stop ends it
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -145,7 +147,7 @@ func start(name, upstream string) (*process, func(), error) {
 	if err := cmd.Start(); err != nil {
 		return nil, nil, err
 	}
-	stop := func() { cmd.Process.Kill(); cmd.Wait() } //nolint:errcheck // it ends
+	stop := func() { cmd.Process.Kill(); cmd.Wait() } //nolint:errcheck,gosec // it ends
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		stop()
@@ -201,7 +203,7 @@ func (p *process) ask(ctx context.Context, events int, hold bool) (*http.Respons
 	}
 	res, err := client.Do(r)
 	if err == nil && res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s answered %s", p.name, res.Status)
+		return nil, errors.Join(fmt.Errorf("%s answered %s", p.name, res.Status), res.Body.Close())
 	}
 	return res, err
 }
@@ -214,58 +216,90 @@ type figures struct {
 }
 
 func measure(calls, megabytes, streams int) error {
-	provider, stop, err := start("provider", "")
-	if err != nil {
-		return err
-	}
-	defer stop()
-	ways := []*process{{"direct", provider.url, provider.pid}}
-	for _, name := range []string{"bare", "meter"} {
-		p, stop, err := start(name, provider.url)
+	var ways []*process
+	var stops []func()
+	defer func() {
+		for _, stop := range slices.Backward(stops) {
+			stop()
+		}
+	}()
+	upstream := ""
+	for _, name := range []string{"provider", "bare", "meter"} {
+		p, stop, err := start(name, upstream)
 		if err != nil {
 			return err
 		}
-		defer stop()
+		stops = append(stops, stop)
+		if upstream == "" {
+			upstream, p.name = p.url, "direct"
+		}
 		ways = append(ways, p)
 	}
 	all := make([]figures, len(ways))
-	// By turns, so that what else the machine does hits all of them.
+	if err := latencies(ways, all, calls); err != nil {
+		return err
+	}
+	work(ways, all, megabytes)
+	for i, p := range ways[1:] {
+		if err := p.hold(&all[i+1], streams); err != nil {
+			return err
+		}
+	}
+	report(ways, all, streams)
+	return nil
+}
+
+// latencies are measured by turns, so that what else the machine does hits all of
+// the ways.
+func latencies(ways []*process, all []figures, calls int) error {
 	for round := range calls + 200 {
 		for i, p := range ways {
 			for kind, events := range []int{0, 5} {
-				began := time.Now()
-				res, err := p.ask(context.Background(), events, false)
-				if err != nil {
+				first, whole, err := p.time(events)
+				switch {
+				case err != nil:
 					return err
-				}
-				if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {
-					return err
-				}
-				first := time.Since(began)
-				io.Copy(io.Discard, res.Body) //nolint:errcheck // a benchmark
-				res.Body.Close()              //nolint:errcheck,gosec // a benchmark
-				if round < 200 {
-					continue // warm-up
-				}
-				if kind == 0 {
-					all[i].plain = append(all[i].plain, time.Since(began))
-				} else {
+				case round < 200: // warm-up
+				case kind == 0:
+					all[i].plain = append(all[i].plain, whole)
+				default:
 					all[i].first = append(all[i].first, first)
 				}
 			}
 		}
 	}
-	// CPU, by turns as well.
+	return nil
+}
+
+// time is how long one answer took, to its first byte and as a whole.
+func (p *process) time(events int) (first, whole time.Duration, err error) {
+	began := time.Now()
+	res, err := p.ask(context.Background(), events, false)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer res.Body.Close() //nolint:errcheck // a benchmark
+	if _, err := io.ReadFull(res.Body, make([]byte, 1)); err != nil {
+		return 0, 0, err
+	}
+	first = time.Since(began)
+	io.Copy(io.Discard, res.Body) //nolint:errcheck,gosec // a benchmark
+	return first, time.Since(began), nil
+}
+
+// work is the processor time for each megabyte, by turns as well.
+func work(ways []*process, all []figures, megabytes int) {
 	const events = 5000
 	size := float64(events*len(event)) / 1e6
-	for range max(1, int(float64(megabytes)/size)) {
+	rounds := max(1, int(float64(megabytes)/size))
+	for range rounds {
 		for i, p := range ways[1:] {
 			before := p.cpu()
 			var wg sync.WaitGroup
 			for range 4 {
 				wg.Go(func() {
 					if res, err := p.ask(context.Background(), events, false); err == nil {
-						io.Copy(io.Discard, res.Body) //nolint:errcheck // a benchmark
+						io.Copy(io.Discard, res.Body) //nolint:errcheck,gosec // a benchmark
 						res.Body.Close()              //nolint:errcheck,gosec // a benchmark
 					}
 				})
@@ -274,44 +308,57 @@ func measure(calls, megabytes, streams int) error {
 			all[i+1].cpuPerMB += float64((p.cpu() - before).Microseconds()) / 1000 / 4
 		}
 	}
-	rounds := float64(max(1, int(float64(megabytes)/size)))
 	for i := range all {
-		all[i].cpuPerMB /= rounds * size
+		all[i].cpuPerMB /= float64(rounds) * size
 	}
-	for i, p := range ways[1:] {
-		http.Get(p.url + "/gc") //nolint:errcheck,noctx,bodyclose // a benchmark
-		all[i+1].beside = p.rss()
-		ctx, cancel := context.WithCancel(context.Background())
-		var wg sync.WaitGroup
-		var mu sync.Mutex
-		open := 0
-		gate := make(chan struct{}, 64)
-		for range streams {
-			wg.Go(func() {
-				gate <- struct{}{}
-				defer func() { <-gate }()
-				res, err := p.ask(ctx, 10, true)
-				if err != nil {
-					return
-				}
-				io.ReadFull(res.Body, make([]byte, len(event))) //nolint:errcheck // a benchmark
-				mu.Lock()
-				open++
-				mu.Unlock()
-			})
-		}
-		wg.Wait()
-		http.Get(p.url + "/gc") //nolint:errcheck,noctx,bodyclose // a benchmark
-		all[i+1].memory = p.rss()
-		if open != streams {
-			cancel()
-			return fmt.Errorf("%s held only %d of %d streams", p.name, open, streams)
-		}
-		cancel()
-		client.CloseIdleConnections()
+}
+
+// hold measures the memory beside and with so many open streams.
+func (p *process) hold(f *figures, streams int) error {
+	if err := p.collect(); err != nil {
+		return err
 	}
-	report(ways, all, streams)
+	f.beside = p.rss()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer client.CloseIdleConnections()
+	defer cancel()
+	var wg sync.WaitGroup
+	var open atomic.Int64
+	gate := make(chan struct{}, 64)
+	for range streams {
+		wg.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			res, err := p.ask(ctx, 10, true) //nolint:bodyclose // cancel closes them all
+			if err != nil {
+				return
+			}
+			io.ReadFull(res.Body, make([]byte, len(event))) //nolint:errcheck,gosec // a benchmark
+			open.Add(1)
+		})
+	}
+	wg.Wait()
+	if err := p.collect(); err != nil {
+		return err
+	}
+	f.memory = p.rss()
+	if n := open.Load(); n != int64(streams) {
+		return fmt.Errorf("%s held only %d of %d streams", p.name, n, streams)
+	}
 	return nil
+}
+
+// collect has a process collect its garbage.
+func (p *process) collect() error {
+	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, p.url+"/gc", http.NoBody)
+	if err != nil {
+		return err
+	}
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	return res.Body.Close()
 }
 
 func quantile(d []time.Duration, q float64) float64 {
@@ -320,14 +367,14 @@ func quantile(d []time.Duration, q float64) float64 {
 }
 
 func report(ways []*process, all []figures, streams int) {
-	fmt.Printf("%-8s %26s %26s %12s %14s\n", "", "plain answer p50 / p99 ms", "first byte p50 / p99 ms", "CPU ms / MB", "MiB, "+strconv.Itoa(streams)+" open")
+	fmt.Fprintf(os.Stdout, "%-8s %26s %26s %12s %14s\n", "", "plain answer p50 / p99 ms", "first byte p50 / p99 ms", "CPU ms / MB", "MiB, "+strconv.Itoa(streams)+" open")
 	for i, p := range ways {
 		f := all[i]
-		fmt.Printf("%-8s %17.3f / %6.3f %17.3f / %6.3f", p.name, quantile(f.plain, .5), quantile(f.plain, .99), quantile(f.first, .5), quantile(f.first, .99))
+		fmt.Fprintf(os.Stdout, "%-8s %17.3f / %6.3f %17.3f / %6.3f", p.name, quantile(f.plain, .5), quantile(f.plain, .99), quantile(f.first, .5), quantile(f.first, .99))
 		if i > 0 {
-			fmt.Printf(" %12.2f %14.1f", f.cpuPerMB, f.memory)
+			fmt.Fprintf(os.Stdout, " %12.2f %14.1f", f.cpuPerMB, f.memory)
 		}
-		fmt.Println()
+		fmt.Fprintln(os.Stdout)
 	}
 	b, m := all[1], all[2]
 	row := func(what string, got, bound float64, unit string) {
@@ -335,9 +382,9 @@ func report(ways []*process, all []figures, streams int) {
 		if got > bound {
 			verdict = "MISSED"
 		}
-		fmt.Printf("%-52s %9.3f %-4s at most %7.2f  %s\n", what, got, unit, bound, verdict)
+		fmt.Fprintf(os.Stdout, "%-52s %9.3f %-4s at most %7.2f  %s\n", what, got, unit, bound, verdict)
 	}
-	fmt.Println("\nthe meter beside the bare proxy:")
+	fmt.Fprintln(os.Stdout, "\nthe meter beside the bare proxy:")
 	row("plain answer, added p50", quantile(m.plain, .5)-quantile(b.plain, .5), 0.2, "ms")
 	row("plain answer, added p99", quantile(m.plain, .99)-quantile(b.plain, .99), 1, "ms")
 	row("first byte of a stream, added p50", quantile(m.first, .5)-quantile(b.first, .5), 0.2, "ms")

@@ -187,7 +187,7 @@ func (p *Provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if plan.Status != 0 {
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(plan.Status)
-		io.WriteString(w, `{"error":{"code":`+strconv.Itoa(plan.Status)+`,"message":"no","status":"NO"}}`) //nolint:errcheck // a test
+		io.WriteString(w, `{"error":{"code":`+strconv.Itoa(plan.Status)+`,"message":"no","status":"NO"}}`) //nolint:errcheck,gosec // a test
 		return
 	}
 	s := scriptOf(r, body, plan)
@@ -210,10 +210,10 @@ func scriptOf(r *http.Request, body []byte, pl Plan) script {
 	var in struct {
 		Stream        bool `json:"stream"`
 		StreamOptions struct {
-			IncludeUsage bool `json:"include_usage"`
-		} `json:"stream_options"`
+			IncludeUsage bool `json:"include_usage"` //nolint:tagliatelle // OpenAI's name
+		} `json:"stream_options"` //nolint:tagliatelle // as above
 	}
-	json.Unmarshal(body, &in) //nolint:errcheck // Gemini's say nothing of that
+	json.Unmarshal(body, &in) //nolint:errcheck,gosec // Gemini's say nothing of that
 	path := r.URL.Path
 	switch {
 	case strings.HasSuffix(path, ":generateContent"):
@@ -245,7 +245,7 @@ func mustJSON(v any) []byte {
 // part of the figures after i of n events: all of the input, the share of the rest.
 func part(t usage.Tokens, i, n int) usage.Tokens {
 	for _, c := range []usage.Class{usage.Output, usage.Thoughts} {
-		t[c] = t[c] * uint64(i) / uint64(n)
+		t[c] = t[c] * uint64(i) / uint64(n) //nolint:gosec // they count events
 	}
 	return t
 }
@@ -487,9 +487,9 @@ func (p *Provider) play(w http.ResponseWriter, pl Plan, s script) {
 	}
 	flush := func() {
 		if pack != nil {
-			pack.Flush() //nolint:errcheck // a test
+			pack.Flush() //nolint:errcheck,gosec // a test
 		}
-		http.NewResponseController(w).Flush() //nolint:errcheck // a test
+		http.NewResponseController(w).Flush() //nolint:errcheck,gosec // a test
 	}
 	var rng *rand.Rand
 	if pl.Seed != 0 {
@@ -517,7 +517,7 @@ func (p *Provider) play(w http.ResponseWriter, pl Plan, s script) {
 			if rng != nil {
 				n = min(n, 1+rng.IntN(1+rng.IntN(200)))
 			}
-			out.Write(rest[:n]) //nolint:errcheck // as above
+			out.Write(rest[:n]) //nolint:errcheck,gosec // as above
 			rest = rest[n:]
 			if rng != nil && rng.IntN(4) == 0 {
 				flush()
@@ -526,6 +526,6 @@ func (p *Provider) play(w http.ResponseWriter, pl Plan, s script) {
 		flush()
 	}
 	if pack != nil {
-		pack.Close() //nolint:errcheck // as above
+		pack.Close() //nolint:errcheck,gosec // as above
 	}
 }

@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"bytes"
 	"strings"
 	"testing"
 )
@@ -37,11 +36,13 @@ func BenchmarkReader(b *testing.B) {
 				r := NewReader(s.dialect, "")
 				for rest := s.bytes; len(rest) > 0; {
 					n := min(len(rest), 4096)
-					r.Write(rest[:n])
+					if _, err := r.Write(rest[:n]); err != nil {
+						b.Fatal(err)
+					}
 					rest = rest[n:]
 				}
 				r.Close()
-				if rep := r.Report(); !bytes.Contains([]byte(rep.Items[0].Model), []byte("-")) {
+				if rep := r.Report(); !strings.Contains(rep.Items[0].Model, "-") {
 					b.Fatal(rep)
 				}
 			}

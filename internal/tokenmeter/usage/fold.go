@@ -74,7 +74,7 @@ func foldGemini(r *Report, doc []byte) {
 // and what tools read stand beside the rest.
 func (r *Report) gemini(u gjson.Result) {
 	var prompt, cached, output, thoughts, tools, total uint64
-	any := false
+	seen := false
 	u.ForEach(func(key, v gjson.Result) bool {
 		var to *uint64
 		switch key.Str {
@@ -98,10 +98,10 @@ func (r *Report) gemini(u gjson.Result) {
 		default:
 			return true
 		}
-		*to, any = count(v), true
+		*to, seen = count(v), true
 		return true
 	})
-	if !any {
+	if !seen {
 		return
 	}
 	t := Tokens{Input: prompt - min(cached, prompt), CachedInput: min(cached, prompt), Output: output, Thoughts: thoughts, ToolUse: tools}

@@ -2,6 +2,7 @@ package usage
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/tidwall/gjson"
 )
@@ -29,7 +30,7 @@ const (
 
 func (f *frames) write(p []byte) {
 	if f.kind == unknown {
-		for len(p) > 0 && bytes.IndexByte([]byte(" \t\r\n\xef\xbb\xbf"), p[0]) >= 0 {
+		for len(p) > 0 && strings.IndexByte(" \t\r\n\xef\xbb\xbf", p[0]) >= 0 {
 			p = p[1:] // white space, and the bytes of a byte order mark
 		}
 		if len(p) == 0 {

@@ -41,14 +41,14 @@ func answerTo(way int, p fakeprovider.Plan) []byte {
 }
 
 // read is the report of an answer in pieces; the last piece is what is left.
-func read(d usage.Dialect, answer []byte, pieces []byte) usage.Report {
+func read(d usage.Dialect, answer, pieces []byte) usage.Report {
 	r := usage.NewReader(d, "")
 	for _, n := range pieces {
 		n := min(int(n)+1, len(answer))
-		r.Write(answer[:n]) //nolint:errcheck,gosec // it never fails
+		r.Write(answer[:n]) //nolint:errcheck // it never fails
 		answer = answer[n:]
 	}
-	r.Write(answer) //nolint:errcheck,gosec // as above
+	r.Write(answer) //nolint:errcheck // as above
 	r.Close()
 	return r.Report()
 }
@@ -110,8 +110,8 @@ func TestSplitAnywhere(t *testing.T) {
 				answer := answerTo(way, fakeprovider.Plan{Agent: "a", Model: "m", Tokens: want, Events: 2, CRLF: crlf, Text: "ü\"\r\n"})
 				for i := range answer {
 					r := usage.NewReader(w.dialect, "")
-					r.Write(answer[:i]) //nolint:errcheck,gosec // it never fails
-					r.Write(answer[i:]) //nolint:errcheck,gosec // as above
+					r.Write(answer[:i]) //nolint:errcheck // it never fails
+					r.Write(answer[i:]) //nolint:errcheck // as above
 					r.Close()
 					if got := r.Report(); !got.Final || got.Items[0].Tokens != want || got.Unread != 0 {
 						t.Fatalf("cut at %d: %+v", i, got)
