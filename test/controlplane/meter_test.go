@@ -319,13 +319,14 @@ func (m *meters) kill(ctx context.Context, t *testing.T, i int) {
 
 // ask makes a call for an agent, and returns 0 if the meter is down.
 func (m *meters) ask(t *testing.T, i int, agent string) int {
+	t.Helper()
 	res, err := http.Post(m.urls[i]+"/agents/"+agent+"/gemini/v1beta/models/gemini-3.8-flash:generateContent", "application/json",
 		strings.NewReader(`{"contents":[{"role":"user","parts":[{"text":"`+strings.Repeat("x", 400)+`"}]}]}`))
 	if err != nil {
 		return 0
 	}
 	b, err := io.ReadAll(res.Body)
-	res.Body.Close()
+	_ = res.Body.Close() // it was only read
 	switch res.StatusCode {
 	case http.StatusOK, http.StatusPaymentRequired, http.StatusForbidden, http.StatusServiceUnavailable:
 	default:
@@ -336,6 +337,7 @@ func (m *meters) ask(t *testing.T, i int, agent string) int {
 
 // loop makes calls until the budget is spent, whichever replica is asked.
 func (m *meters) loop(t *testing.T) {
+	t.Helper()
 	for refused := 0; refused < 4 && t.Context().Err() == nil; {
 		<-m.may
 		switch m.ask(t, rand.IntN(2), "hard") {

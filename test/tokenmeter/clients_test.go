@@ -41,7 +41,7 @@ type world struct {
 	asked    atomic.Int64
 }
 
-func newWorld(t *testing.T, cap money.USD) *world {
+func newWorld(t *testing.T, limit money.USD) *world {
 	t.Helper()
 	w := &world{provider: fakeprovider.New()}
 	w.provider.KeepRequests = true
@@ -61,7 +61,7 @@ func newWorld(t *testing.T, cap money.USD) *world {
 	if err := w.SetPrices(prices); err != nil {
 		t.Fatal(err)
 	}
-	w.SetBudgets([]tokenmeter.Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: cap, Enforced: true, Period: v1alpha1.PeriodLifetime}})
+	w.SetBudgets([]tokenmeter.Budget{{Agent: "housing-bot", Namespace: "agent-housing-bot", Cap: limit, Enforced: true, Period: v1alpha1.PeriodLifetime}})
 	front := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		w.asked.Add(1)
 		w.Handler().ServeHTTP(rw, r)

@@ -20,7 +20,7 @@ func main() {
 		os.Exit(1) //nolint:gocritic // nothing runs yet
 	}
 	defer w.Close()
-	fmt.Printf("The page: %s (type e to empty the budget, r to raise it, Ctrl-C to end)\n", w.URL)
+	fmt.Printf("The page: %s (type e to empty the budget, r to raise it, Ctrl-C to end)\n", w.URL) //nolint:forbidigo // a program for people
 	go func() {
 		for b := make([]byte, 1); ; {
 			if n, err := os.Stdin.Read(b); err != nil || n == 0 {
