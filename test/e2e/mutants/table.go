@@ -114,9 +114,9 @@ var Mutants = []Mutant{
 		Name: "blind-means-stop", Rule: 4,
 		Why: "A restart of Prometheus stops every agent of the platform.",
 		Edits: []Edit{{
-			File: "fn/budget/decide/decide.go",
-			Old:  "case exhausted(f, spent):\n\t\treturn true,",
-			New:  "case exhausted(f, spent) || f.Spend == nil: // nobody spends unseen\n\t\treturn true,",
+			File: "fn/budget/decide/rules.go",
+			Old:  "return exhausted(s.Facts, s.spent) }, pauses: true",
+			New:  "return exhausted(s.Facts, s.spent) || s.Spend == nil }, pauses: true", // nobody spends unseen
 		}},
 		Scenario: "PrometheusKilled",
 		Says:     "waiting for the running agent's figures to stand: status.paused is true",
@@ -125,9 +125,9 @@ var Mutants = []Mutant{
 		Name: "blind-means-go", Rule: 4,
 		Why: "A restart of Prometheus starts every agent that was stopped, with nobody to see what they spend.",
 		Edits: []Edit{{
-			File: "fn/budget/decide/decide.go",
-			Old:  "case f.MonitorOnly:\n\t\treturn false, becauseMonitorOnly\n\tcase exhausted",
-			New:  "case f.MonitorOnly || f.Spend == nil: // nobody is stopped for what can't be shown\n\t\treturn false, becauseMonitorOnly\n\tcase exhausted",
+			File: "fn/budget/decide/rules.go",
+			Old:  "return s.MonitorOnly }",
+			New:  "return s.MonitorOnly || s.Spend == nil }", // nobody is stopped for what can't be shown
 		}},
 		Scenario: "PrometheusKilled",
 		Says:     "waiting for the stopped agent's figures to stand: status.paused is false",
