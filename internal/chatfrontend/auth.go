@@ -74,7 +74,7 @@ func key(kind, name string) string {
 
 // cookie can't be read by scripts, and is not sent along with what other sites start.
 func cookie(r *http.Request, name, value string, age time.Duration) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // a page that is reached by http has no secure cookies
 		Name: name, Value: value, Path: "/", MaxAge: int(age.Seconds()),
 		HttpOnly: true, SameSite: http.SameSiteLaxMode, Secure: isHTTPS(r),
 	}

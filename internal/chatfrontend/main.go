@@ -237,14 +237,14 @@ func serve(ctx context.Context, f Flags) error {
 		return fmt.Errorf("cannot serve: %w", err)
 	case <-ctx.Done():
 	}
-	return s.shutdown(servers)
+	return s.shutdown(ctx, servers)
 }
 
 // grace is how long answers may go on after the process was told to end; a pod has
 // 30 seconds.
 const grace = 20 * time.Second
 
-func (s *server) shutdown(servers map[*http.Server]int) error {
+func (s *server) shutdown(ctx context.Context, servers map[*http.Server]int) error {
 	s.log.Info("Stopping")
 	close(s.closing)
 	answered := make(chan struct{})
@@ -258,7 +258,7 @@ func (s *server) shutdown(servers map[*http.Server]int) error {
 	}
 	s.cancel()
 	s.running.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	var errs []error
 	for srv := range servers {

@@ -44,8 +44,7 @@ type OIDC struct {
 }
 
 func (o OIDC) check() error {
-	switch {
-	case o.Issuer == "" || o.ClientID == "":
+	if o.Issuer == "" || o.ClientID == "" {
 		return errors.New("--auth=oidc wants --oidc-issuer-url and --oidc-client-id")
 	}
 	if _, err := address(o.Issuer); err != nil {
@@ -216,7 +215,7 @@ func (s *signIn) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	person, err := s.exchange(ctx, cfg, provider, q.Get("code"), p)
-	var no notAllowed
+	var no notAllowedError
 	switch {
 	case errors.As(err, &no):
 		s.fail(w, r, http.StatusForbidden, "You may not use this page: "+no.Error()+".", err)
@@ -234,9 +233,9 @@ func (s *signIn) callback(w http.ResponseWriter, r *http.Request) {
 // claims of an ID token.
 type claims struct {
 	Email    string   `json:"email"`
-	Verified *bool    `json:"email_verified"`
+	Verified *bool    `json:"email_verified"` //nolint:tagliatelle // as OpenID Connect names it
 	Name     string   `json:"name"`
-	Username string   `json:"preferred_username"`
+	Username string   `json:"preferred_username"` //nolint:tagliatelle // as above
 	Groups   []string `json:"groups"`
 }
 
@@ -272,9 +271,9 @@ func (s *signIn) exchange(ctx context.Context, cfg *oauth2.Config, provider *oid
 	return Person{Key: key("oidc", id.Issuer+"\x00"+id.Subject), Name: name}, nil
 }
 
-type notAllowed string
+type notAllowedError string
 
-func (e notAllowed) Error() string { return string(e) }
+func (e notAllowedError) Error() string { return string(e) }
 
 // allow checks the list of who may. An address counts only if the issuer has not said
 // that it is unverified.
@@ -303,7 +302,7 @@ func (s *signIn) allow(c claims) error {
 			return nil
 		}
 	}
-	return notAllowed("it is not open to your account")
+	return notAllowedError("it is not open to your account")
 }
 
 func (s *signIn) keep(id string, n session) {
@@ -338,7 +337,7 @@ func (s *signIn) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *signIn) cookie(r *http.Request, name, value string, age time.Duration) *http.Cookie {
-	return &http.Cookie{
+	return &http.Cookie{ //nolint:gosec // a page that is reached by http has no secure cookies
 		Name: name, Value: value, Path: "/", MaxAge: int(age.Seconds()), HttpOnly: true,
 		SameSite: http.SameSiteLaxMode, Secure: strings.HasPrefix(s.redirect(r), "https:"),
 	}

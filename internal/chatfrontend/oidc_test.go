@@ -213,9 +213,8 @@ func TestFlags(t *testing.T) {
 				}
 				return good[k]
 			}, io.Discard)
-			if got := ""; err != nil {
-				got = err.Error()
-				if tc.want == "" || !strings.Contains(got, tc.want) {
+			if err != nil {
+				if got := err.Error(); tc.want == "" || !strings.Contains(got, tc.want) {
 					t.Errorf("got %q, want %q in it", got, tc.want)
 				}
 			} else if tc.want != "" {

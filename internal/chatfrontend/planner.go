@@ -254,7 +254,7 @@ func stream(rsp *http.Response, kind string) (*http.Response, error) {
 	}
 	line := &bytes.Buffer{}
 	if json.Compact(line, withoutErrorData(body)) != nil {
-		return nil, notA2A{fmt.Sprintf("the planner answered with %q where a stream of events was asked for", kind)}
+		return nil, notA2AError{fmt.Sprintf("the planner answered with %q where a stream of events was asked for", kind)}
 	}
 	rsp.Body = io.NopCloser(io.MultiReader(strings.NewReader("data: "), line, strings.NewReader("\n\n")))
 	return rsp, nil
@@ -269,23 +269,23 @@ type bounded struct {
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, notA2A{"the planner sent more than an answer can hold"}
+		return 0, notA2AError{"the planner sent more than an answer can hold"}
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
 	return n, err
 }
 
-// notA2A is the failure of a planner that does not keep to the protocol. Trying
+// notA2AError is the failure of a planner that does not keep to the protocol. Trying
 // again is of no use.
-type notA2A struct{ message string }
+type notA2AError struct{ message string }
 
-func (e notA2A) Error() string { return e.message }
+func (e notA2AError) Error() string { return e.message }
 
 // hopeless says whether an error is an answer: the planner was reached and what it
 // said can't become better by asking again.
 func hopeless(err error) bool {
-	var bad notA2A
+	var bad notA2AError
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	var said *a2a.Error
@@ -295,7 +295,7 @@ func hopeless(err error) bool {
 
 // unreadable says in words what was wrong with an answer, without its address.
 func unreadable(err error) string {
-	var bad notA2A
+	var bad notA2AError
 	var refused *a2a.Error
 	switch {
 	case errors.As(err, &bad):

@@ -19,7 +19,7 @@ import (
 const worker = "agent_housing_bot__NS__worker"
 
 // answering says the same to every question.
-func answering(s string) func(*chattest.Task) { return func(t *chattest.Task) { t.Answer(s) } }
+func answering(t *chattest.Task) { t.Answer("ok") }
 
 // waiting answers nothing until it is told to stop.
 func waiting(t *chattest.Task) {
@@ -82,7 +82,7 @@ func TestBudgetDecides(t *testing.T) {
 		"Busy":          {"Nor one that is busy.", nil, 429, 503},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, answering("ok"))
+			s := newSite(t, answering)
 			if tc.change != nil {
 				s.kube.Change(tc.change)
 			}
@@ -117,7 +117,7 @@ func TestBudgetDecides(t *testing.T) {
 }
 
 func TestExhaustedPageSaysWhatToDo(t *testing.T) {
-	s := newSite(t, answering("ok"), "BUDGET_CONTACT=Ask Ada of the platform team.")
+	s := newSite(t, answering, "BUDGET_CONTACT=Ask Ada of the platform team.")
 	s.server.now = func() time.Time { return time.Date(2026, 11, 27, 12, 0, 0, 0, time.UTC) }
 	s.kube.Exhaust()
 	page := ""
@@ -138,7 +138,7 @@ func TestExhaustedPageSaysWhatToDo(t *testing.T) {
 }
 
 func TestPlannerDownIsNotTheMoney(t *testing.T) {
-	s := newSite(t, answering("ok"))
+	s := newSite(t, answering)
 	s.planner.Close()
 	p := Problem{}
 	if code := s.visitor().send(http.MethodPost, "/api/conversations/new/turns", Question{"hello"}, &p); code != 503 || p.Down != "planner" || !strings.Contains(p.Detail, "othing listens") {
@@ -178,7 +178,7 @@ func TestTwoPeople(t *testing.T) {
 	pics := Conversation{}
 	ada.send(http.MethodGet, "/api/conversations/"+a.Conversation, nil, &pics)
 	src := regexp.MustCompile(`src="([^"]+)"`).FindStringSubmatch(pics.Turns[0].Blocks[1])
-	if src == nil || ada.send(http.MethodGet, src[1], nil, nil) != 200 {
+	if len(src) != 2 || ada.send(http.MethodGet, src[1], nil, nil) != 200 {
 		t.Fatalf("Ada can't see her own picture: %v", pics.Turns[0].Blocks)
 	}
 	for method, paths := range map[string][]string{
@@ -399,7 +399,7 @@ func TestBadPlanners(t *testing.T) {
 		}), "without coming to an answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSite(t, answering("ok"))
+			s := newSite(t, answering)
 			s.planner.Raw(func(w http.ResponseWriter, r *http.Request) {
 				if b, _ := io.ReadAll(r.Body); strings.Contains(string(b), `"tasks/`) {
 					w.Header().Set("Content-Type", "application/json")
@@ -490,7 +490,7 @@ func TestComingBack(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	s := newSite(t, answering("ok"))
+	s := newSite(t, answering)
 	for _, path := range []string{"/", "/assets/app.js", "/api/state", "/nothing"} {
 		rsp, err := http.Get(s.URL + path)
 		if err != nil {
@@ -512,7 +512,7 @@ func TestHeaders(t *testing.T) {
 }
 
 func TestForeignRequests(t *testing.T) {
-	s := newSite(t, answering("ok"))
+	s := newSite(t, answering)
 	v := s.visitor()
 	v.header.Set("Sec-Fetch-Site", "cross-site")
 	body := ""
@@ -537,7 +537,7 @@ func TestForeignRequests(t *testing.T) {
 }
 
 func TestBehindProxy(t *testing.T) {
-	s := newSite(t, answering("ok"), "AUTH=proxy", "AUTH_HEADER=X-Auth-Request-Email")
+	s := newSite(t, answering, "AUTH=proxy", "AUTH_HEADER=X-Auth-Request-Email")
 	v := s.visitor()
 	body := ""
 	if code := v.send(http.MethodGet, "/", nil, &body); code != 401 {
@@ -564,7 +564,7 @@ func TestBehindProxy(t *testing.T) {
 
 // A page that nobody asks anything on holds no connection, and no goroutine.
 func TestIdlePagesCostNothing(t *testing.T) {
-	s := newSite(t, answering("ok"))
+	s := newSite(t, answering)
 	tr := &http.Transport{DisableKeepAlives: true}
 	load := func() {
 		v := s.visitor()

@@ -178,15 +178,15 @@ func (x *exchange) outcome() string {
 	return string(v.State)
 }
 
-// follow takes in a stream until it ends. Its error is one after which trying again
-// is of no use; a stream that broke is none.
-func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error]) error {
-	type item struct {
-		event a2a.Event
-		err   error
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+// An item is what a stream yields.
+type item struct {
+	event a2a.Event
+	err   error
+}
+
+// channel hands a stream on until it ends, breaks, or ctx does; the channel is closed
+// then.
+func channel(ctx context.Context, events iter.Seq2[a2a.Event, error]) <-chan item {
 	items := make(chan item)
 	go func() {
 		defer close(items)
@@ -194,7 +194,7 @@ func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error
 			// What comes from outside goes through code of others.
 			if p := recover(); p != nil {
 				select {
-				case items <- item{err: notA2A{fmt.Sprintf("the planner's answer can't be read: %v", p)}}:
+				case items <- item{err: notA2AError{fmt.Sprintf("the planner's answer can't be read: %v", p)}}:
 				case <-ctx.Done():
 				}
 			}
@@ -210,6 +210,15 @@ func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error
 			}
 		}
 	}()
+	return items
+}
+
+// follow takes in a stream until it ends. Its error is one after which trying again
+// is of no use; a stream that broke is none.
+func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error]) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	items := channel(ctx, events)
 	paint := time.NewTimer(time.Hour)
 	defer paint.Stop()
 	quiet := time.NewTimer(silence)
@@ -221,7 +230,7 @@ func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error
 		case <-quiet.C:
 			return nil
 		case <-paint.C:
-			x.paint()
+			x.paint() //nolint:contextcheck // pictures are fetched beyond the end of an answer
 		case i, open := <-items:
 			if !open {
 				return nil
@@ -254,30 +263,12 @@ func (x *exchange) resume(ctx context.Context, lost time.Time) error {
 	}
 	x.turn.change(func(v *View) { v.Notice = "The connection to the agent was lost. Looking for the answer…" })
 	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		conn, err := x.planner.connect(ctx)
-		if err == nil {
-			x.conn = conn
-			var task *a2a.Task
-			if task, err = conn.task(ctx, x.ts.TaskID); err == nil {
-				x.ts.Apply(task)
-				x.paint()
-				if x.ts.State != transcript.Working {
-					return nil
-				}
-				x.turn.change(func(v *View) { v.Notice = "" })
-				before := x.now()
-				if err = x.follow(ctx, conn.resume(ctx, x.ts.TaskID)); err != nil && !errors.Is(err, a2a.ErrUnsupportedOperation) && !errors.Is(err, a2a.ErrMethodNotFound) {
-					return err
-				}
-				if x.ts.State != transcript.Working || x.ts.Endless || ctx.Err() != nil {
-					return nil
-				}
-				if x.now().Sub(before) > wait {
-					lost = x.now() // it did stream for a while
-				}
-			} else if errors.Is(err, a2a.ErrTaskNotFound) {
-				return said("the agent was restarted and has lost the question")
-			}
+		streamed, over, err := x.rejoin(ctx)
+		if over {
+			return err
+		}
+		if streamed > wait {
+			lost = x.now()
 		}
 		if money, err := x.budget(ctx); err == nil && money.Exhausted {
 			return said("the agent was stopped")
@@ -291,6 +282,35 @@ func (x *exchange) resume(ctx context.Context, lost time.Time) error {
 		case <-time.After(wait):
 		}
 	}
+}
+
+// rejoin finds the task and follows it for as long as its stream lasts. It says whether
+// there is nothing more to look for, and why; err is nil while there is.
+func (x *exchange) rejoin(ctx context.Context) (streamed time.Duration, over bool, err error) {
+	conn, err := x.planner.connect(ctx)
+	if err != nil {
+		return 0, false, nil //nolint:nilerr // it is away, and may come back
+	}
+	x.conn = conn
+	task, err := conn.task(ctx, x.ts.TaskID)
+	switch {
+	case errors.Is(err, a2a.ErrTaskNotFound):
+		return 0, true, said("the agent was restarted and has lost the question")
+	case err != nil:
+		return 0, false, nil //nolint:nilerr // as above
+	}
+	x.ts.Apply(task)
+	x.paint() //nolint:contextcheck // pictures are fetched beyond the end of an answer
+	if x.ts.State != transcript.Working {
+		return 0, true, nil
+	}
+	x.turn.change(func(v *View) { v.Notice = "" })
+	before := x.now()
+	err = x.follow(ctx, conn.resume(ctx, x.ts.TaskID))
+	if err != nil && !errors.Is(err, a2a.ErrUnsupportedOperation) && !errors.Is(err, a2a.ErrMethodNotFound) {
+		return 0, true, err
+	}
+	return x.now().Sub(before), x.ts.State != transcript.Working || x.ts.Endless || ctx.Err() != nil, nil
 }
 
 // redact takes out of an agent's error what such errors carry along: addresses with
@@ -327,15 +347,15 @@ func (x *exchange) end(ctx context.Context, err error) {
 	case x.ts.State == transcript.Canceled, stopped:
 		state, notice = TurnStopped, "Stopped."
 		if x.ts.State != transcript.Canceled {
-			notice = x.tell()
+			notice = x.tell(ctx)
 		}
 	case x.ts.Endless:
-		x.tell()
+		x.tell(ctx)
 		problem = &Problem{Code: 503, Down: "answer", Message: fmt.Sprintf("The agent took %d steps without coming to an answer, so it was stopped. Ask in a simpler way, or for a part of it.", transcript.MaxSteps)}
 	case x.ts.State == transcript.Failed:
 		problem = &Problem{Code: 503, Down: "answer", Message: "The agent could not answer.", Detail: redact(x.ts.Problem)}
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
-		x.tell()
+		x.tell(ctx)
 		problem = &Problem{Code: 503, Down: "answer", Message: fmt.Sprintf("The agent had no answer after %s, so it was stopped.", x.timeout)}
 	case ctx.Err() != nil:
 		problem = &Problem{Code: 503, Down: "page", Message: "The server of this page was stopped while the agent answered. Ask again."}
@@ -358,7 +378,7 @@ func (x *exchange) end(ctx context.Context, err error) {
 	if x.ts.Cut {
 		notice = strings.TrimSpace(notice + " The answer was longer than this page shows; the rest was left out.")
 	}
-	x.draw(func(v *View) {
+	x.draw(func(v *View) { //nolint:contextcheck // pictures are fetched beyond the end of an answer
 		v.State, v.Ended, v.Notice, v.Problem, v.Ask = state, &now, notice, problem, nil
 		if state == TurnAsking {
 			v.Ask = x.ts.Ask
@@ -374,11 +394,11 @@ func (x *exchange) end(ctx context.Context, err error) {
 }
 
 // tell has the agent stop, and says what became of it.
-func (x *exchange) tell() string {
+func (x *exchange) tell(ctx context.Context) string {
 	if x.ts.TaskID == "" {
 		return "Stopped before the agent began."
 	}
-	ctx := withUser(context.Background(), x.turn.conversation.user)
+	ctx = withUser(context.WithoutCancel(ctx), x.turn.conversation.user)
 	task, err := x.conn.cancel(ctx, x.ts.TaskID)
 	switch {
 	case err == nil && task.Status.State == a2a.TaskStateCompleted:

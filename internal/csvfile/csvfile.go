@@ -398,13 +398,13 @@ func (c *Column) kind() Kind {
 // separator finds what stands between the cells: what all lines have most, and as
 // often as the header.
 func separator(head []byte) rune {
-	best, most := ',', 0
-	for _, s := range []rune{',', ';', '\t', '|'} {
-		if n := score(head, byte(s)); n > most {
+	best, most := byte(','), 0
+	for _, s := range []byte{',', ';', '\t', '|'} {
+		if n := score(head, s); n > most {
 			best, most = s, n
 		}
 	}
-	return best
+	return rune(best)
 }
 
 // score counts separators outside of quotation marks over the first lines, and

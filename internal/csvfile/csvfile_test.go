@@ -119,10 +119,10 @@ func TestPandasAgrees(t *testing.T) {
 	answers := json.NewDecoder(bytes.NewReader(out))
 	for _, name := range names {
 		var a struct {
-			Rows    int64
-			Kinds   string
-			Missing []int64
-			Columns []string
+			Rows    int64    `json:"rows"`
+			Kinds   string   `json:"kinds"`
+			Missing []int64  `json:"missing"`
+			Columns []string `json:"columns"`
 		}
 		if err := answers.Decode(&a); err != nil {
 			t.Fatal(err)
@@ -146,7 +146,7 @@ func TestInspectCounts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		columns := rapid.IntRange(2, 6).Draw(t, "columns")
 		rows := rapid.IntRange(0, 40).Draw(t, "rows")
-		cell := rapid.SampledFrom([]string{"1", "-2.5", "x", "", "NA", "a,b", "say \"hi\"", "line\nline", "2024-01-01", "ä"})
+		cell := rapid.SampledFrom([]string{"1", "-2.5", "x", "", "NA", "a,b", "say \"hi\"", "line\nline", "2024-01-01", "ä"}) //nolint:dupword // a cell of two lines
 		var b bytes.Buffer
 		w := csv.NewWriter(&b)
 		header := make([]string, columns)

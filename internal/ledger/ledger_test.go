@@ -28,7 +28,6 @@ import (
 
 // repo is a Git repository in memory with one file.
 type repo struct {
-	mu      sync.Mutex
 	file    string
 	content string
 	sha     int
@@ -192,11 +191,8 @@ func (w *world) withParts(names ...string) *world {
 	return w
 }
 
-func app(automated bool, finalizers ...string) *unstructured.Unstructured {
-	policy := map[string]any{}
-	if automated {
-		policy["automated"] = map[string]any{"selfHeal": true}
-	}
+func app(finalizers ...string) *unstructured.Unstructured {
+	policy := map[string]any{"automated": map[string]any{"selfHeal": true}}
 	o := object(applications, "Application", "argocd", "agent-housing-bot", map[string]any{"spec": map[string]any{"syncPolicy": policy}})
 	o.SetFinalizers(finalizers)
 	return o
@@ -210,7 +206,7 @@ func retirement(w *world, r *repo, out *strings.Builder) Retirement {
 }
 
 func TestRetire(t *testing.T) {
-	w := newWorld(t, app(true, "resources-finalizer.argocd.argoproj.io"), object(orders, "XDatasetAgent", "", "housing-bot", nil)).withParts("a", "b", "c")
+	w := newWorld(t, app("resources-finalizer.argocd.argoproj.io"), object(orders, "XDatasetAgent", "", "housing-bot", nil)).withParts("a", "b", "c")
 	r, out := newRepo(order), &strings.Builder{}
 	if err := retirement(w, r, out).Run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -247,7 +243,7 @@ func TestRetireStops(t *testing.T) {
 			"A wrong repository is found out before anything is deleted.",
 			func(t *testing.T) *world {
 				t.Helper()
-				return newWorld(t, app(true), object(orders, "XDatasetAgent", "", "housing-bot", nil))
+				return newWorld(t, app(), object(orders, "XDatasetAgent", "", "housing-bot", nil))
 			},
 			newRepo(other), `nothing was done: the file orders the agent "other-bot", not "housing-bot"`, nil,
 		},
@@ -255,8 +251,8 @@ func TestRetireStops(t *testing.T) {
 			"Argo CD would make the order again as soon as it is deleted.",
 			func(t *testing.T) *world {
 				t.Helper()
-				w := newWorld(t, app(true), object(orders, "XDatasetAgent", "", "housing-bot", nil))
-				w.PrependReactor("get", "applications", func(kubetesting.Action) (bool, runtime.Object, error) { return true, app(true), nil })
+				w := newWorld(t, app(), object(orders, "XDatasetAgent", "", "housing-bot", nil))
+				w.PrependReactor("get", "applications", func(kubetesting.Action) (bool, runtime.Object, error) { return true, app(), nil })
 				return w
 			},
 			newRepo(order), "stopped in the first stage, silence; the agent lives: somebody put the automated sync of Application agent-housing-bot back: if an ApplicationSet or another Application makes it, let that ignore /spec/syncPolicy (docs/gitops.md, Destroy) and run this again",
@@ -266,7 +262,7 @@ func TestRetireStops(t *testing.T) {
 			"What describes an agent is not erased while the agent stands.",
 			func(t *testing.T) *world {
 				t.Helper()
-				w := newWorld(t, app(true), object(orders, "XDatasetAgent", "", "housing-bot", nil)).withParts("a", "bucket")
+				w := newWorld(t, app(), object(orders, "XDatasetAgent", "", "housing-bot", nil)).withParts("a", "bucket")
 				w.stuck = true
 				return w
 			},
@@ -277,7 +273,7 @@ func TestRetireStops(t *testing.T) {
 			"",
 			func(t *testing.T) *world {
 				t.Helper()
-				w := newWorld(t, app(true), object(orders, "XDatasetAgent", "", "housing-bot", nil))
+				w := newWorld(t, app(), object(orders, "XDatasetAgent", "", "housing-bot", nil))
 				w.PrependReactor("delete", "xdatasetagents", func(kubetesting.Action) (bool, runtime.Object, error) {
 					return true, nil, errors.New("admission webhook says no")
 				})

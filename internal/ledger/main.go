@@ -279,7 +279,7 @@ func (f *flags) cluster() (Cluster, error) {
 // requestsPerSecond is more than one person's change ever needs.
 const requestsPerSecond = 20
 
-func (f *flags) repository() (Repository, error) {
+func (f *flags) repository() (*gitea.Client, error) {
 	return gitea.New(f.giteaURL, f.owner+"/agent-"+f.agent, f.branch, fileToken(f.tokenFile), requestsPerSecond)
 }
 

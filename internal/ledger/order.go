@@ -270,13 +270,12 @@ func token(file []byte, n *yaml.Node) (int, int, bool) {
 	if i := bytes.IndexByte(line, '\n'); i >= 0 {
 		line = line[:i]
 	}
-	n0 := 0
 	switch n.Style {
 	case 0:
-		if n0 = len(n.Value); !bytes.HasPrefix(line, []byte(n.Value)) || n0 == 0 {
+		if n.Value == "" || !bytes.HasPrefix(line, []byte(n.Value)) {
 			return 0, 0, false
 		}
-		return start, start + n0, true
+		return start, start + len(n.Value), true
 	case yaml.SingleQuotedStyle, yaml.DoubleQuotedStyle:
 		if len(line) == 0 {
 			return 0, 0, false
@@ -290,6 +289,7 @@ func token(file []byte, n *yaml.Node) (int, int, bool) {
 				return start, start + i + 1, true
 			}
 		}
+	default: // a block, or a tag of its own
 	}
 	return 0, 0, false
 }

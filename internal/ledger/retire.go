@@ -67,7 +67,7 @@ func (c Cluster) Refresh(ctx context.Context, agentName string) error {
 	return err
 }
 
-func (c Cluster) applications() dynamic.ResourceInterface {
+func (c Cluster) applications() dynamic.ResourceInterface { //nolint:ireturn // client-go has nothing else
 	return c.Client.Resource(applications).Namespace(c.ArgoCDNamespace)
 }
 
@@ -110,11 +110,11 @@ func (r Retirement) Run(ctx context.Context) error {
 	if err := r.erase(ctx); err != nil {
 		return fmt.Errorf("stopped in the third stage, erase; nothing of the agent runs any more: %w", err)
 	}
-	r.say("done: nothing of agent %s is left", r.AgentName)
+	r.sayf("done: nothing of agent %s is left", r.AgentName)
 	return nil
 }
 
-func (r Retirement) say(format string, args ...any) { fmt.Fprintf(r.Out, format+"\n", args...) }
+func (r Retirement) sayf(format string, args ...any) { fmt.Fprintf(r.Out, format+"\n", args...) }
 
 func (r Retirement) checkRepository(ctx context.Context) error {
 	if r.Repository == nil {
@@ -139,7 +139,7 @@ func (r Retirement) silence(ctx context.Context) error {
 	app, err := r.applications().Get(ctx, name, metav1.GetOptions{})
 	switch {
 	case kerrors.IsNotFound(err), meta.IsNoMatchError(err):
-		r.say("silence: no Application %s in namespace %s", name, r.ArgoCDNamespace)
+		r.sayf("silence: no Application %s in namespace %s", name, r.ArgoCDNamespace)
 		return nil
 	case err != nil:
 		return err
@@ -173,7 +173,7 @@ func (r Retirement) silence(ctx context.Context) error {
 			return err
 		}
 	}
-	r.say("silence: Argo CD no longer makes the order again")
+	r.sayf("silence: Argo CD no longer makes the order again")
 	return nil
 }
 
@@ -200,12 +200,12 @@ func (r Retirement) dismantle(ctx context.Context) error {
 			return err
 		}
 		if len(standing) == 0 {
-			r.say("dismantle: all parts, the budget and the namespace are gone")
+			r.sayf("dismantle: all parts, the budget and the namespace are gone")
 			return nil
 		}
 		if now := strings.Join(standing, ", "); now != said {
 			said = now
-			r.say("dismantle: %d still standing: %s", len(standing), now)
+			r.sayf("dismantle: %d still standing: %s", len(standing), now)
 		}
 		if time.Since(since) >= r.Timeout {
 			return fmt.Errorf("after %s still standing: %s; kubectl describe says what each waits for; run this again when it is gone", r.Timeout, strings.Join(standing, ", "))
@@ -231,7 +231,7 @@ func (r Retirement) deleteOrder(ctx context.Context) error {
 	if err != nil && !kerrors.IsNotFound(err) {
 		return err
 	}
-	r.say("dismantle: deleted XDatasetAgent %s", r.AgentName)
+	r.sayf("dismantle: deleted XDatasetAgent %s", r.AgentName)
 	return nil
 }
 
@@ -300,13 +300,13 @@ func (r Retirement) erase(ctx context.Context) error {
 		if err := r.Repository.Delete(ctx); err != nil {
 			return fmt.Errorf("cannot delete the repository: %w", err)
 		}
-		r.say("erase: the repository is gone")
+		r.sayf("erase: the repository is gone")
 	}
 	if r.Catalog != nil {
 		if err := r.Catalog.Remove(ctx, r.AgentName); err != nil {
 			return fmt.Errorf("cannot take the agent out of the catalog: %w", err)
 		}
-		r.say("erase: the catalog no longer has it")
+		r.sayf("erase: the catalog no longer has it")
 	}
 	name := ApplicationName(r.AgentName)
 	// Everything it delivered is gone; its finalizer would ask a repository that is
@@ -320,7 +320,7 @@ func (r Retirement) erase(ctx context.Context) error {
 	case err != nil:
 		return fmt.Errorf("cannot delete Application %s: %w", name, err)
 	default:
-		r.say("erase: Application %s is gone", name)
+		r.sayf("erase: Application %s is gone", name)
 	}
 	return nil
 }

@@ -357,20 +357,7 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 		case k.Value == "longContext":
 			long = v
 		case k.Value == "tiers":
-			if v.Kind != yaml.MappingNode {
-				bad(k.Value, v.Line, "it must hold a multiplier for each tier, such as {flex: \"0.5\"}")
-				continue
-			}
-			for tk, tv := range pairs(v) {
-				f, why := factor(tv)
-				if why != "" {
-					bad("tiers."+tk.Value, tv.Line, "%s", why)
-				}
-				if Tier(tk.Value) == "" {
-					bad("tiers."+tk.Value, tk.Line, "it is the usual tier, which costs what the row says")
-				}
-				row.Tiers[Tier(tk.Value)] = f
-			}
+			readTiers(v, row.Tiers, bad)
 		case k.Value == "regional":
 			f, why := factor(v)
 			if why != "" {
@@ -391,6 +378,25 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 		ok = false
 	}
 	return row, ok
+}
+
+// readTiers reads a row's multipliers, and tells what is wrong with them.
+func readTiers(n *yaml.Node, into map[string]int64, bad func(field string, line int, text string, args ...any)) {
+	const field = "tiers"
+	if n.Kind != yaml.MappingNode {
+		bad(field, n.Line, "it must hold a multiplier for each tier, such as {flex: \"0.5\"}")
+		return
+	}
+	for k, v := range pairs(n) {
+		f, why := factor(v)
+		if why != "" {
+			bad(field+"."+k.Value, v.Line, "%s", why)
+		}
+		if Tier(k.Value) == "" {
+			bad(field+"."+k.Value, k.Line, "it is the usual tier, which costs what the row says")
+		}
+		into[Tier(k.Value)] = f
+	}
 }
 
 // long reads the prices of long requests: what they don't name costs as usual.

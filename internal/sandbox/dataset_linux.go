@@ -265,7 +265,7 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 	if err := w.Chmod(0o444); err != nil { // also for the user that code runs as
 		return nil, err
 	}
-	return &file{object: o, Path: path, Bytes: n, Fetched: time.Now(), Profile: profileFile(d.life, path)}, nil
+	return &file{object: o, Path: path, Bytes: n, Fetched: time.Now(), Profile: profileFile(d.life, path)}, nil //nolint:contextcheck // it is read on when this call has ended
 }
 
 // unpack copies, and undoes gzip, which is told by its first bytes: uploads name it

@@ -85,7 +85,7 @@ func TestHostileCode(t *testing.T) {
 		"Threads":            {reason: "Threads are allowed, and end with the run.", code: "import threading, time\nfor _ in range(4): threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\nprint('started')", want: causeDone, says: "started"},
 		"ThreadBomb":         {reason: "Their stacks count as memory.", code: "import threading, time\ntry:\n    while True: threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()\nexcept Exception as e: print(type(e).__name__)", want: causeDone, says: "Error"},
 		"Crash":              {reason: "A crash in native code is told as one.", code: "import ctypes\nctypes.string_at(0)", want: causeSignal},
-		"Recursion":          {reason: "Python's own limit.", code: "def f():\n  f()\nf()", want: causeFailed, says: "RecursionError"},
+		"Recursion":          {reason: "Python's own limit.", code: "def f():\n  f()\nf()", want: causeFailed, says: "RecursionError"}, //nolint:dupword // it is Python
 		"Syntax":             {reason: "The traceback names the line of the code.", code: "a = 1\nb = = 2", want: causeFailed, says: `File "main.py", line 2`},
 		"Exit":               {reason: "An exit status is no success.", code: "import sys\nsys.exit(3)", want: causeFailed},
 		"HardExit":           {reason: "Nor is a hard one.", code: "import os\nprint('x', flush=True)\nos._exit(7)", want: causeFailed, says: "x"},

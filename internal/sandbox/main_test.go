@@ -40,7 +40,7 @@ func again() int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(tmp)
+	defer func() { _ = os.RemoveAll(tmp) }() // the system clears its temporary folder
 	binary := filepath.Join(tmp, "sandbox.test")
 	err = reachable(os.Args[0], binary)
 	if emulator := os.Getenv("FAKE_GCS_SERVER"); err == nil && emulator != "" {
@@ -112,6 +112,7 @@ func needPandas(t testing.TB) {
 }
 
 func testLog(t testing.TB) *slog.Logger {
+	t.Helper()
 	if testing.Verbose() {
 		return slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}

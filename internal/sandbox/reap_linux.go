@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"context"
 	"os"
 	"os/signal"
@@ -57,7 +58,7 @@ func nextZombie() int {
 			continue
 		}
 		// pid (any name) state ppid pgrp session
-		_, rest, ok := strings.Cut(string(b[max(0, strings.LastIndexByte(string(b), ')')):]), ") ")
+		_, rest, ok := strings.Cut(string(b[max(0, bytes.LastIndexByte(b, ')')):]), ") ")
 		fields := strings.Fields(rest)
 		if ok && len(fields) > 3 && fields[0] == "Z" && fields[1] == strconv.Itoa(os.Getpid()) && fields[3] != strconv.Itoa(own) {
 			return pid

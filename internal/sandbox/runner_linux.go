@@ -76,7 +76,6 @@ type runner struct {
 	live   *interpreter  // nil while there is none
 	ready  chan struct{} // closed while live is not nil
 	reason error         // why there is none
-	closed bool
 	count  int64
 }
 
@@ -450,7 +449,7 @@ func removeStale(log *slog.Logger, tmp string) {
 		return // a pattern of ours
 	}
 	for _, dir := range old {
-		lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0)
+		lock, err := os.OpenFile(filepath.Join(dir, lockFile), os.O_RDWR, 0) //nolint:gosec // our own folder
 		if err != nil {
 			continue
 		}
@@ -496,7 +495,7 @@ const canaryFile = "canary"
 // memory. It is 0 where that can't be told.
 func oomKills() int64 {
 	for _, f := range []string{"/sys/fs/cgroup/memory.events", "/sys/fs/cgroup/memory/memory.oom_control"} {
-		b, err := os.ReadFile(f)
+		b, err := os.ReadFile(f) //nolint:gosec // of the kernel
 		if err != nil {
 			continue
 		}

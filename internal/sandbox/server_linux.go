@@ -77,8 +77,6 @@ func (s *server) mcp() http.Handler {
 
 const requestHeader = "X-Sandbox-Request"
 
-func ptr[T any](v T) *T { return new(v) }
-
 // recover makes a panic an answer: it would end the process, and with it every run.
 func (s *server) recover(next mcp.MethodHandler) mcp.MethodHandler {
 	return func(ctx context.Context, method string, req mcp.Request) (_ mcp.Result, err error) {

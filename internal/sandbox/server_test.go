@@ -39,7 +39,9 @@ func startEmulator(t testing.TB) (*storage.Client, string) {
 	}
 	address := l.Addr().String()
 	_, port, _ := net.SplitHostPort(address)
-	l.Close()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
 	cmd := exec.Command(path, "-backend", "memory", "-scheme", "http", "-host", "127.0.0.1", "-port", port, "-data", "", "-public-host", address, "-log-level", "warn")
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
@@ -52,7 +54,7 @@ func startEmulator(t testing.TB) (*storage.Client, string) {
 	eventually(t, 30*time.Second, func() error {
 		rsp, err := http.Get("http://" + address + "/_internal/healthcheck")
 		if err == nil {
-			rsp.Body.Close()
+			err = rsp.Body.Close()
 		}
 		return err
 	})
@@ -60,7 +62,11 @@ func startEmulator(t testing.TB) (*storage.Client, string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { c.Close() })
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	for _, b := range []string{testBucket, testOutput} {
 		if err := c.Bucket(b).Create(context.Background(), "acme-data", nil); err != nil {
 			t.Fatal(err)
@@ -156,7 +162,7 @@ func ready(t testing.TB, address string) {
 		if err != nil {
 			return err
 		}
-		defer rsp.Body.Close()
+		defer rsp.Body.Close() //nolint:errcheck // it was only read
 		var text bytes.Buffer
 		_, _ = text.ReadFrom(rsp.Body)
 		if rsp.StatusCode != http.StatusOK {
@@ -176,7 +182,7 @@ func call(t testing.TB, address, tool string, args map[string]any) (string, *mcp
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer session.Close()
+	defer session.Close() //nolint:errcheck // DELETE; a stateless server refuses it
 	r, err := session.CallTool(ctx, &mcp.CallToolParams{Name: tool, Arguments: args})
 	if err != nil {
 		t.Fatal(err)

@@ -102,7 +102,7 @@ func moves(name string) bool {
 	return strings.HasSuffix(name, "-latest") || strings.Contains(name, "*") || name == "latest" || strings.HasSuffix(name, ":latest")
 }
 
-func (r row) write(out *strings.Builder, name string) {
+func (r *row) write(out *strings.Builder, name string) {
 	fmt.Fprintf(out, "  %q:", name)
 	out.WriteString(" # " + r.source + "\n")
 	for _, n := range r.notes {

@@ -23,9 +23,9 @@ import (
 
 // A Budget is as much of an XAgentBudget as explains its figure.
 type Budget struct {
-	Kind              string `json:"kind"`
 	metav1.ObjectMeta `json:"metadata"`
 
+	Kind   string                      `json:"kind"`
 	Spec   v1alpha1.XAgentBudgetSpec   `json:"spec"`
 	Status v1alpha1.XAgentBudgetStatus `json:"status"`
 }
@@ -58,7 +58,7 @@ func (b *Budget) keptPrices() string {
 // Empty: there is none.
 func readTable(text string) (*pricing.Table, error) {
 	if strings.TrimSpace(text) == "" {
-		return nil, nil
+		return nil, nil //nolint:nilnil // no table is a choice and no failure
 	}
 	var cm struct {
 		Kind string            `json:"kind"`
@@ -125,7 +125,7 @@ func (e *Explanation) Write(ctx context.Context, out io.Writer) error {
 	return nil
 }
 
-func (e *Explanation) miss(format string, args ...any) {
+func (e *Explanation) missf(format string, args ...any) {
 	e.wrong = append(e.wrong, fmt.Sprintf(format, args...))
 }
 
@@ -133,7 +133,7 @@ func (e *Explanation) miss(format string, args ...any) {
 func (e *Explanation) line(l v1alpha1.BillLine) money.USD {
 	said, err := money.Parse(l.USD)
 	if err != nil {
-		e.miss("%s %s: usd %q is no amount", l.Model, kind(l), l.USD)
+		e.missf("%s %s: usd %q is no amount", l.Model, kind(l), l.USD)
 	}
 	if l.Tokens == "" {
 		return said // spent before this budget, or all others
@@ -141,12 +141,12 @@ func (e *Explanation) line(l v1alpha1.BillLine) money.USD {
 	tokens, errTokens := strconv.ParseUint(l.Tokens, 10, 64)
 	perMillion, errPrice := money.Parse(l.USDPerMillion)
 	if errTokens != nil || errPrice != nil {
-		e.miss("%s %s: tokens %q at %q aren't figures", l.Model, kind(l), l.Tokens, l.USDPerMillion)
+		e.missf("%s %s: tokens %q at %q aren't figures", l.Model, kind(l), l.Tokens, l.USDPerMillion)
 		return said
 	}
 	usd := (perMillion / 1_000_000).Times(tokens)
 	if usd != said {
-		e.miss("%s %s: %d tokens at %s USD per million are %s USD, and the bill says %s", l.Model, kind(l), tokens, perMillion, usd, said)
+		e.missf("%s %s: %d tokens at %s USD per million are %s USD, and the bill says %s", l.Model, kind(l), tokens, perMillion, usd, said)
 	}
 	return usd
 }
@@ -205,7 +205,7 @@ func (e *Explanation) compared(l v1alpha1.BillLine, p *pricing.Price) string {
 	if is == l.USDPerMillion {
 		return row
 	}
-	e.miss("%s %s: %s USD per million were applied, and the price table says %s (%s): it was edited since, or is another", l.Model, kind(l), l.USDPerMillion, is, row)
+	e.missf("%s %s: %s USD per million were applied, and the price table says %s (%s): it was edited since, or is another", l.Model, kind(l), l.USDPerMillion, is, row)
 	return row + " says " + is
 }
 
@@ -223,7 +223,7 @@ func (e *Explanation) figures(w io.Writer, sum money.USD) {
 		budget, ok := money.Of(usd)
 		return ok && money.Shown(sum, budget).Float() == said
 	}) {
-		e.miss("status.spentUsd is %v, and the bill's sum is %s", said, sum)
+		e.missf("status.spentUsd is %v, and the bill's sum is %s", said, sum)
 	}
 	fmt.Fprintf(w, "\t\t\t\tspec.budgetUsd\t%s\t\n", strconv.FormatFloat(e.Budget.Spec.BudgetUSD, 'f', -1, 64))
 }

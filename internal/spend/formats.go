@@ -191,7 +191,7 @@ func modelsDev(all map[string]json.RawMessage, model string) (row, error) {
 func modelsDevRow(key string, raw json.RawMessage) (row, error) {
 	var m struct {
 		Name    string                     `json:"name"`
-		Updated string                     `json:"last_updated"`
+		Updated string                     `json:"last_updated"` //nolint:tagliatelle // as models.dev names it
 		Status  string                     `json:"status"`
 		Cost    map[string]json.RawMessage `json:"cost"`
 	}
@@ -277,7 +277,7 @@ func set(to map[v1alpha1.TokenClass]string, class v1alpha1.TokenClass, raw json.
 }
 
 // same says whether two keys of a catalog cost the same.
-func (r row) same(o row) bool {
+func (r *row) same(o row) bool {
 	return maps.Equal(r.prices, o.prices) && r.above == o.above && maps.Equal(r.long, o.long) && maps.Equal(r.tiers, o.tiers)
 }
 

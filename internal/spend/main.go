@@ -133,6 +133,6 @@ func read(file string, in io.Reader) (string, error) {
 		b, err := io.ReadAll(in)
 		return string(b), errors.Wrap(err, "cannot read standard input")
 	}
-	b, err := os.ReadFile(file)
+	b, err := os.ReadFile(file) //nolint:gosec // the file that the flag names
 	return string(b), errors.Wrap(err, "cannot read file")
 }

@@ -72,12 +72,12 @@ func (e *Explanation) compareTokens(again []v1alpha1.BillLine) {
 	for _, l := range again {
 		k := key{l.Model, kind(l), l.From}
 		if old := was[k]; old.Tokens != l.Tokens || old.USD != l.USD {
-			e.miss("%s %s: the samples say %s tokens for %s USD, and the bill %s for %s", l.Model, kind(l), orNone(l.Tokens), l.USD, orNone(old.Tokens), orNone(old.USD))
+			e.missf("%s %s: the samples say %s tokens for %s USD, and the bill %s for %s", l.Model, kind(l), orNone(l.Tokens), l.USD, orNone(old.Tokens), orNone(old.USD))
 		}
 		delete(was, k)
 	}
 	for k, l := range was {
-		e.miss("%s %s: the bill says %s tokens, and the samples none", k.model, k.kind, l.Tokens)
+		e.missf("%s %s: the bill says %s tokens, and the samples none", k.model, k.kind, l.Tokens)
 	}
 }
 

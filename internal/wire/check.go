@@ -36,7 +36,7 @@ type message [7]field
 // The messages of which a request is made, as in run_function.proto and struct.proto.
 var state, resource, structure, value, list message
 
-func init() { // they refer to each other
+func init() { //nolint:gochecknoinits // they refer to each other
 	state[compositeNum] = field{nested, &resource}
 	state[resourcesNum] = field{mapped, &resource}
 	resource[resourceNum] = field{nested, &structure}

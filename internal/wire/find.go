@@ -192,6 +192,7 @@ func counts(num protowire.Number, typ protowire.Type) bool {
 		return typ == protowire.Fixed64Type
 	case stringNum, structNum, listNum:
 		return typ == protowire.BytesType
+	default:
+		return false
 	}
-	return false
 }

@@ -231,11 +231,11 @@ func (p Part) sizes() (value, entry int) {
 func (p Part) append(b []byte) []byte {
 	value, entry := p.sizes()
 	b = protowire.AppendTag(b, resourcesNum, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(entry))
+	b = protowire.AppendVarint(b, uint64(entry)) //nolint:gosec // a length
 	b = protowire.AppendTag(b, keyNum, protowire.BytesType)
 	b = protowire.AppendString(b, p.Name)
 	b = protowire.AppendTag(b, valueNum, protowire.BytesType)
-	b = protowire.AppendVarint(b, uint64(value))
+	b = protowire.AppendVarint(b, uint64(value)) //nolint:gosec // a length
 	b = protowire.AppendTag(b, resourceNum, protowire.BytesType)
 	return protowire.AppendBytes(b, p.Manifest)
 }

@@ -119,6 +119,7 @@ func wild(t *rapid.T, deep int, known []holds) (b []byte) {
 				held = rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "bytes")
 			}
 			b = append(long(t, b, uint64(len(held))), held...)
+		case protowire.EndGroupType: // of none that began
 		}
 	}
 	if len(b) > 0 && rapid.IntRange(0, 300).Draw(t, "cut") == 0 {

@@ -18,6 +18,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/a2aproject/a2a-go/v2/a2a"
@@ -293,7 +294,7 @@ func (t *Transcript) say(said string, part bool) {
 // remark makes what the agent has said a step: it goes on.
 func (t *Transcript) remark() {
 	if s := strings.TrimSpace(t.segment.String()); s != "" {
-		t.step(Step{ID: "remark-" + digest(s+fmt.Sprint(len(t.Steps))), Kind: Remark, Remark: clip(s, MaxDetail), Done: true})
+		t.step(Step{ID: "remark-" + digest(s+strconv.Itoa(len(t.Steps))), Kind: Remark, Remark: clip(s, MaxDetail), Done: true})
 	}
 	t.segment.Reset()
 	t.closed = false
@@ -511,7 +512,7 @@ func (t *Transcript) content(items []any) string {
 	return strings.Join(texts, "\n")
 }
 
-var fence = regexp.MustCompile("(?ms)^```(?:python|py)[ \t]*\n(.*?)^```[ \t]*$\n?")
+var fence = regexp.MustCompile("(?ms)^```(?:python|py)[ \t]*\n(.*?)^```[ \t]*$\n?") //nolint:gocritic // each ^ is the beginning of a line
 
 // splitCode takes the code that the worker quotes out of its answer.
 func splitCode(s string) (code, rest string) {

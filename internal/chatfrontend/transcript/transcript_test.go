@@ -7,12 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	a2alegacy "github.com/a2aproject/a2a-go/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2a"
 	"github.com/a2aproject/a2a-go/v2/a2acompat/a2av0"
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
-
-	a2alegacy "github.com/a2aproject/a2a-go/a2a"
 )
 
 func status(state a2a.TaskState, meta map[string]any, parts ...*a2a.Part) *a2a.TaskStatusUpdateEvent {
@@ -31,8 +30,8 @@ func data(typ string, d map[string]any) *a2a.Part {
 	return p
 }
 
-func update(id string, appended, last bool, parts ...*a2a.Part) *a2a.TaskArtifactUpdateEvent {
-	return &a2a.TaskArtifactUpdateEvent{TaskID: "t", ContextID: "c", Append: appended, LastChunk: last, Artifact: &a2a.Artifact{ID: a2a.ArtifactID(id), Parts: parts}}
+func update(appended, last bool, parts ...*a2a.Part) *a2a.TaskArtifactUpdateEvent {
+	return &a2a.TaskArtifactUpdateEvent{TaskID: "t", ContextID: "c", Append: appended, LastChunk: last, Artifact: &a2a.Artifact{ID: "a", Parts: parts}}
 }
 
 var completed = status(a2a.TaskStateCompleted, nil)
@@ -58,7 +57,7 @@ func TestAnswers(t *testing.T) {
 		},
 		"Chunks": {
 			reason: "kagent sends chunks, the whole, and the whole as an artifact.",
-			events: []a2a.Event{status(a2a.TaskStateWorking, part, text("The ")), status(a2a.TaskStateWorking, part, text("mean")), status(a2a.TaskStateWorking, nil, text("The mean")), update("a", false, true, text("The mean")), completed},
+			events: []a2a.Event{status(a2a.TaskStateWorking, part, text("The ")), status(a2a.TaskStateWorking, part, text("mean")), status(a2a.TaskStateWorking, nil, text("The mean")), update(false, true, text("The mean")), completed},
 			answer: "The mean", state: Done,
 		},
 		"GrowingChunks": {
@@ -68,8 +67,8 @@ func TestAnswers(t *testing.T) {
 		},
 		"RepeatedWord": {
 			reason: "A short chunk that begins as the answer did is no repetition.",
-			events: []a2a.Event{status(a2a.TaskStateWorking, part, text("no ")), status(a2a.TaskStateWorking, part, text("no no"))},
-			answer: "no no no", state: Working,
+			events: []a2a.Event{status(a2a.TaskStateWorking, part, text("no ")), status(a2a.TaskStateWorking, part, text("no no"))}, //nolint:dupword // it is what the test is about
+			answer: "no no no", state: Working,                                                                                      //nolint:dupword // as above
 		},
 		"WholeTwice": {
 			reason: "A whole message that comes twice is one.",
@@ -83,7 +82,7 @@ func TestAnswers(t *testing.T) {
 				status(a2a.TaskStateWorking, nil, text("It is 41."), data("function_call", map[string]any{"id": "1", "name": "x__NS__worker", "args": map[string]any{"request": "r"}})),
 				status(a2a.TaskStateWorking, nil, data("function_response", map[string]any{"id": "1", "name": "x__NS__worker", "response": map[string]any{"result": "42"}})),
 				status(a2a.TaskStateWorking, nil, text("It is 42.")),
-				update("a", false, true, text("It is 42.")), completed,
+				update(false, true, text("It is 42.")), completed,
 			},
 			answer: "It is 42.", state: Done, steps: 2,
 		},
@@ -99,12 +98,12 @@ func TestAnswers(t *testing.T) {
 		},
 		"ArtifactChunks": {
 			reason: "Agents made with ADK stream artifacts; the last chunk of some is the whole once more.",
-			events: []a2a.Event{update("a", false, false, text("The ")), update("a", true, false, text("mean")), update("a", true, true, text("The mean")), completed},
+			events: []a2a.Event{update(false, false, text("The ")), update(true, false, text("mean")), update(true, true, text("The mean")), completed},
 			answer: "The mean", state: Done,
 		},
 		"ArtifactLastChunkIsNew": {
 			reason: "The last chunk of others is only the last.",
-			events: []a2a.Event{update("a", false, false, text("The ")), update("a", true, true, text("mean")), completed},
+			events: []a2a.Event{update(false, false, text("The ")), update(true, true, text("mean")), completed},
 			answer: "The mean", state: Done,
 		},
 		"TaskAtOnce": {
@@ -118,7 +117,7 @@ func TestAnswers(t *testing.T) {
 		},
 		"Failed":   {reason: "Its words are the problem, not the answer.", events: []a2a.Event{status(a2a.TaskStateFailed, nil, text("LLM error"))}, state: Failed},
 		"Canceled": {reason: "As it was told.", events: []a2a.Event{status(a2a.TaskStateWorking, part, text("a")), status(a2a.TaskStateCanceled, nil)}, answer: "a", state: Canceled},
-		"Nils":     {reason: "Nothing is not a crash.", events: []a2a.Event{nil, update("a", true, true), &a2a.TaskArtifactUpdateEvent{}, status(a2a.TaskStateWorking, nil, nil, a2a.NewDataPart(nil), a2a.NewDataPart("x"))}, state: Working},
+		"Nils":     {reason: "Nothing is not a crash.", events: []a2a.Event{nil, update(true, true), &a2a.TaskArtifactUpdateEvent{}, status(a2a.TaskStateWorking, nil, nil, a2a.NewDataPart(nil), a2a.NewDataPart("x"))}, state: Working},
 	} {
 		t.Run(name, func(t *testing.T) {
 			ts := Transcript{}
@@ -200,7 +199,7 @@ func TestStories(t *testing.T) {
 
 func event(t interface {
 	Helper()
-	Fatal(...any)
+	Fatal(args ...any)
 }, line []byte,
 ) a2a.Event {
 	t.Helper()
@@ -233,7 +232,7 @@ func TestChunking(t *testing.T) {
 		}
 		ts.Apply(status(a2a.TaskStateWorking, nil, a2a.NewTextPart(whole)))
 		if rapid.Bool().Draw(t, "artifact") {
-			ts.Apply(update("a", false, true, a2a.NewTextPart(whole)))
+			ts.Apply(update(false, true, a2a.NewTextPart(whole)))
 		}
 		ts.Apply(completed)
 		if want := strings.TrimSpace(whole); ts.Answer() != want || ts.State != Done || len(ts.Steps) != 0 {

@@ -545,7 +545,7 @@ func TestIgnored(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"b.CSV": IgnoredSpelling, "q2.Csv": IgnoredSpelling, "bad.csv ": IgnoredSpelling,
+		"b.CSV": IgnoredSpelling, "q2.Csv": IgnoredSpelling, "bad.csv ": IgnoredSpelling, //nolint:gocritic // the blank is what is wrong with it
 		"two\nlines.csv": IgnoredName, "bad\xff.csv": IgnoredName, strings.Repeat("x", 1024) + ".csv": IgnoredName,
 		"data.csv.gz": IgnoredCompressed, "data.CSV.ZIP": IgnoredCompressed, "a.csv.part": IgnoredUnfinished,
 		"._a.csv": IgnoredHidden, "deep/.b.csv": IgnoredHidden, "__MACOSX/a.csv": IgnoredHidden, "out/_temporary/0/part-0.csv": IgnoredHidden,
