@@ -20,7 +20,7 @@ import (
 // A tab is one page of a browser.
 type tab struct {
 	t    *testing.T
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // chromedp's handle of the page
 	said *complaints
 }
 
@@ -55,7 +55,7 @@ func (p tab) clean() {
 	}
 }
 
-func newTab(t *testing.T, ctx context.Context) tab {
+func newTab(ctx context.Context, t *testing.T) tab {
 	t.Helper()
 	p := tab{t, ctx, &complaints{}}
 	if err := chromedp.Listen(ctx, p.said.hear); err != nil {
@@ -84,7 +84,7 @@ func TestMain(m *testing.M) {
 	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(), flags...)
 	var closeBrowser context.CancelFunc
-	shared, closeBrowser = chromedp.NewContext(allocator)
+	shared, closeBrowser = chromedp.NewContext(allocator) //nolint:fatcontext // one browser for all tests
 	if err = chromedp.Do(shared); err != nil {
 		fmt.Fprintln(os.Stderr, "cannot start Chromium:", err)
 		os.Exit(1)
@@ -96,7 +96,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-var shared context.Context //nolint:containedctx // chromedp's handle of the browser
+var shared context.Context // chromedp's handle of the browser
 
 // browser is a person's: a tab in a profile of its own, of the size of a laptop.
 func browser(t *testing.T) tab {
@@ -105,7 +105,7 @@ func browser(t *testing.T) tab {
 	t.Cleanup(cancel)
 	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
 	t.Cleanup(cancel)
-	return newTab(t, ctx)
+	return newTab(ctx, t)
 }
 
 func chromium() string {
@@ -119,7 +119,7 @@ func chromium() string {
 func (p tab) another() tab {
 	ctx, cancel := chromedp.NewContext(p.ctx, chromedp.WithExistingBrowserContext(chromedp.FromContext(p.ctx).BrowserContextID))
 	p.t.Cleanup(cancel)
-	return newTab(p.t, ctx)
+	return newTab(ctx, p.t)
 }
 
 func (p tab) do(steps ...chromedp.Action[chromedp.Void]) {

@@ -65,7 +65,7 @@ func overspendOf(mode tokenmeter.Mode) ([]float64, error) {
 	for w := range 8 { // they mostly wait for each other
 		wg.Go(func() {
 			for i := w; i < runaways; i += 8 {
-				if out[i], errs[i] = newRunaway(uint64(i)+1, step).meteredPast(mode); errs[i] != nil { //nolint:gosec // it is small
+				if out[i], errs[i] = newRunaway(uint64(i)+1, step).meteredPast(mode); errs[i] != nil {
 					errs[i] = fmt.Errorf("seed %d: %w", i+1, errs[i])
 				}
 			}

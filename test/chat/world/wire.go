@@ -50,8 +50,8 @@ func (w *Wire) serve() {
 }
 
 func (w *Wire) carry(a net.Conn) {
-	defer a.Close()                 //nolint:errcheck // it is over
-	b, err := net.Dial("tcp", w.to) //nolint:noctx // a test's
+	defer a.Close() //nolint:errcheck // it is over
+	b, err := net.Dial("tcp", w.to)
 	if err != nil {
 		return
 	}

@@ -64,13 +64,13 @@ func Start(ctx context.Context, bin string, script func(*chattest.Task), out io.
 
 // Run starts the page's server, again after Kill.
 func (w *World) Run(ctx context.Context, out io.Writer) error {
-	w.cmd = exec.Command(w.bin) //nolint:noctx // it is ended by Close, gently
+	w.cmd = exec.Command(w.bin) // it is ended by Close, gently
 	w.cmd.Env, w.cmd.Stdout, w.cmd.Stderr = w.env, out, out
 	if err := w.cmd.Start(); err != nil {
 		return fmt.Errorf("cannot start the chat page: %w", err)
 	}
 	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.direct+"/readyz", nil)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+w.direct+"/readyz", http.NoBody)
 		if err != nil {
 			return err
 		}
