@@ -122,7 +122,7 @@ func questionAndAnswer(t *testing.T, w *world) {
 	if err := controlplane.Eventually(t.Context(), patient, "the first answer", func(ctx context.Context) error {
 		a, err := c.Ask(ctx, "How many rows are there?", nil)
 		if err == nil && a.State != "done" {
-			err = fmt.Errorf("it is %s: %+v", a.State, a.Problem)
+			err = fmt.Errorf("it is %s: %+v", a.State, a.Problem) //nolint:errorlint // there may be none
 		}
 		return err
 	}); err != nil {
@@ -265,7 +265,7 @@ func datasetReplaced(t *testing.T, w *world) {
 	if err := controlplane.Eventually(t.Context(), patient, "the new generation to be noticed", func(ctx context.Context) error {
 		a, err := c.Ask(ctx, "How many rows are there now?", nil)
 		if err == nil && (a.State != "done" || !strings.Contains(a.Markdown, "**100**")) {
-			err = fmt.Errorf("it is %s: %+v\n%s", a.State, a.Problem, a.Markdown)
+			err = fmt.Errorf("it is %s: %+v\n%s", a.State, a.Problem, a.Markdown) //nolint:errorlint // as above
 		}
 		return err
 	}); err != nil {
