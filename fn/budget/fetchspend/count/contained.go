@@ -59,11 +59,12 @@ func (d *decided) decide(fs []fall, doubts doubts) {
 }
 
 // follow are the falls of cached input, decided as those of input at the same time,
-// its points, and the times of its resets that are certain. A process that begins anew does so with all it counts: where cached
+// and its points; its resets are certain. A process that begins anew does so with all it counts: where cached
 // input did not fall with input, or comes later, it was nothing in between.
-func (d *decided) follow(fs []fall, points []point, r Rules) (_ []fall, _ []point, certain map[int64]bool) {
+func (d *decided) follow(fs []fall, points []point, doubts *doubts, r Rules) ([]fall, []point) {
 	fs, quiet := slices.Clone(fs), r.Quiet().Milliseconds()
-	certain = map[int64]bool{}
+	certain := map[int64]bool{}
+	doubts.certain = certain
 	seen := map[int64]bool{} // resets that it shows itself
 	for i, f := range fs {
 		reset, toReset := nearest(d.resets, f.at)
@@ -83,9 +84,10 @@ func (d *decided) follow(fs []fall, points []point, r Rules) (_ []fall, _ []poin
 		if !seen[at] && i > 0 && points[i-1].at > at-r.long().Milliseconds() {
 			points = slices.Insert(points, i, point{at: at, twin: points[i-1].twin})
 			seen[at], certain[at] = true, true
+			doubts.resets = append(doubts.resets, at)
 		}
 	}
-	return fs, points, certain
+	return fs, points
 }
 
 // nearest of some times to one, and how far it is.

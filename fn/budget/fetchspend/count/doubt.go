@@ -2,6 +2,7 @@ package count
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sort"
 )
@@ -13,6 +14,8 @@ import (
 type doubts struct {
 	window  int64 // milliseconds
 	windows map[int64]bool
+	earlier map[int64]int // resets by window, of what is settled
+	resets  []int64       // after it; all that there seem to be, trusted or not
 	away    []absence
 	named   bool // two processes write it, or so it seems
 
@@ -87,18 +90,25 @@ func losses(fs []fall, r Rules) []loss {
 	return out
 }
 
-// restless finds the windows with more resets than any process has.
+// restless finds the windows with more resets than any process has. It trusts each of
+// them, wherever it begins: where a walker that doesn't stands (far above the samples,
+// in a window of doubt) depends on what is in doubt, and so on how many resets there are.
 func restless(w *walker, start *Cursor, points []point, r Rules) doubts {
 	window, limit := r.resetWindow()
-	d := doubts{window: window.Milliseconds()}
-	falls := map[int64]int{}
+	d := doubts{window: window.Milliseconds(), earlier: map[int64]int{}}
 	if start != nil {
-		falls[start.At/d.window] = start.resets.now
-		falls[start.At/d.window-1] = start.resets.before
+		d.earlier[start.At/d.window] = start.resets.now
+		d.earlier[start.At/d.window-1] = start.resets.before
 	}
-	for _, p := range w.resume(start, points) {
+	points = w.resume(start, points)
+	if start != nil {
+		w.value = w.level
+	}
+	falls := maps.Clone(d.earlier)
+	for _, p := range points {
 		if _, reset := w.step(p, false); reset {
 			falls[p.at/d.window]++
+			d.resets = append(d.resets, p.at)
 		}
 	}
 	for b, n := range falls {
@@ -111,6 +121,22 @@ func restless(w *walker, start *Cursor, points []point, r Rules) doubts {
 		d.windows[b], d.windows[b+1], d.named = true, true, true
 	}
 	return d
+}
+
+// resetsAt are those that a cursor at a time remembers.
+func (d doubts) resetsAt(t int64) resets {
+	b := t / d.window
+	out := resets{now: d.earlier[b], before: d.earlier[b-1]}
+	for _, at := range d.resets {
+		switch {
+		case at > t:
+		case at/d.window == b:
+			out.now++
+		case at/d.window == b-1:
+			out.before++
+		}
+	}
+	return out
 }
 
 // step lets a walker take one sample, and says whether it counted a reset.

@@ -45,7 +45,7 @@ func Fold(l Ledger, r Rules, cs []Counter, past Past, starts []Series, at, settl
 		settleTo: settleTo,
 		settled:  l.Clone(),
 	}
-	f.told, f.kin = cachedTold(cs, at), map[kin]*decided{}
+	f.told, f.kin = cachedTold(cs, r, at), map[kin]*decided{}
 	trial := try(cs, r, starts, at)
 	for _, contained := range []bool{false, true} { // what contains others goes before them
 		for i, c := range cs {
@@ -107,7 +107,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 	start := l.cursorOf(c)
 	if start != nil {
 		counts = l.From
-	} else if v, ok := past.value(c); ok && len(c.points) > 0 {
+	} else if v, ok := past.value(c); ok && l.strange(c, points) {
 		start = &Cursor{At: l.SettledAt - r.Overlap().Milliseconds(), Value: v}
 	}
 	doubts := restless(w, start, points, r)
@@ -117,7 +117,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 		if kin.there {
 			doubts.windows, doubts.named = nil, false // as it is of input
 		}
-		fs, points, doubts.certain = kin.follow(fs, points, r)
+		fs, points = kin.follow(fs, points, &doubts, r)
 	}
 	away, lowered, why := absences(fs, contained, r.near().Milliseconds(), l.SettledAt)
 	doubts.away, doubts.lowered = merged(away), lowered
@@ -143,6 +143,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 	}
 	f.Seen = true
 	f.Newest = f.Newest || points[len(points)-1].at > l.SettledAt
+	var settled Cursor
 	for _, p := range w.resume(start, points) {
 		if c.untold(p, f.told, r, f.at) {
 			break
@@ -152,12 +153,16 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 			kin.resets = append(kin.resets, p.at)
 		}
 		if p.at <= f.settleTo {
-			for _, k := range c.keys {
-				f.settled.Cursors[k] = w.cursor()
-			}
+			settled = w.cursor()
 		}
 		if tokens > 0 && p.at > counts {
 			f.gain(c.meter, Gain{At: p.at, Tokens: tokens})
+		}
+	}
+	if settled.At != 0 {
+		settled.resets = doubts.resetsAt(settled.At)
+		for _, k := range c.keys {
+			f.settled.Cursors[k] = settled
 		}
 	}
 	f.doubt(c, fs, max(l.From, l.SettledAt))
@@ -195,11 +200,12 @@ func (f *folding) gain(m Meter, g Gain) {
 }
 
 // cachedTold says of each process and model up to when its cached input is known,
-// by what its counters of input and cached input have in common.
-func cachedTold(cs []Counter, at int64) map[string]int64 {
+// by what its counters of input and cached input have in common. What every look
+// sees says it: nobody waits for one that was silent for longer.
+func cachedTold(cs []Counter, r Rules, at int64) map[string]int64 {
 	told := map[string]int64{}
 	for _, c := range cs {
-		if p := upTo(c.points, at); c.meter.Class == v1alpha1.TokenCachedInput && len(p) > 0 {
+		if p := upTo(c.points, at); c.meter.Class == v1alpha1.TokenCachedInput && len(p) > 0 && p[len(p)-1].at > at-r.SettleAfter.Milliseconds() {
 			told[c.sibling()] = p[len(p)-1].at
 		}
 	}
@@ -227,11 +233,9 @@ func (c Counter) sibling() string {
 }
 
 func newWalker(l Ledger, r Rules) *walker {
-	window, _ := r.resetWindow()
 	return &walker{
 		quiet:      r.Quiet().Milliseconds(),
 		long:       r.long().Milliseconds(),
-		window:     window.Milliseconds(),
 		birthAfter: max(l.SettledAt, l.Rebased),
 	}
 }
@@ -241,16 +245,25 @@ func newWalker(l Ledger, r Rules) *walker {
 func Strangers(l Ledger, cs []Counter, at int64) []Counter {
 	var out []Counter
 	for _, c := range cs {
-		if p := upTo(c.points, at); l.cursorOf(c) == nil && len(p) > 0 && p[0].at > l.SettledAt && p[0].v > 0 {
+		if l.strange(c, upTo(c.points, at)) {
 			out = append(out, c)
 		}
 	}
 	return out
 }
 
+// strange says it of one. What the server remembers of the others, when it is asked for
+// some, is what is read again, and says nothing.
+func (l Ledger) strange(c Counter, points []point) bool {
+	return l.cursorOf(c) == nil && len(points) > 0 && points[0].at > l.SettledAt && points[0].v > 0
+}
+
 // living returns the cursors to keep. It drops those of series that were silent
 // while others of the agent went on, and the oldest ones beyond maxCursors or
 // maxLedger: a series without a cursor that comes back is looked up in the server.
+// One that was reset shortly before stays for as long as that would find it: the server
+// has the last value, and not what was decided of it (that it counts on from a higher
+// one, or that cached input began anew with input).
 // When the whole agent or its meter is silent all stay, so that no silence is too
 // long.
 func living(l Ledger) map[string]Cursor {
@@ -260,7 +273,11 @@ func living(l Ledger) map[string]Cursor {
 	}
 	keys := make([]string, 0, len(l.Cursors))
 	for k, c := range l.Cursors {
-		if c.At > newest-keepCursor.Milliseconds() {
+		keep := keepCursor
+		if c.resets != (resets{}) {
+			keep = Lookback
+		}
+		if c.At > newest-keep.Milliseconds() {
 			keys = append(keys, k)
 		}
 	}

@@ -25,13 +25,12 @@ type Gain struct {
 // that falls counts the reset; the others' falls are then the same one.
 type walker struct {
 	quiet, long int64 // milliseconds
-	window      int64 // milliseconds in which resets are counted
 	birthAfter  int64 // a series first seen after it is born from zero, else it starts at its value
 
 	known   bool
 	at      int64  // of the last sample
 	value   uint64 // the highest in the counter's present life
-	resets  resets
+	level   uint64 // the same, of what is read again, in which every reset is trusted
 	life    int    // how many resets this walker counted
 	resetAt int64  // of the last of them
 	old     uint64 // the highest in the life before it
@@ -51,7 +50,7 @@ type twinState struct {
 // the points that are still to be walked. Those up to the cursor only tell where
 // the twins stood.
 func (w *walker) resume(c *Cursor, points []point) []point {
-	*w = walker{quiet: w.quiet, long: w.long, window: w.window, birthAfter: w.birthAfter, twins: map[int]twinState{}}
+	*w = walker{quiet: w.quiet, long: w.long, birthAfter: w.birthAfter, twins: map[int]twinState{}}
 	if c == nil {
 		return points
 	}
@@ -59,7 +58,11 @@ func (w *walker) resume(c *Cursor, points []point) []point {
 		w.step(points[0], false)
 		points = points[1:]
 	}
-	w.known, w.at, w.value, w.resets = true, c.At, c.Value, c.resets
+	w.level = c.Value
+	if w.known && w.at == c.At {
+		w.level = w.value
+	}
+	w.known, w.at, w.value = true, c.At, c.Value
 	return points
 }
 
@@ -106,7 +109,6 @@ func (w *walker) step(p point, distrusted bool) (tokens uint64, reset bool) {
 
 	switch {
 	case reset:
-		w.count(p.at)
 		w.life, w.resetAt, w.old = w.life+1, p.at, w.value
 		if !distrusted {
 			tokens, w.value = p.v, p.v
@@ -114,7 +116,7 @@ func (w *walker) step(p point, distrusted bool) (tokens uint64, reset bool) {
 	case present && p.v > w.value:
 		tokens, w.value = tokens+p.v-w.value, p.v
 	}
-	w.roll(p.at)
+	w.at = p.at
 	if present {
 		own.life = w.life
 	}
@@ -132,29 +134,10 @@ func (w *walker) lower(p point) (tokens uint64) {
 	if p.v > w.value {
 		tokens = p.v - w.value // another twin was lowered before, and this one is ahead of it
 	}
-	w.value = p.v
-	w.roll(p.at)
+	w.value, w.at = p.v, p.at
 	w.twins[p.twin] = twinState{at: p.at, v: p.v, life: w.life}
 	return tokens
 }
 
-// count counts a reset at a time.
-func (w *walker) count(at int64) {
-	w.roll(at)
-	w.resets.now++
-}
-
-// roll goes on to a time, which may lie in a later window for resets.
-func (w *walker) roll(at int64) {
-	switch at/w.window - w.at/w.window {
-	case 0:
-	case 1:
-		w.resets = resets{before: w.resets.now}
-	default:
-		w.resets = resets{}
-	}
-	w.at = at
-}
-
 // cursor returns where the walker stands.
-func (w *walker) cursor() Cursor { return Cursor{At: w.at, Value: w.value, resets: w.resets} }
+func (w *walker) cursor() Cursor { return Cursor{At: w.at, Value: w.value} }
