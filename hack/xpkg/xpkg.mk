@@ -7,11 +7,11 @@ XPKG_IMAGES := -images dataset-watcher,chat-frontend,ledger,token-meter
 
 # The sandbox's image has Debian's Python and pandas below the program. mmdebstrap
 # puts them together from Debian's packages, without a container engine, for the
-# machine's own architecture. One package index gives one image, byte for byte:
-# (the date in the recipe only has to be later than any package's);
-# SANDBOX_MIRROR=http://snapshot.debian.org/archive/debian/20260601T000000Z pins it.
+# machine's own architecture. One package index is meant to give one image, byte for byte
+# (the date in the recipe only has to be later than any package's): SANDBOX_MIRROR, a
+# mirror or a snapshot of Debian's archive, pins it; empty is mmdebstrap's own choice.
 SANDBOX_SUITE    ?= bookworm
-SANDBOX_MIRROR   ?= http://deb.debian.org/debian
+SANDBOX_MIRROR   ?=
 SANDBOX_PACKAGES := python3-pandas,python3-matplotlib,fonts-dejavu-core,ca-certificates,tzdata
 SANDBOX_ARCH     := $(shell go env GOARCH)
 SANDBOX_ROOTFS   ?= $(OUTPUT)/sandbox/$(SANDBOX_SUITE)-$(SANDBOX_ARCH).tar
