@@ -4,8 +4,8 @@ go 1.26.0
 
 replace (
 	whisperops.io/functions => ../..
+	whisperops.io/functions/hack/controlplane => ../../hack/controlplane
 	whisperops.io/functions/hack/xpkg => ../../hack/xpkg
-	whisperops.io/functions/test/controlplane => ../controlplane
 )
 
 require (
@@ -15,7 +15,7 @@ require (
 	k8s.io/apimachinery v0.35.4
 	k8s.io/client-go v0.35.4
 	sigs.k8s.io/yaml v1.6.0
-	whisperops.io/functions/test/controlplane v0.0.0
+	whisperops.io/functions/hack/controlplane v0.0.0
 )
 
 require (

@@ -20,7 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
-	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/hack/controlplane"
 	"whisperops.io/functions/test/datasetwatcher/world"
 )
 

@@ -14,8 +14,8 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // A demand is something that a schema demands of what people write, and the

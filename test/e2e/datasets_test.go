@@ -9,8 +9,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // An order for a dataset that does not exist says so, and heals when it appears.

@@ -11,8 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 func TestMain(m *testing.M) { os.Exit(controlplane.Isolated(m.Run)) }

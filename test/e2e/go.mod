@@ -7,7 +7,7 @@ require (
 	k8s.io/api v0.35.4
 	k8s.io/apimachinery v0.35.4
 	k8s.io/client-go v0.35.4
-	whisperops.io/functions/test/controlplane v0.0.0
+	whisperops.io/functions/hack/controlplane v0.0.0
 )
 
 require (
@@ -69,6 +69,6 @@ require (
 )
 
 replace (
+	whisperops.io/functions/hack/controlplane => ../../hack/controlplane
 	whisperops.io/functions/hack/xpkg => ../../hack/xpkg
-	whisperops.io/functions/test/controlplane => ../controlplane
 )

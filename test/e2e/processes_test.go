@@ -14,8 +14,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // works checks that a change of the order reaches the budget.

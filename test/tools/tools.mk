@@ -107,7 +107,7 @@ $(CRDS):
 	@tmp=$@.building-$$$$; trap 'rm -rf "$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; mkdir "$$tmp" && \
 	  $(TOOLS_SRC)/schemas/modules.sh "$$tmp" && if [ ! -d $@ ]; then mv "$$tmp" $@; fi
 
-# What a control plane needs; test/controlplane reads the paths from tools-paths.
+# What a control plane needs; hack/controlplane reads the paths from tools-paths.
 CONTROLPLANE_TOOLS := CROSSPLANE_CLI CROSSPLANE_CORE CROSSPLANE_FILES ETCD KUBE_APISERVER KUBE_CONTROLLER_MANAGER KUBECTL \
                       PROVIDER_KUBERNETES PROVIDER_KUBERNETES_FILES PROMETHEUS FAKE_GCS_SERVER
 

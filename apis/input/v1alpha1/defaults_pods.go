@@ -22,7 +22,7 @@ import (
 
 // The rules below are the API server's own, as far as its libraries have them
 // (k8s.io/apimachinery); what it keeps in k8s.io/kubernetes is written out, and
-// test/validate compares the two. A pod that is refused after its Object was taken
+// hack/validate compares the two. A pod that is refused after its Object was taken
 // would leave an order that never comes up.
 
 // over returns p with what is stated in q laid over it.

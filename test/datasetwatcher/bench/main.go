@@ -18,7 +18,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/hack/controlplane"
 	"whisperops.io/functions/test/datasetwatcher/world"
 )
 

@@ -23,7 +23,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
-	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/hack/controlplane"
 )
 
 // Names of this world.

@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // TestMain gives the stack namespaces of its own; the unit tests need none.

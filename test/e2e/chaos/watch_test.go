@@ -11,7 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/types"
 
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 func thing(kind, namespace, name, uid, owner string) *unstructured.Unstructured {

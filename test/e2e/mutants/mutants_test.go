@@ -17,7 +17,7 @@ import (
 	"testing"
 	"time"
 
-	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/hack/controlplane"
 )
 
 // within is how long a mutant's scenario may take, boot included.

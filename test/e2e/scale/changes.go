@@ -10,7 +10,7 @@ import (
 	"k8s.io/client-go/metadata/metadatainformer"
 	"k8s.io/client-go/tools/cache"
 
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // changes counts what requests that could write do change: most of them say again

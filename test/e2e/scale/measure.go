@@ -16,8 +16,8 @@ import (
 	"strings"
 	"time"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // A meter reads counts from a running suite.

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // TestReadAudit proves that a log is read on from where it was left, that a line

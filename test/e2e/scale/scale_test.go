@@ -14,8 +14,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // TestMain gives the stack namespaces of its own; the unit tests need none.

@@ -20,7 +20,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"whisperops.io/functions/test/controlplane"
+	"whisperops.io/functions/hack/controlplane"
 )
 
 // Agents says how agents run for real: planner, worker, sandbox and chat page of an

@@ -5,10 +5,10 @@ CRD_FOLDERS = $(if $(SCHEMAS),$(abspath $(SCHEMAS)):)$(PROVIDER_KUBERNETES_FILES
 
 .PHONY: validate
 validate: $(PROVIDER_KUBERNETES_FILES) $(CRDS) ## check all that is rendered against real CRDs; SCHEMAS=<folder> adds those that no Go module carries
-	@cd test/validate && SCHEMAS='$(CRD_FOLDERS)' go test -count=1 ./... && \
+	@cd hack/validate && SCHEMAS='$(CRD_FOLDERS)' go test -count=1 ./... && \
 	  go run . -root '$(CURDIR)' -schemas '$(CRD_FOLDERS)' $(if $(ALL_SCHEMAS),-all)
 
 .PHONY: test-package
 test-package: ## test XRDs, input schemas, Compositions and install manifests
-	cd test/validate && go test -count=1 ./...
+	cd hack/validate && go test -count=1 ./...
 	cd hack/xrdgen && go test ./...

@@ -1,4 +1,4 @@
-module whisperops.io/functions/test/controlplane
+module whisperops.io/functions/hack/controlplane
 
 go 1.26.0
 
@@ -74,4 +74,4 @@ require (
 	whisperops.io/functions/hack/xpkg v0.0.0
 )
 
-replace whisperops.io/functions/hack/xpkg => ../../hack/xpkg
+replace whisperops.io/functions/hack/xpkg => ../xpkg

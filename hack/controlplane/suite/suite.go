@@ -16,8 +16,8 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
+	"whisperops.io/functions/hack/controlplane"
 	"whisperops.io/functions/hack/xpkg"
-	"whisperops.io/functions/test/controlplane"
 )
 
 // Options of a control plane with the suite on it.

@@ -15,14 +15,14 @@ down: ## stop what make up started; nothing is left
 
 # Packages for this machine only, and the stand-ins. Packing takes longer than
 # booting, so it is left out while nothing that goes in has changed.
-UP_INPUTS = cmd fn apis internal package hack go.mod go.sum
+UP_INPUTS = cmd fn apis internal package hack/xpkg go.mod go.sum
 up-build:
 	@mkdir -p $(UP_BUILD)/bin
 	@go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign ./test/standins/provider \
 	  ./cmd/sandbox ./cmd/chat-frontend ./cmd/token-meter ./cmd/dataset-watcher
 	@cd test/standins/agentruntime && GOWORK=off go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ .
 	@cd test/standins/actors && GOWORK=off go build -o $(UP_BUILD)/bin/ ./gcp ./cluster
-	@cd test/controlplane && GOWORK=off go build -o $(UP_BUILD)/bin/ ./cmd/controlplane
+	@cd hack/controlplane && GOWORK=off go build -o $(UP_BUILD)/bin/ ./cmd/controlplane
 	@inputs=$$({ go version; echo $(VERSION); find $(wildcard $(UP_INPUTS)) -type f -not -name '*_test.go' -not -path '*/testdata/*' -print0 | LC_ALL=C sort -z | xargs -0 sha256sum; } | sha256sum); \
 	  if [ "$$inputs" != "$$(cat $(UP_BUILD)/inputs 2>/dev/null)" ]; then \
 	    rm -f $(UP_BUILD)/inputs && \
@@ -32,4 +32,4 @@ up-build:
 
 test-controlplane: tools ## test the control plane harness and the stand-ins; boots a real Crossplane
 	cd test/standins/actors && GOWORK=off $(VET) ./... && GOWORK=off go test ./...
-	cd test/controlplane && GOWORK=off $(VET) ./... && GOWORK=off go test -timeout 10m ./...
+	cd hack/controlplane && GOWORK=off $(VET) ./... && GOWORK=off go test -timeout 10m ./...

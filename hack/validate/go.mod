@@ -1,4 +1,4 @@
-module whisperops.io/functions/test/validate
+module whisperops.io/functions/hack/validate
 
 go 1.26.0
 

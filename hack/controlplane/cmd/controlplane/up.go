@@ -15,8 +15,8 @@ import (
 	"syscall"
 	"time"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // Files in the state folder. The stack's own state is below "stack".

@@ -17,8 +17,8 @@ import (
 
 	"k8s.io/client-go/tools/clientcmd"
 
-	"whisperops.io/functions/test/controlplane"
-	"whisperops.io/functions/test/controlplane/suite"
+	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/suite"
 )
 
 // dataset uploads a CSV, orders an agent for it, and says where its page is.
