@@ -1,6 +1,7 @@
 package tokenmeter
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"strings"
@@ -249,7 +250,7 @@ func messagesBounded(v gjson.Result) error {
 }
 
 // reserve sets aside the most that a call can cost, and returns the body to send.
-func (m *Meter) reserve(c *call, b Budget, body []byte) ([]byte, *refusal) {
+func (m *Meter) reserve(ctx context.Context, c *call, b Budget, body []byte) ([]byte, *refusal) {
 	patched, most, err := boundOf(c.route.form, body, m.limits.MaxOutput, m.limits.Overhead)
 	if err != nil {
 		return nil, &refusal{status: http.StatusBadRequest, reason: "unbounded", message: "The budget of agent " + b.Agent + " is a hard one, and what this call costs at most can't be told: " + err.Error() + "."}
@@ -261,7 +262,7 @@ func (m *Meter) reserve(c *call, b Budget, body []byte) ([]byte, *refusal) {
 	if cost <= 0 {
 		return nil, &refusal{status: http.StatusServiceUnavailable, reason: "no_prices", message: "The budget of agent " + b.Agent + " is a hard one, and the token meter has no price table yet."}
 	}
-	hold, refused := m.hard.reserve(m, b, cost)
+	hold, refused := m.hard.reserve(ctx, m, b, cost)
 	if refused != nil {
 		return nil, refused
 	}

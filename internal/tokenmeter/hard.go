@@ -176,8 +176,8 @@ func (f *fund) take(cost, limit USD) bool {
 }
 
 // reserve sets money aside for a call, waiting for a while for what other calls
-// hold.
-func (t *Treasury) reserve(m *Meter, b Budget, cost USD) (*hold, *refusal) {
+// hold, and no longer than its caller is there.
+func (t *Treasury) reserve(caller context.Context, m *Meter, b Budget, cost USD) (*hold, *refusal) {
 	f := t.fund(b, t.now())
 	got := func() (*hold, *refusal) {
 		return &hold{amount: cost, key: f.edition.key(), fund: f, from: t}, nil
@@ -193,18 +193,28 @@ func (t *Treasury) reserve(m *Meter, b Budget, cost USD) (*hold, *refusal) {
 		f.waiting -= cost
 		f.mu.Unlock()
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), t.wait)
+	ctx, cancel := context.WithTimeout(caller, t.wait)
 	defer cancel()
 	var book Book
 	var err error
+	no := func(err error) (*hold, *refusal) {
+		if caller.Err() != nil { // nobody reads it, and the metric of refusals counts it
+			return nil, &refusal{status: http.StatusServiceUnavailable, reason: "left", message: "Whoever made this call left while it waited for money of a hard budget."}
+		}
+		return nil, t.refuse(b, book, cost, err)
+	}
 	for pause := 20 * time.Millisecond; ; pause = min(2*pause, 250*time.Millisecond) {
 		select {
 		case f.turn <- struct{}{}:
+			if caller.Err() != nil { // a turn and an end may come together
+				<-f.turn
+				return no(nil)
+			}
 			if f.take(cost, b.Cap) { // whoever had the turn before got enough
 				<-f.turn
 				return got()
 			}
-			book, err = t.ask(m, f, b, cost)
+			book, err = t.ask(m, f, b, cost) //nolint:contextcheck // what it gets is for others too, and a write must not be left halfway
 			ok := err == nil && f.take(cost, b.Cap)
 			<-f.turn
 			if ok {
@@ -214,16 +224,16 @@ func (t *Treasury) reserve(m *Meter, b Budget, cost USD) (*hold, *refusal) {
 			if err == nil && book.Shares == nil {
 				err = ctx.Err()
 			}
-			return nil, t.refuse(b, book, cost, err)
+			return no(err)
 		}
 		if err == nil && book.spent()+cost > b.Cap {
 			// It doesn't fit, whatever comes back.
-			return nil, t.refuse(b, book, cost, nil)
+			return no(nil)
 		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
-			return nil, t.refuse(b, book, cost, err)
+			return no(err)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func (m *Meter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	c := &call{meter: m, route: rt, asked: rt.model, began: began}
-	body, refused := m.admit(c, r) //nolint:contextcheck // money is held for other calls too, which go on
+	body, refused := m.admit(c, r)
 	if refused != nil {
 		m.metrics.refusals.WithLabelValues(rt.agent, namespaceOf(rt.agent), refused.reason).Inc()
 		refused.write(w, rt.dialect)
@@ -165,7 +165,7 @@ func (m *Meter) admit(c *call, r *http.Request) ([]byte, *refusal) {
 	if refused != nil || !hard {
 		return body, refused
 	}
-	return m.reserve(c, budget, body)
+	return m.reserve(r.Context(), c, budget, body)
 }
 
 // read reads a request's body, learns the model asked for, and has OpenAI's

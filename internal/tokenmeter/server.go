@@ -60,7 +60,7 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	}
 	replica, err := replicaName(f.Name, j)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, j.Close())
 	}
 	s := &Server{flags: f, log: log, replica: replica, pods: newPods(), registry: prometheus.NewRegistry(), started: time.Now()}
 	s.pods.restore(j.Kept(statePods))
@@ -88,10 +88,10 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	s.counters = newCounters(j, m.state.agents, time.Now, f.LegacyMetrics)
 	s.registry.MustRegister(s.counters, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if s.calls, err = listen(f.Host, f.Port); err != nil {
-		return nil, fmt.Errorf("cannot listen for calls: %w", err)
+		return nil, errors.Join(fmt.Errorf("cannot listen for calls: %w", err), j.Close())
 	}
 	if s.metrics, err = listen(f.Host, f.MetricsPort); err != nil {
-		return nil, fmt.Errorf("cannot listen for scrapes: %w", err)
+		return nil, errors.Join(fmt.Errorf("cannot listen for scrapes: %w", err), s.calls.Close(), j.Close())
 	}
 	return s, nil
 }

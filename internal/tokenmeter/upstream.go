@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"cloud.google.com/go/compute/metadata"
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/google"
 
@@ -131,8 +132,10 @@ func googleToken() func(context.Context, http.Header) error {
 	return func(_ context.Context, h http.Header) error {
 		mu.Lock()
 		if source == nil {
-			// The source keeps the context, so that it must not be a call's.
-			s, err := google.DefaultTokenSource(context.Background(), "https://www.googleapis.com/auth/cloud-platform") //nolint:contextcheck // as above
+			// The source keeps the context, so that it must not be a call's. A server of
+			// tokens that doesn't answer must not hold calls for as long as one may take.
+			ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Timeout: 20 * time.Second})
+			s, err := google.DefaultTokenSource(ctx, "https://www.googleapis.com/auth/cloud-platform") //nolint:contextcheck // as above
 			if err != nil {
 				mu.Unlock()
 				return fmt.Errorf("cannot find Google's credentials: %w", err)
@@ -143,9 +146,23 @@ func googleToken() func(context.Context, http.Header) error {
 		mu.Unlock()
 		token, err := s.Token()
 		if err != nil {
-			return errors.New("cannot get a token of Google's for the meter's service account") // the cause may quote the key
+			return errors.New("cannot get a token of Google's for the meter's service account" + refusedBy(err))
 		}
 		token.SetAuthHeader(&http.Request{Header: h})
 		return nil
 	}
+}
+
+// refusedBy says how a server of tokens refused one. The whole error may quote the
+// key.
+func refusedBy(err error) string {
+	var retrieve *oauth2.RetrieveError
+	var server *metadata.Error
+	switch {
+	case errors.As(err, &retrieve) && retrieve.Response != nil:
+		return ": the key file's token_uri answers " + retrieve.Response.Status
+	case errors.As(err, &server):
+		return fmt.Sprintf(": the metadata server answers %d; is the Kubernetes ServiceAccount bound to one of Google's?", server.Code)
+	}
+	return ": is the key file that GOOGLE_APPLICATION_CREDENTIALS names, or the metadata server, what it should be?"
 }
