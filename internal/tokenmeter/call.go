@@ -23,6 +23,9 @@ type call struct {
 
 	reader *usage.Reader // nil: an answer that isn't counted
 	packed bool          // another goroutine writes to the reader
+	opened openCall      // as the journal has it
+	noted  time.Time     // when the journal was last told what is known; zero: it wasn't
+	known  uint64        // tokens that it was told of
 
 	mu      sync.Mutex
 	left    bool // the caller
@@ -47,14 +50,52 @@ func (c *call) firstByte() {
 }
 
 // progress counts an answer as soon as its last figures are known: a caller that
-// has what it wants leaves before the end.
+// has what it wants leaves before the end. Until then the journal is told now and
+// then what is known, in case this process dies.
 func (c *call) progress() {
 	// A packed answer is read by a goroutine of its own, and counted at its end.
-	if c.reader == nil || c.packed || c.early || !c.reader.Final() {
+	if c.reader == nil || c.packed || c.early {
 		return
 	}
-	c.early = true
-	c.meter.add(c, c.news(c.reader.Report(), outcomeComplete))
+	if c.reader.Final() {
+		c.early = true
+		c.meter.add(c, c.news(c.reader.Report(), outcomeComplete))
+		return
+	}
+	now := c.meter.now()
+	since, wait := c.noted, c.meter.limits.NoteTime
+	if c.noted.IsZero() {
+		since, wait = c.began, min(wait, firstNote)
+	}
+	if now.Sub(since) >= wait {
+		c.noted = now
+		c.note()
+	}
+}
+
+// firstNote is how old a call is when the journal is first told of its figures: what
+// models stream is, by its first event, which mostly has those of the input. Calls that
+// are over sooner don't need it.
+const firstNote = 100 * time.Millisecond
+
+// note tells the journal what an answer has cost so far; it isn't waited for.
+func (c *call) note() {
+	r := c.reader.Report()
+	o := c.opened
+	var sum uint64
+	for _, item := range r.Items {
+		if n := item.Tokens.Sum(); n > 0 {
+			sum += n
+			o.Known = append(o.Known, Entry{Key: c.meter.key(c, item, r.Tier, outcomeEstimated), Tokens: item.Tokens})
+		}
+	}
+	if sum == c.known {
+		return
+	}
+	c.known, o.Cost = sum, c.meter.cost(o.Known)
+	if err := c.meter.journal.Open(c.id, o, false); err != nil {
+		c.meter.written(c, err)
+	}
 }
 
 // leave says that the caller has gone. The answer is read on, within bounds.

@@ -44,17 +44,6 @@ type Entry struct {
 	Tokens usage.Tokens
 }
 
-// An openCall is a call of which the end isn't known: if the process dies, it is
-// one that nobody counted.
-type openCall struct {
-	Agent     string    `json:"agent"`
-	Namespace string    `json:"namespace"`
-	Asked     string    `json:"asked,omitempty"`
-	Started   time.Time `json:"started"`
-	Reserved  USD       `json:"reserved,omitempty"`
-	Key       string    `json:"key,omitempty"` // of the hard budget
-}
-
 // A Journal keeps counters on a local disk, so that they survive the process. A
 // figure is shown only once it is in the journal: a counter that fell after a
 // crash would be read as one that began anew, and counted twice.
@@ -185,45 +174,9 @@ func (j *Journal) read(tx *bbolt.Tx) error {
 	return j.readCalls(tx)
 }
 
-// readCalls takes the calls out that were under way when the process before died.
-func (j *Journal) readCalls(tx *bbolt.Tx) error {
-	calls := tx.Bucket(bucketCalls)
-	var ids [][]byte
-	if err := calls.ForEach(func(k, v []byte) error {
-		var c openCall
-		if err := json.Unmarshal(v, &c); err != nil {
-			return err
-		}
-		j.crash = append(j.crash, c)
-		ids = append(ids, append([]byte(nil), k...))
-		return nil
-	}); err != nil {
-		return err
-	}
-	for _, id := range ids {
-		if err := calls.Delete(id); err != nil {
-			return err
-		}
-	}
-	// What was held for a call that nobody saw the end of is spent.
-	for _, c := range j.crash {
-		if c.Reserved > 0 {
-			k := c.Agent + keySeparator + c.Key
-			j.hard[k] += c.Reserved
-			if err := putSum(tx, bucketHard, k, j.hard[k]); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 func putSum(tx *bbolt.Tx, bucket []byte, key string, p USD) error {
 	return tx.Bucket(bucket).Put([]byte(key), binary.BigEndian.AppendUint64(nil, uint64(p))) //nolint:gosec // load reads it back
 }
-
-// crashed are the calls that were under way when the process before died.
-func (j *Journal) crashed() []openCall { return j.crash }
 
 func encodeTokens(t usage.Tokens) []byte {
 	b := make([]byte, 0, 8*usage.Classes)
@@ -241,7 +194,8 @@ func decodeTokens(b []byte) usage.Tokens {
 	return t
 }
 
-// Open notes a call that begins. With wait it is on disk when Open returns.
+// Open notes a call that begins, or what is known of one that goes on. With wait it
+// is on disk when Open returns.
 func (j *Journal) Open(id uint64, c openCall, wait bool) error {
 	return j.do(journalOp{id: id, open: &c}, wait)
 }

@@ -133,6 +133,7 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 		fmt.Fprintln(out, bad)
 		return f, bad
 	}
+	f.Limits.NoteTime = time.Second
 	f.Limits.PassUnknown = f.Unknown == "pass"
 	f.Limits.ClosedAtBirth = f.WithoutState == "closed"
 	f.Limits.DefaultMode = Mode(f.Mode)

@@ -88,7 +88,7 @@ func TestCountedIsBilled(t *testing.T) {
 		seed = n
 	}
 	t.Logf("METER_SEED=%d", seed)
-	w := newWorld(t, func(f *Flags) { f.Limits.DrainCalls = 1000 })
+	w := newWorld(t, func(f *Flags) { f.Limits.DrainCalls, f.Limits.NoteTime = 1000, 0 })
 	w.rich()
 	lost, crashed, done := map[fakeprovider.Line]usage.Tokens{}, 0, 0
 	for round := 0; done < calls; round++ {
@@ -155,7 +155,7 @@ func (w *world) crash(lost map[fakeprovider.Line]usage.Tokens) int {
 	}
 	old := w.Server
 	w.old = append(w.old, old)
-	next := newServer(w.t, w.upstream.URL, func(f *Flags) { f.Journal, f.Limits.DrainCalls = dir, 1000 })
+	next := newServer(w.t, w.upstream.URL, func(f *Flags) { f.Journal, f.Limits.DrainCalls, f.Limits.NoteTime = dir, 1000, 0 })
 	rich(next)
 	restored := next.total()
 	w.swap(next)

@@ -30,6 +30,7 @@ type Limits struct {
 	DrainTime     time.Duration // of one of them
 	CallTime      time.Duration // of any call
 	ConfirmWait   time.Duration // for a pod that is new to the API server
+	NoteTime      time.Duration // how far what the journal knows of a stream may be behind it
 	ExtraModels   int           // names of models without a price that an agent may bring along
 	MaxOutput     uint64        // tokens that a call may answer with if it doesn't say, in hard mode
 	Overhead      uint64        // tokens of a prompt that its bytes don't show, in hard mode
@@ -277,12 +278,12 @@ func (m *Meter) forward(w http.ResponseWriter, r *http.Request, c *call, body []
 // begin makes a call's series exist, and notes in the journal that it began.
 func (m *Meter) begin(c *call) error {
 	m.journal.Touch(m.key(c, usage.Item{Model: c.asked}, usage.TierStandard, outcomeComplete))
-	o := openCall{Agent: c.route.agent, Namespace: namespaceOf(c.route.agent), Asked: c.asked, Started: c.began}
+	c.opened = openCall{Agent: c.route.agent, Namespace: namespaceOf(c.route.agent), Asked: c.asked, Started: c.began}
 	if c.hold != nil {
-		o.Reserved, o.Key = c.hold.amount, c.hold.key
+		c.opened.Reserved, c.opened.Key = c.hold.amount, c.hold.key
 	}
 	// It is on disk before the call goes out: a crash names each call that it lost.
-	err := m.journal.Open(c.id, o, true)
+	err := m.journal.Open(c.id, c.opened, true)
 	if c.hold == nil && err != nil {
 		m.written(c, err)
 		return nil // it counts all the same

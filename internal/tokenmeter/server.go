@@ -83,7 +83,7 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	s.meter = m
 	for _, c := range j.crashed() {
 		m.metrics.uncounted.WithLabelValues(c.Agent, c.Namespace, "crash").Inc()
-		log.Info("A call was under way when the process before died; what it used is not known", "agent", c.Agent, "model", c.Asked)
+		log.Info("A call was under way when the process before died; what it used beyond what is counted as estimated is not known", "agent", c.Agent, "model", c.Asked, "estimated", tokensOf(c.Known))
 	}
 	s.counters = newCounters(j, m.state.agents, time.Now, f.LegacyMetrics)
 	s.registry.MustRegister(s.counters, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -312,6 +312,14 @@ func (c *counters) mark(at time.Time) map[string]USD {
 		c.scrapes.changed = nil
 	}
 	return c.scrapes.spent
+}
+
+func tokensOf(entries []Entry) uint64 {
+	var n uint64
+	for _, e := range entries {
+		n += e.Tokens.Sum()
+	}
+	return n
 }
 
 func sum(all map[Key]usage.Tokens) uint64 {
