@@ -46,6 +46,14 @@ const (
 
 	// ConditionWithinBudget says whether there is money left.
 	ConditionWithinBudget = "WithinBudget"
+
+	// ConditionOrderFollowed says whether a change of the order's budgetUsd waits, because
+	// the order can't be carried out. It is written when one does, and once more when none
+	// does any longer.
+	ConditionOrderFollowed = "OrderFollowed"
+
+	// ConditionSoleBudget says whether the agent has no other budget, likewise.
+	ConditionSoleBudget = "SoleBudget"
 )
 
 // Condition types of an XDataset.
@@ -163,6 +171,14 @@ const (
 	ReasonSpendUnknown      = "SpendUnknown"
 )
 
+// Reasons of OrderFollowed and SoleBudget.
+const (
+	ReasonInStep        = "InStep"
+	ReasonOrderStuck    = "OrderStuck"
+	ReasonNoOtherBudget = "NoOtherBudget"
+	ReasonAnotherBudget = "AnotherBudget"
+)
+
 // Reasons of an XDataset's Ready that judge the content of a generation. What they
 // say holds until another generation is uploaded.
 const (
@@ -265,6 +281,10 @@ func Cures() []Cure {
 		budget(ConditionWithinBudget, f, "Less is known to be spent than when the agent was stopped, and a figure that falls starts nobody. Raise `budgetUsd` by however little.", ReasonPausedUntilRaised),
 		budget(ConditionWithinBudget, f, "A clock that was wrong stopped the agent for a period that has not begun. It ends with that period; until then set `enforcement: monitor-only`.", ReasonPausedForLater),
 		budget(ConditionWithinBudget, u, "See SpendMeasured: nothing is known yet of what was spent. The agent keeps running.", ReasonSpendUnknown),
+		budget(ConditionOrderFollowed, t, "", ReasonInStep),
+		budget(ConditionOrderFollowed, f, "The order was changed and can't be carried out: its condition Synced says why, XDatasets that can't be looked up for example. The lower amount of the two counts meanwhile.", ReasonOrderStuck),
+		budget(ConditionSoleBudget, t, "", ReasonNoOtherBudget),
+		budget(ConditionSoleBudget, f, "The message names other budgets of this agent. They measure and stop nobody: delete those outside its namespace.", ReasonAnotherBudget),
 
 		dataset(ConditionDatasetReady, t, "", ReasonAvailable),
 		dataset(ConditionDatasetReady, f, "The file is no CSV that can be used; the message says what it is. Upload it again as CSV in UTF-8.", ReasonEmpty, ReasonBlank, ReasonBinary, ReasonMarkup, ReasonNotCSV),

@@ -19,6 +19,10 @@ const (
 	// LabelName is how a Service finds its pods, as Kubernetes recommends.
 	LabelName = "app.kubernetes.io/name"
 
+	// LabelComposite is the name of the XR that a thing was composed for, and on an XR
+	// that nobody composed its own. Crossplane writes it.
+	LabelComposite = "crossplane.io/composite"
+
 	// LabelManagedBy marks the XDatasets that a watcher made; its value is the
 	// watcher's name.
 	LabelManagedBy = "app.kubernetes.io/managed-by"

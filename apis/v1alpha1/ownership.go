@@ -38,7 +38,7 @@ func Twins(projectID, agentName string) []Twin {
 // or says in words why it isn't. A budget rendered by hand may have none.
 func BudgetAtHome(namespace, name, agentName string) (bool, string) {
 	if home := AgentNamespace(agentName); namespace != "" && namespace != home {
-		return false, "XAgentBudget " + namespace + "/" + name + " measures and stops nobody: a budget of agent " + agentName + " belongs into namespace " + home + ", where the one that counts is"
+		return false, "XAgentBudget " + namespace + "/" + name + " measures and stops nobody: a budget of agent " + agentName + " belongs into namespace " + home + ", where XAgentBudget " + home + "/" + agentName + " is the one that counts"
 	}
 	return true, ""
 }

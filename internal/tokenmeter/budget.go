@@ -2,8 +2,11 @@ package tokenmeter
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/money"
@@ -78,12 +81,23 @@ func budgetOf(b *v1alpha1.XAgentBudget) Budget {
 	if b.Status.DecidedBudgetUSD != nil {
 		s.Decided = usdOf(*b.Status.DecidedBudgetUSD)
 	}
+	if stuck(b) && s.Decided > 0 {
+		// The order allows less than what its pipeline passed on, and that was decided for.
+		out.Cap = min(out.Cap, s.Decided)
+	}
 	if l := b.Status.Ledger; l != nil {
 		if at, err := time.Parse(time.RFC3339, l.AsOf); err == nil {
 			s.AsOf = at
 		}
 	}
 	return out
+}
+
+// stuck says whether a change of the budget's order waits, as decide saw it.
+func stuck(b *v1alpha1.XAgentBudget) bool {
+	return slices.ContainsFunc(b.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == v1alpha1.ConditionOrderFollowed && c.Status == metav1.ConditionFalse
+	})
 }
 
 // periodKey and periodStart tell of the period of a time, in the budget's time zone:

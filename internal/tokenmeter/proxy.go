@@ -149,7 +149,7 @@ func (m *Meter) admit(c *call, r *http.Request) ([]byte, *refusal) {
 	if budget.Mode != "" {
 		mode = budget.Mode
 	}
-	if refused := m.state.judge(budget, known, mode, m.limits.ClosedAtBirth, m.now()); refused != nil {
+	if refused := m.state.judge(rt.agent, budget, known, mode, m.limits.ClosedAtBirth, m.now()); refused != nil {
 		return nil, refused
 	}
 	hard := mode == ModeHard && budget.Enforced

@@ -2,6 +2,7 @@ package tokenmeter
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"sync"
@@ -24,7 +25,7 @@ type State struct {
 	now     func() time.Time
 	ahead   time.Duration // how long a call may take
 	marks   map[string][]mark
-	begun   map[string]string // the uid of an agent's last budget
+	begun   map[string]string // the uid of an agent's last budget; it stays when that is gone
 	peers   func(agent string, asOf time.Time) USD
 }
 
@@ -45,12 +46,19 @@ const (
 	stateBudgets = "budgets"
 	statePrices  = "prices"
 	stateMarks   = "marks"
+	stateBegun   = "begun"
 )
 
 func newState(j *Journal, now func() time.Time, ahead time.Duration) *State {
 	s := &State{journal: j, now: now, ahead: ahead, budgets: map[string]Budget{}, begun: map[string]string{}, marks: map[string][]mark{}}
 	if b := j.Kept(stateBudgets); b != nil && json.Unmarshal(b, &s.budgets) == nil {
 		s.known = true
+	}
+	if b := j.Kept(stateBegun); b != nil {
+		json.Unmarshal(b, &s.begun) //nolint:errcheck,gosec // without it an agent whose budget is gone is one that had none
+	}
+	if s.begun == nil {
+		s.begun = map[string]string{}
 	}
 	for name, b := range s.budgets {
 		s.begun[name] = b.UID
@@ -112,17 +120,24 @@ func (s *State) SetBudgets(all []Budget) {
 		m[b.Agent] = b
 	}
 	s.mu.Lock()
+	anew := false
 	for name, b := range m {
 		// What an agent of this name spent before is none of a new budget's business. One
 		// that was out of sight for a while is not new.
-		if uid, ok := s.begun[name]; (!ok || uid != b.UID) && s.known {
+		uid, ok := s.begun[name]
+		if (!ok || uid != b.UID) && s.known {
 			s.marks[name] = append(s.marks[name], mark{b.Created, s.journal.Spent(name)})
 		}
+		anew = anew || !ok || uid != b.UID
 		s.begun[name] = b.UID
 	}
 	s.budgets, s.known = m, true
 	kept, err := json.Marshal(m)
+	begun, errBegun := json.Marshal(s.begun)
 	s.mu.Unlock()
+	if anew && errBegun == nil { // before the budgets: one that is gone since must not look as if it had never been
+		s.journal.Keep(stateBegun, begun)
+	}
 	if err == nil {
 		s.journal.Keep(stateBudgets, kept)
 	}
@@ -189,10 +204,23 @@ func since(marks []mark, spent USD, asOf time.Time) USD {
 	return max(0, spent-seen)
 }
 
-// judge says whether an agent may make a call, nil for yes.
-func (s *State) judge(b Budget, known bool, mode Mode, closed bool, at time.Time) *refusal {
+// gone says whether an agent had a budget and has none any more: its order was deleted, or
+// somebody deleted the budget. Its pods may live on, for as long as a provider is away.
+func (s *State) gone(agent string) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, had := s.begun[agent]
+	_, has := s.budgets[agent]
+	return had && !has
+}
+
+// judge says whether an agent may make a call, nil for yes; b is empty while no budget of
+// it is known.
+func (s *State) judge(agent string, b Budget, known bool, mode Mode, closed bool, at time.Time) *refusal {
 	if !known {
 		switch {
+		case s.gone(agent):
+			return &refusal{status: http.StatusForbidden, reason: "budget_gone", message: fmt.Sprintf("The budget of agent %q (XAgentBudget %s/%s) is gone, and nobody would see what it spends: the token meter lets no call through until there is one again. It goes with the agent's order.", agent, namespaceOf(agent), agent)}
 		case mode == ModeHard:
 			return &refusal{status: http.StatusForbidden, reason: "no_budget", message: "This agent has no budget (XAgentBudget) yet, and without one the token meter lets no call through in hard mode."}
 		case closed && !s.Known():

@@ -46,6 +46,47 @@ func budget(t *testing.T, w *world) {
 	kept()
 }
 
+// cutWithoutDatasets: money doesn't wait for data. Without a kind XDataset no order can be
+// carried out, and a cut stops an agent all the same.
+func cutWithoutDatasets(t *testing.T, w *world) {
+	const agent, crd = "stuck-bot", "xdatasets.whisperops.io"
+	w.agent(t, agent)
+	kept := w.keeps(t, agent)
+	w.Meter.Spend(agent, suite.Model, suite.Input, million)
+	w.seeBudget(t, heard, "1.25 USD on the meter", agent, spent(1.25), running)
+	all, err := w.List(t.Context(), suite.API, "XDataset", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.delete(t, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "", crd)
+	w.gone(t, time.Minute, "apiextensions.k8s.io/v1", "CustomResourceDefinition", "", crd)
+
+	w.setBudget(t, agent, 1)
+	w.seeBudget(t, heard, "the cut to stop the agent", agent, exhausted, field(1.0, "status", "decidedBudgetUsd"))
+	w.replicas(t, 30*time.Second, agent, 0)
+	w.seeOrder(t, heard, "the order to say that it can't be carried out", agent, condition("Synced", "False", "ReconcileError"))
+	w.seeBudget(t, heard, "the budget to say what waits", agent, condition("OrderFollowed", "False", "OrderStuck"))
+	w.setBudget(t, agent, 9)
+	w.seeBudget(t, heard, "a raise to wait, but for what was cut", agent, running, condition("OrderFollowed", "False", "OrderStuck"), field(5.0, "status", "decidedBudgetUsd"))
+
+	crds, err := controlplane.DecodeFiles(filepath.Join(w.root, "package", "install", "crds"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.apply(t, crds...)
+	w.kubectl(t, "wait", "crd", crd, "--for=condition=Established", "--timeout=30s")
+	for _, d := range all {
+		d.SetResourceVersion("")
+		d.SetUID("")
+		d.SetManagedFields(nil)
+	}
+	w.apply(t, all...)
+	w.seeOrder(t, heardAfterKill, "the order to go on", agent, condition("Synced", "True", ""), condition("DatasetValid", "True", ""), condition("Ready", "True", ""))
+	w.seeBudget(t, heard, "the raise to count", agent, running, condition("OrderFollowed", "True", "InStep"), field(9.0, "status", "decidedBudgetUsd"))
+	w.replicas(t, 30*time.Second, agent, 1)
+	kept()
+}
+
 // platform sets the input of a step of the budget's pipeline, as a platform team would.
 func (w *world) platform(t *testing.T, step string, input map[string]any) {
 	t.Helper()

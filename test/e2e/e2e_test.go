@@ -73,6 +73,7 @@ var acts = []act{
 	{{"Budget", true, budget, nil}},
 	{{"Prices", false, prices, []string{"price-bot"}}},
 	{{"BudgetMadeAgain", false, budgetMadeAgain, []string{"hasty-bot"}}},
+	{{"CutWithoutDatasets", false, cutWithoutDatasets, []string{"stuck-bot"}}},
 	{{"KeyLost", true, keyLost, []string{"keyless-bot"}}},
 	{{"PrometheusKilled", false, prometheusKilled, []string{"steady-bot", "blind-bot"}}},
 	{{"PrometheusForgets", false, prometheusForgets, []string{"steady-bot", "forgotten-bot"}}},

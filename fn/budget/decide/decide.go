@@ -14,6 +14,9 @@ import (
 // Facts are everything that a decision rests on.
 type Facts struct {
 	Budget        money.USD // per period; 0 is no money at all
+	Given         money.USD // what the budget's own spec says
+	Order         *Order    // that it is part of; nil when there is none
+	Others        []string  // other budgets of the agent, as namespace/name
 	MonitorOnly   bool
 	Period        v1alpha1.Period
 	WarnAtPercent []int32
@@ -97,7 +100,7 @@ type Verdict struct {
 	Spent         *money.USD // nil when nothing at all is known
 	Period        string
 	DecidedBudget money.USD
-	Conditions    []metav1.Condition // SpendMeasured, PricingComplete, WithinBudget; always all three
+	Conditions    []metav1.Condition // SpendMeasured, PricingComplete, WithinBudget, always; OrderFollowed, SoleBudget where there is something to say
 	Events        []Event
 }
 
@@ -143,6 +146,11 @@ func Decide(f Facts) Verdict {
 		v.DecidedBudget = at.last.budgetIn(at.Facts, at.now)
 	}
 	v.Conditions = []metav1.Condition{spendMeasured(at.Facts), pricingComplete(at.Facts), r.withinBudget(at)}
+	for _, says := range []func(Facts) (condition, bool){orderFollowed, soleBudget} {
+		if c, is := says(at.Facts); is {
+			v.Conditions = append(v.Conditions, c)
+		}
+	}
 	v.Events = events(at, v, r)
 	return v
 }

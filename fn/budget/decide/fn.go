@@ -50,6 +50,9 @@ func run(c *edge.Call, now time.Time) error {
 	}
 
 	facts := factsOf(xr.Spec, in, now)
+	facts.Order = readOrder(c)
+	facts.Given, facts.Budget = facts.Budget, allowed(facts.Budget, facts.Order)
+	facts.Others = readOthers(c, xr.Metadata.Namespace, xr.Metadata.Name)
 	facts.Status = readStatus(c)
 	facts.OpenedAnew = openedAnew(c, xr.Spec.Opening, facts.Now)
 	facts.Objects = []Replicas{readReplicas(c.Observed(v1alpha1.PartPlannerReplicas)), readReplicas(c.Observed(v1alpha1.PartWorkerReplicas))}

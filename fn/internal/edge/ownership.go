@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
@@ -61,6 +63,17 @@ func (c *Call) LookUp(key string, n Name) []Part {
 	c.Require(key, sel)
 	found, _ := c.Required(key)
 	return slices.DeleteFunc(found, func(p Part) bool { return p.String("metadata", "name") != n.Name })
+}
+
+// LookUpLabelled requires the objects of a kind that have labels under a key, in whatever
+// namespace, and returns those that Crossplane has found.
+func (c *Call) LookUpLabelled(key, apiVersion, kind string, labels map[string]string) []Part {
+	c.Require(key, &fnv1.ResourceSelector{
+		ApiVersion: apiVersion, Kind: kind,
+		Match: &fnv1.ResourceSelector_MatchLabels{MatchLabels: &fnv1.MatchLabels{Labels: labels}},
+	})
+	found, _ := c.Required(key)
+	return found
 }
 
 // Unadopted returns the object of a name that is proved to be the XR's own, though Crossplane
@@ -250,12 +263,16 @@ func (c *Call) sayTaken(names []v1alpha1.TakenName, keep func(v1alpha1.TakenName
 }
 
 // Controller returns the uid of the object's controller, or "".
-func (p Part) Controller() string {
+func (p Part) Controller() string { return string(p.ControlledBy().UID) }
+
+// ControlledBy returns what controls the object; empty while nothing does.
+func (p Part) ControlledBy() metav1.OwnerReference {
 	for _, v := range p.Value("metadata", "ownerReferences").GetListValue().GetValues() {
 		r := v.GetStructValue().GetFields()
 		if is := Bool(r["controller"]); is != nil && *is {
-			return r["uid"].GetStringValue()
+			text := func(k string) string { return r[k].GetStringValue() }
+			return metav1.OwnerReference{APIVersion: text("apiVersion"), Kind: text("kind"), Name: text("name"), UID: types.UID(text("uid"))}
 		}
 	}
-	return ""
+	return metav1.OwnerReference{}
 }

@@ -70,6 +70,14 @@ func (p Part) Condition(typ string) (status string, since time.Time) {
 	return c["status"].GetStringValue(), since
 }
 
+// ConditionOf returns the status of a condition of the resource, and the generation
+// that it judges: 0 where that isn't said.
+func (p Part) ConditionOf(typ string) (status string, generation float64) {
+	c := p.condition(typ)
+	generation, _ = Number(c["observedGeneration"])
+	return c["status"].GetStringValue(), generation
+}
+
 // condition returns the fields of a condition of the resource.
 func (p Part) condition(typ string) map[string]*structpb.Value {
 	return p.r.Element("type", typ, "status", "conditions").GetFields()
