@@ -75,12 +75,12 @@ func cutWithoutDatasets(t *testing.T, w *world) {
 	}
 	w.apply(t, crds...)
 	w.kubectl(t, "wait", "crd", crd, "--for=condition=Established", "--timeout=30s")
-	for _, d := range all {
-		d.SetResourceVersion("")
-		d.SetUID("")
-		d.SetManagedFields(nil)
+	for i := range all {
+		all[i].SetResourceVersion("")
+		all[i].SetUID("")
+		all[i].SetManagedFields(nil)
+		w.apply(t, &all[i])
 	}
-	w.apply(t, all...)
 	w.seeOrder(t, heardAfterKill, "the order to go on", agent, condition("Synced", "True", ""), condition("DatasetValid", "True", ""), condition("Ready", "True", ""))
 	w.seeBudget(t, heard, "the raise to count", agent, running, condition("OrderFollowed", "True", "InStep"), field(9.0, "status", "decidedBudgetUsd"))
 	w.replicas(t, 30*time.Second, agent, 1)
