@@ -84,7 +84,7 @@ func (s XDatasetAgentSpec) check(f OrderField) error {
 			return fmt.Errorf("spec.baseDomain %q must be a DNS name in lower case of at most 220 characters", s.BaseDomain)
 		}
 	case UsesBudgetUSD:
-		return validateBudget(s.BudgetUSD)
+		return validateMoney(s.BudgetUSD, s.Enforcement, s.Period)
 	}
 	return nil
 }
@@ -94,20 +94,10 @@ func (s XAgentBudgetSpec) Validate() error {
 	if err := validateAgentName(s.AgentName); err != nil {
 		return err
 	}
-	switch s.Enforcement {
-	case "", EnforcementEnabled, EnforcementMonitorOnly:
-	default:
-		return fmt.Errorf("spec.enforcement %q must be enabled or monitor-only", s.Enforcement)
-	}
-	switch s.Period {
-	case "", PeriodLifetime, PeriodDaily, PeriodWeekly, PeriodMonthly:
-	default:
-		return fmt.Errorf("spec.period %q must be lifetime, daily, weekly or monthly", s.Period)
-	}
 	if _, err := Zone(s.TimeZone); err != nil {
 		return fmt.Errorf("spec.timeZone %w", err)
 	}
-	return validateBudget(s.BudgetUSD)
+	return validateMoney(s.BudgetUSD, s.Enforcement, s.Period)
 }
 
 // Validate says what of a ledger an API server would refuse, or nil: with it would
@@ -167,6 +157,40 @@ func validateAgentName(n string) error {
 		return fmt.Errorf("spec.agentName %q must be 3 to 24 lower-case letters, digits and dashes, starting with a letter and ending with a letter or digit", n)
 	}
 	return nil
+}
+
+// validateMoney looks at what an order and its budget both say; enforcement and period
+// may be empty.
+func validateMoney(usd float64, e Enforcement, p Period) error {
+	if e != "" {
+		if err := e.Validate(); err != nil {
+			return fmt.Errorf("spec.enforcement %w", err)
+		}
+	}
+	if p != "" {
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("spec.period %w", err)
+		}
+	}
+	return validateBudget(usd)
+}
+
+// Validate says what else an enforcement must be, or nil.
+func (e Enforcement) Validate() error {
+	switch e {
+	case EnforcementEnabled, EnforcementMonitorOnly:
+		return nil
+	}
+	return fmt.Errorf("%q must be %s or %s", e, EnforcementEnabled, EnforcementMonitorOnly)
+}
+
+// Validate says what else a period must be, or nil.
+func (p Period) Validate() error {
+	switch p {
+	case PeriodLifetime, PeriodDaily, PeriodWeekly, PeriodMonthly:
+		return nil
+	}
+	return fmt.Errorf("%q must be %s, %s, %s or %s", p, PeriodLifetime, PeriodDaily, PeriodWeekly, PeriodMonthly)
 }
 
 func validateBudget(usd float64) error {

@@ -55,6 +55,20 @@ type XDatasetAgentSpec struct {
 	// +kubebuilder:validation:Maximum=10000
 	BudgetUSD float64 `json:"budgetUsd"`
 
+	// Enforcement says what happens when the money is gone: "enabled" stops the agent,
+	// "monitor-only" measures and never stops it. Unset: as the XAgentBudget says, which
+	// is its operator's to edit. Where the platform has decided it for all agents, in the
+	// input of emit-budget, that counts.
+	//
+	// +optional
+	Enforcement Enforcement `json:"enforcement,omitempty"`
+
+	// Period after which spending starts again from zero: "lifetime" (never), "daily",
+	// "weekly" (from Monday) or "monthly". Unset: as Enforcement.
+	//
+	// +optional
+	Period Period `json:"period,omitempty"`
+
 	// Description says in a sentence what the agent is for. It is shown to
 	// people and told to the agent; it can't change how the agent works.
 	//

@@ -46,6 +46,8 @@ var fields = map[string]func(string) (any, error){
 	"budgetUsd":       budget,
 	"datasetRef.name": datasetName,
 	"description":     description,
+	"enforcement":     func(s string) (any, error) { return s, v1alpha1.Enforcement(s).Validate() },
+	"period":          func(s string) (any, error) { return s, v1alpha1.Period(s).Validate() },
 }
 
 // Fields returns the fields that may be changed, sorted.

@@ -25,7 +25,7 @@ check GRAFANA_URL '^https?://[a-zA-Z0-9.-]+(:[0-9]+)?(/[a-zA-Z0-9._/-]*)?$' http
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-for template in dataset-whisperer change-budget swap-dataset destroy-agent; do cp -R "$from/$template" "$tmp/"; done
+for template in dataset-whisperer change-budget budget-rules swap-dataset destroy-agent; do cp -R "$from/$template" "$tmp/"; done
 find "$tmp" -type f -exec sed -i \
   -e "s|__BASE_DOMAIN__|${value[BASE_DOMAIN]}|g" -e "s|__PROJECT_ID__|${value[PROJECT_ID]}|g" \
   -e "s|__GITEA_URL__|${value[GITEA_URL]}|g" -e "s|__GITEA_HOST__|${value[GITEA_URL]#*://}|g" \
@@ -34,4 +34,4 @@ left=$(grep -rn '__[A-Z_]*__' "$tmp" || true)
 [[ -z $left ]] || fail "these are left to fill in: $left"
 mkdir -p "$to"
 cp -R "$tmp"/. "$to/"
-echo "baked into $to: name the four template.yaml there in catalog.locations of Backstage"
+echo "baked into $to: name the five template.yaml there in catalog.locations of Backstage"

@@ -221,7 +221,7 @@ func TestBake(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for _, file := range []string{"dataset-whisperer", "change-budget", "swap-dataset", "destroy-agent"} {
+	for _, file := range []string{"dataset-whisperer", "change-budget", "budget-rules", "swap-dataset", "destroy-agent"} {
 		data, err := os.ReadFile(filepath.Join(dir, file, "template.yaml"))
 		if err != nil || bytes.Contains(data, []byte("__")) {
 			t.Errorf("%s: want nothing left to fill in, got %v", file, err)

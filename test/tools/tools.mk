@@ -15,15 +15,16 @@ TOOLS_SRC := $(patsubst %/,%,$(dir $(lastword $(MAKEFILE_LIST))))
 # $(call tool-version,folder,module): the version that folder/go.mod requires.
 tool-version = $(or $(shell sed -n 's|^\(require \)\?[[:space:]]*$(2) \(v[^ ]*\).*|\2|p' $(TOOLS_SRC)/$(1)/go.mod),$(error $(TOOLS_SRC)/$(1)/go.mod does not require $(2)))
 
-# $(call tool-rule,file,folder,package,linker flags,time,build tags,cgo): how to
-# build one binary; without a C compiler unless cgo is 1. It is built under a name of its own and renamed, so two
+# $(call tool-rule,file,folder,package,linker flags,time,build tags,cgo,toolchain): how to
+# build one binary; without a C compiler unless cgo is 1, with this machine's Go unless a
+# toolchain is named. It is built under a name of its own and renamed, so two
 # makes at once may both build it, and an interrupted one leaves nothing half.
 define tool-rule
 $(1):
 	@mkdir -p $$(@D)
 	@echo "building $$(@F) once for this machine ($(5) on two cores) ..." >&2
 	@tmp=$$@.building-$$$$$$$$; trap 'rm -f "$$$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; \
-	  (cd $(TOOLS_SRC)/$(2) && GOWORK=off CGO_ENABLED=$(or $(7),0) go build -mod=readonly -trimpath -buildvcs=false \
+	  (cd $(TOOLS_SRC)/$(2) && GOWORK=off CGO_ENABLED=$(or $(7),0) $(if $(8),GOTOOLCHAIN=$(8)) go build -mod=readonly -trimpath -buildvcs=false \
 	    $(if $(6),-tags '$(6)') -ldflags '-s -w $(4)' -o "$$$$tmp" $(3)) && mv -f "$$$$tmp" $$@
 endef
 
@@ -39,6 +40,7 @@ PROVIDER_KUBERNETES_VERSION := $(call tool-version,provider-kubernetes,github.co
 FAKE_GCS_SERVER_VERSION := $(call tool-version,fake-gcs-server,github.com/fsouza/fake-gcs-server)
 VICTORIA_METRICS_VERSION := $(call tool-version,victoriametrics,github.com/VictoriaMetrics/VictoriaMetrics)
 GITEA_VERSION           := $(call tool-version,gitea,code.gitea.io/gitea)
+ARGOCD_VERSION          := $(call tool-version,argo-cd,github.com/argoproj/argo-cd/v3)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
 CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)-8079
@@ -54,6 +56,7 @@ PROVIDER_KUBERNETES := $(TOOLS_DIR)/provider-kubernetes-$(PROVIDER_KUBERNETES_VE
 FAKE_GCS_SERVER := $(TOOLS_DIR)/fake-gcs-server-$(FAKE_GCS_SERVER_VERSION)
 VICTORIA_METRICS := $(TOOLS_DIR)/victoria-metrics-$(VICTORIA_METRICS_VERSION)
 GITEA           := $(TOOLS_DIR)/gitea-$(GITEA_VERSION)
+ARGOCD          := $(TOOLS_DIR)/argocd-$(ARGOCD_VERSION)
 
 # Service discovery for clouds triples the build and nothing here uses it.
 PROMETHEUS_TAGS := remove_all_sd
@@ -84,12 +87,16 @@ $(eval $(call tool-rule,$(VICTORIA_METRICS),victoriametrics,github.com/VictoriaM
 # Gitea's SQLite is C.
 $(eval $(call tool-rule,$(GITEA),gitea,code.gitea.io/gitea,-X main.Version=$(GITEA_VERSION:v%=%),6 minutes,sqlite sqlite_unlock_notify,1))
 
+# Its go.mod wants a newer Go than ours. With a v before its version the server refuses
+# its own command line.
+$(eval $(call tool-rule,$(ARGOCD),argo-cd,github.com/argoproj/argo-cd/v3/cmd,-X github.com/argoproj/argo-cd/v3/common.version=$(ARGOCD_VERSION:v%=%),8 minutes,,,auto))
+
 # Crossplane's own manifests and the provider's package travel in their modules,
-# not in their binaries. $(call tool-files,folder to make,module folder,module,folders to copy)
+# not in their binaries; so do Argo CD's, and Gitea's pages. $(call tool-files,folder to make,module folder,module,folders to copy,toolchain)
 define tool-files
 $(1):
 	@mkdir -p $$(@D); tmp=$$@.building-$$$$$$$$; trap 'rm -rf "$$$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; \
-	  src=$$$$(cd $(TOOLS_SRC)/$(2) && GOWORK=off go mod download $(3) && GOWORK=off go list -mod=readonly -m -f '{{.Dir}}' $(3)) && \
+	  src=$$$$(cd $(TOOLS_SRC)/$(2) && export GOWORK=off $(if $(5),GOTOOLCHAIN=$(5)) && go mod download $(3) && go list -mod=readonly -m -f '{{.Dir}}' $(3)) && \
 	  mkdir "$$$$tmp" && for f in $(4); do cp -R "$$$$src/$$$$f" "$$$$tmp/" || exit 1; done && chmod -R u+w "$$$$tmp" && \
 	  if [ ! -d $$@ ]; then mv "$$$$tmp" $$@; fi
 endef
@@ -97,6 +104,10 @@ endef
 CROSSPLANE_FILES          := $(CROSSPLANE_CORE).files
 PROVIDER_KUBERNETES_FILES := $(PROVIDER_KUBERNETES).files
 $(eval $(call tool-files,$(CROSSPLANE_FILES),crossplane-core,github.com/crossplane/crossplane/v2,cluster/crds cluster/webhookconfigurations))
+ARGOCD_FILES              := $(ARGOCD).files
+GITEA_FILES               := $(GITEA).files
+$(eval $(call tool-files,$(ARGOCD_FILES),argo-cd,github.com/argoproj/argo-cd/v3,manifests/crds manifests/base/config hack/git-verify-wrapper.sh,auto))
+$(eval $(call tool-files,$(GITEA_FILES),gitea,code.gitea.io/gitea,templates options public))
 $(eval $(call tool-files,$(PROVIDER_KUBERNETES_FILES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes,package))
 
 # The CRDs of the kinds we render, as far as Go modules carry them: CRDS.

@@ -75,14 +75,14 @@ func (in *EmitBudgetInput) Validate() error {
 	if in.ExternalPort < 0 || in.ExternalPort > 65535 {
 		return fmt.Errorf("externalPort %d must be from 1 to 65535", in.ExternalPort)
 	}
-	if e := in.Enforcement; e != nil && *e != v1alpha1.EnforcementEnabled && *e != v1alpha1.EnforcementMonitorOnly {
-		return fmt.Errorf("enforcement %q must be %s or %s", *e, v1alpha1.EnforcementEnabled, v1alpha1.EnforcementMonitorOnly)
+	if e := in.Enforcement; e != nil {
+		if err := e.Validate(); err != nil {
+			return fmt.Errorf("enforcement %w", err)
+		}
 	}
 	if p := in.Period; p != nil {
-		switch *p {
-		case v1alpha1.PeriodLifetime, v1alpha1.PeriodDaily, v1alpha1.PeriodWeekly, v1alpha1.PeriodMonthly:
-		default:
-			return fmt.Errorf("period %q must be lifetime, daily, weekly or monthly", *p)
+		if err := p.Validate(); err != nil {
+			return fmt.Errorf("period %w", err)
 		}
 	}
 	if z := in.TimeZone; z != nil {

@@ -28,6 +28,15 @@ type Budget struct {
 	Opening any
 }
 
+// Chosen returns what the platform has decided for all agents, else what the order
+// says, else nil: whoever orders an agent can't let it off a rule of the platform.
+func Chosen[T ~string](platform *T, order T) *T {
+	if platform == nil && order != "" {
+		return &order
+	}
+	return platform
+}
+
 // Render returns an agent's XAgentBudget. The chat page finds it by its name.
 func Render(b Budget) manifest.Object {
 	spec := manifest.Object{

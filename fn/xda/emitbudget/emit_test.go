@@ -11,6 +11,26 @@ import (
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
+func TestChosen(t *testing.T) {
+	cases := map[string]struct {
+		reason   string
+		platform *v1alpha1.Period
+		order    v1alpha1.Period
+		want     *v1alpha1.Period
+	}{
+		"Nobody":   {reason: "What nobody decided stays its operator's."},
+		"Order":    {reason: "An order may say it for its own agent.", order: v1alpha1.PeriodDaily, want: new(v1alpha1.PeriodDaily)},
+		"Platform": {reason: "A rule for all agents is no order's to lift.", platform: new(v1alpha1.PeriodMonthly), order: v1alpha1.PeriodDaily, want: new(v1alpha1.PeriodMonthly)},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(tc.want, Chosen(tc.platform, tc.order)); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+		})
+	}
+}
+
 func TestOpening(t *testing.T) {
 	figures := v1alpha1.BudgetFigures{SpentUSD: 4.1234, Ratio: 0.8247, AsOf: "2026-11-20T10:00:00Z", Period: "2026-11"}
 	cases := map[string]struct {

@@ -27,6 +27,7 @@ func run(c *edge.Call) error {
 	}
 
 	agent := xr.Spec.AgentName
+	enforcement, period := Chosen(in.Enforcement, xr.Spec.Enforcement), Chosen(in.Period, xr.Spec.Period)
 	budget := c.Observed(v1alpha1.PartXAgentBudget)
 	if !budget.Exists() && dataset != nil && c.NamespaceActive() {
 		// An order that was restored takes its budget over with all that was spent.
@@ -63,7 +64,7 @@ func run(c *edge.Call) error {
 			Opened:    opened,
 			ToLetter:  budget.Value("spec", "opening"),
 			Spent:     figures,
-			Period:    in.Period,
+			Period:    period,
 			TimeZone:  in.TimeZone,
 			Ordered:   xr.CreationTimestamp.Time,
 			Namespace: c.NamespaceCreated(),
@@ -76,8 +77,8 @@ func run(c *edge.Call) error {
 			USD:           xr.Spec.BudgetUSD,
 			Composition:   in.CompositionName,
 			Pricing:       in.PricingRef,
-			Enforcement:   in.Enforcement,
-			Period:        in.Period,
+			Enforcement:   enforcement,
+			Period:        period,
 			TimeZone:      in.TimeZone,
 			WarnAtPercent: in.WarnAtPercent,
 			Opening:       opening,

@@ -15,7 +15,8 @@ function args(input, workspace) {
   // The picker of agents gives the name of the entity.
   const agent = input.agent.replace(/^agent-/, '');
   const out = [input.command, `--agent=${input.command === 'check' ? input.agent : agent}`];
-  for (const [field, value] of Object.entries(input.set ?? {})) out.push(`--set=${field}=${value}`);
+  const chosen = Object.entries(input.set ?? {}).filter(([, value]) => value !== null && value !== undefined && value !== '');
+  for (const [field, value] of chosen) out.push(`--set=${field}=${value}`);
   if (input.command === 'check') {
     const order = path.resolve(workspace, input.order);
     if (!order.startsWith(path.resolve(workspace) + path.sep)) throw new Error('order must be a file of the workspace');
@@ -47,7 +48,7 @@ const ledger = () =>
         command: z => z.enum(COMMANDS),
         agent: z => z.string(),
         order: z => z.string().optional(),
-        set: z => z.record(z.string(), z.union([z.string(), z.number()])).optional(),
+        set: z => z.record(z.string(), z.union([z.string(), z.number(), z.null()]).optional()).optional(),
       },
       output: { repositoryExists: z => z.boolean().optional() },
     },
