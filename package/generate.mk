@@ -3,7 +3,7 @@
 # people as a number, hence allowDangerousTypes; nothing computes with it.
 GENERATE_CRDS = $(CONTROLLER_GEN) crd:allowDangerousTypes=true paths=./apis/... output:crd:dir="$$tmp/crds"
 XRDGEN        = go run -C hack/xrdgen . -crds "$$tmp/crds" -package $(CURDIR)/package
-DEEPCOPIES   := apis/v1alpha1 apis/input/v1alpha1
+DEEPCOPIES   := apis/v1alpha1 apis/input/v1alpha1 apis/input/workloads/v1alpha1
 
 .PHONY: generate
 generate: $(CONTROLLER_GEN) ## write everything that is made from the Go types in apis/, and the pages that are made from code

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
+	workloads "whisperops.io/functions/apis/input/workloads/v1alpha1"
 )
 
 // A defaulter is an input with defaults.
@@ -24,7 +25,7 @@ func TestInputDefaults(t *testing.T) {
 	}
 	inputs := []any{
 		&input.ValidateDatasetInput{}, &input.ComputeTuningInput{}, &input.RenderIAMInput{},
-		&input.RenderWorkloadsInput{}, &input.RenderDashboardInput{}, &input.EmitBudgetInput{},
+		&workloads.RenderWorkloadsInput{}, &input.RenderDashboardInput{}, &input.EmitBudgetInput{},
 		&input.FetchSpendInput{}, &input.DecideInput{}, &input.RenderReplicasInput{},
 	}
 	seen := 0

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// The groups of apis/v1alpha1 and apis/input/v1alpha1.
+// The groups of apis/v1alpha1 and apis/input.
 const (
 	apiGroup   = "whisperops.io"
 	inputGroup = "fn.whisperops.io"
@@ -81,7 +81,7 @@ func convert(in []byte) (string, []byte, error) {
 		if !ok {
 			return "", nil, fmt.Errorf("no function takes the input %q: name it in hack/xrdgen", kind)
 		}
-		out, err := encode("apis/input/v1alpha1", c)
+		out, err := encode("apis/input", c)
 		return path.Join("functions", fn, "input", file), out, err
 	case apiGroup:
 		if _, ok := defaultCompositions[kind]; !ok {

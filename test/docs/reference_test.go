@@ -57,7 +57,7 @@ func schemaOf(t *testing.T, file string) (string, *schema) {
 func inputs(t *testing.T) string {
 	t.Helper()
 	var b strings.Builder
-	fmt.Fprintf(&b, header, "apis/input/v1alpha1")
+	fmt.Fprintf(&b, header, "apis/input")
 	b.WriteString(`# Inputs
 
 What a platform team sets once, in a Composition. All of it has a default but the two images of render-workloads. An input is decoded

@@ -39,8 +39,8 @@ func labelName(s string) bool {
 // LabelName says whether s can be a label's name.
 func LabelName(s string) bool { return labelName(s) }
 
-// validateNamespace says what of a namespace's name can't be used, or nil.
-func validateNamespace(field, name, is string) error {
+// ValidateNamespace says what of a namespace's name can't be used, or nil.
+func ValidateNamespace(field, name, is string) error {
 	switch {
 	case name == "":
 		return fmt.Errorf("%s is empty: %s", field, is)

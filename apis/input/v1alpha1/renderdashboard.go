@@ -102,10 +102,10 @@ func (in *RenderDashboardInput) Default() {
 
 // Validate says what of the input can't be used, or nil.
 func (in *RenderDashboardInput) Validate() error {
-	if err := validateNamespace("dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"); err != nil {
+	if err := ValidateNamespace("dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"); err != nil {
 		return err
 	}
-	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
+	if err := ValidateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
 	}
 	if in.SidecarLabel != nil && len(in.SidecarLabel) == 0 {

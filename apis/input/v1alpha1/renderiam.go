@@ -2,7 +2,9 @@ package v1alpha1
 
 import (
 	"fmt"
+	"maps"
 	"regexp"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -113,7 +115,7 @@ func (in *RenderIAMInput) Validate() error {
 	if len(in.BucketLabels) > 63 {
 		return fmt.Errorf("bucketLabels holds %d labels: Google allows 64, and whisperops-agent is one", len(in.BucketLabels))
 	}
-	for _, k := range sortedKeys(in.BucketLabels) {
+	for _, k := range slices.Sorted(maps.Keys(in.BucketLabels)) {
 		switch v := in.BucketLabels[k]; {
 		case k == v1alpha1.GoogleLabelAgent:
 			return fmt.Errorf("bucketLabels must not hold whisperops-agent: it says whose the bucket is")

@@ -81,10 +81,10 @@ func (in *ValidateDatasetInput) Validate() error {
 	if in.RetryAfter == nil || in.RetryAfter.Duration < time.Second {
 		return fmt.Errorf("retryAfter must be a duration of at least 1s, such as 60s")
 	}
-	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
+	if err := ValidateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
 	}
-	if err := validateNamespace("dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"); err != nil {
+	if err := ValidateNamespace("dashboardsNamespace", in.DashboardsNamespace, "it names the namespace that Grafana's sidecar watches"); err != nil {
 		return err
 	}
 	if slices.Contains(slices.Concat(in.Allow.Domains, in.Allow.Projects, in.Allow.Buckets), "") {

@@ -4,7 +4,7 @@ import (
 	"encoding/json"
 	"strings"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )

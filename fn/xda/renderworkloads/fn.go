@@ -7,7 +7,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	"k8s.io/apimachinery/pkg/util/validation"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	iam "whisperops.io/functions/apis/input/v1alpha1"
+	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/edge"
 	"whisperops.io/functions/fn/xda/computetuning"
@@ -64,7 +65,7 @@ func run(c *edge.Call) error {
 // even where a step in render-iam's place doesn't.
 func keyless(c *edge.Call) bool {
 	said := c.ContextValue(v1alpha1.ContextSandboxIdentity).GetStringValue()
-	return said == string(input.CredentialsWorkloadIdentity) || c.Observed(v1alpha1.PartSandboxServiceAccount).Exists()
+	return said == string(iam.CredentialsWorkloadIdentity) || c.Observed(v1alpha1.PartSandboxServiceAccount).Exists()
 }
 
 // maxSandboxMemMi is what compute-tuning's input allows at most, 1 TiB.

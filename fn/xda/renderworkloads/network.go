@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
 

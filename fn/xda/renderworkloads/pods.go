@@ -9,7 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
 

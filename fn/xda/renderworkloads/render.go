@@ -3,7 +3,7 @@ package renderworkloads
 import (
 	"strconv"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/test/crossplane"

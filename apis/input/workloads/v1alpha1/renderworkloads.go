@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
+	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 )
 
@@ -141,7 +142,7 @@ func (in *RenderWorkloadsInput) Validate() error {
 			return fmt.Errorf("%s is empty: %s", f.field, f.is)
 		}
 	}
-	if err := validateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
+	if err := input.ValidateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
 	}
 	if err := in.Model.validate(); err != nil {
@@ -501,7 +502,7 @@ func (n Network) validate() error { //nolint:gocognit,gocyclo // one field after
 		{"network.collectorNamespace", n.CollectorNamespace, "it names the namespace of the OpenTelemetry collector"},
 		{"network.dnsNamespace", n.DNSNamespace, "it names the namespace of the cluster's DNS"},
 	} {
-		if err := validateNamespace(f.field, f.value, f.is); err != nil {
+		if err := input.ValidateNamespace(f.field, f.value, f.is); err != nil {
 			return err
 		}
 	}
