@@ -53,6 +53,7 @@ UNIT_MODULES := test/gitops hack/xrdgen test/standins/actors
 test-modules: ## vet the modules beside the product's, and run those of their tests that need no server
 	@set -e; for m in $(MODULES); do echo "== $$m"; (cd $$m && GOWORK=off $(VET) ./...); done
 	@set -e; for m in $(UNIT_MODULES); do echo "== $$m"; (cd $$m && GOWORK=off go test -count=1 -short ./...); done
+	@echo "== hack/controlplane"; cd hack/controlplane && GOWORK=off go test -count=1 ./configuration ./cmd/...
 
 # What CI runs: first what is quick, then what needs a control plane and mostly
 # waits for it; meanwhile the packages are built for all machines, and the tools that

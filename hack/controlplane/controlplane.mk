@@ -4,8 +4,9 @@ UP_BUILD    := $(OUTPUT)/up
 CONTROLPLANE = $(UP_BUILD)/bin/controlplane
 
 .PHONY: up dataset down up-build test-controlplane
-up: tools up-build ## boot a real Crossplane with the suite and an agent that answers on a chat page, without containers; MODEL_URL= MODEL_KEY= MODEL= for a real model
-	@MODEL_URL='$(MODEL_URL)' MODEL_KEY='$(MODEL_KEY)' MODEL='$(MODEL)' $(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS))
+up: tools up-build ## boot a real Crossplane with the suite and an agent that answers on a chat page, without containers; MODEL_URL= MODEL_KEY= MODEL= for a real model; CONFIGURATION=<xpkg or folder> boots that instead
+	@MODEL_URL='$(MODEL_URL)' MODEL_KEY='$(MODEL_KEY)' MODEL='$(MODEL)' $(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS)) \
+	  $(if $(CONFIGURATION),-configuration '$(abspath $(CONFIGURATION))' $(if $(PACKAGES),-more '$(abspath $(PACKAGES))'))
 
 dataset: ## bring a CSV of your own to what make up started: FILE=path/to/your.csv, perhaps NAME=
 	@$(CONTROLPLANE) dataset -dir $(UP_DIR) -file '$(FILE)' $(if $(NAME),-name '$(NAME)')

@@ -3,6 +3,7 @@ module whisperops.io/functions/hack/controlplane
 go 1.26.0
 
 require (
+	github.com/Masterminds/semver/v3 v3.4.0
 	golang.org/x/sys v0.48.0
 	k8s.io/api v0.35.4
 	k8s.io/apimachinery v0.35.4
@@ -27,7 +28,7 @@ require (
 require (
 	github.com/docker/cli v29.7.1+incompatible // indirect
 	github.com/docker/docker-credential-helpers v0.9.6 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/google/go-cmp v0.7.0
 	github.com/google/go-containerregistry v0.21.9
 	github.com/klauspost/compress v1.19.1 // indirect
 	github.com/opencontainers/go-digest v1.0.0 // indirect

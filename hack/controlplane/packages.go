@@ -10,7 +10,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -20,12 +19,7 @@ import (
 // Push puts a package into the local registry. The reference may be the
 // published one, xpkg.crossplane.io/whisperops/function-budget-decide:v0.1.0.
 func (s *Stack) Push(ctx context.Context, p *xpkg.Package, ref string) error {
-	for _, prefix := range registries {
-		if rest, ok := strings.CutPrefix(ref, prefix); ok {
-			ref = s.Registry + "/" + rest
-		}
-	}
-	return p.Push(ctx, ref)
+	return p.Push(ctx, s.local(ref))
 }
 
 // PushDir packs a folder with a crossplane.yaml and manifests, and the program

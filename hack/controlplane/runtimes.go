@@ -397,13 +397,7 @@ func (r *runtimes) inClusterIdentity(ctx context.Context, serviceAccount string)
 
 // program returns the path of what a package's image runs.
 func (r *runtimes) program(ctx context.Context, ref string) (string, error) {
-	local := ref
-	for _, prefix := range registries {
-		if rest, ok := strings.CutPrefix(ref, prefix); ok {
-			local = r.s.Registry + "/" + rest
-		}
-	}
-	parsed, err := name.ParseReference(local)
+	parsed, err := name.ParseReference(r.s.local(ref))
 	if err != nil {
 		return "", err
 	}
@@ -422,10 +416,18 @@ func (r *runtimes) program(ctx context.Context, ref string) (string, error) {
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
+	cf, err := img.ConfigFile()
+	if err != nil {
+		return "", err
+	}
+	entry := "function"
+	if len(cf.Config.Entrypoint) > 0 && strings.HasPrefix(cf.Config.Entrypoint[0], "/") {
+		entry = strings.TrimPrefix(cf.Config.Entrypoint[0], "/")
+	}
 	fs := mutate.Extract(img)
 	defer fs.Close() //nolint:errcheck // a reader
-	if err := extract(fs, "function", path); err != nil {
-		return "", fmt.Errorf("cannot unpack %s: %w", ref, err)
+	if err := extract(fs, entry, path); err != nil {
+		return "", fmt.Errorf("cannot unpack %s: %w: only one static program can be run from an image here", ref, err)
 	}
 	return path, nil
 }

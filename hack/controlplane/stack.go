@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +42,9 @@ type StackOptions struct {
 	// example "crossplane-contrib/provider-kubernetes". They save packing and
 	// unpacking large programs.
 	Programs map[string]string
+	// Registries are hosts beside xpkg.crossplane.io and xpkg.upbound.io whose packages
+	// are pulled from the local registry.
+	Registries []string
 }
 
 // A Stack is a running control plane with Crossplane on it.
@@ -48,7 +52,8 @@ type Stack struct {
 	*APIServer
 
 	// Registry is the host and port of the local OCI registry, which everything
-	// that is named xpkg.crossplane.io/... or xpkg.upbound.io/... is pulled from.
+	// that is named xpkg.crossplane.io/..., xpkg.upbound.io/... or after one of
+	// StackOptions.Registries is pulled from.
 	Registry string
 
 	options  StackOptions
@@ -60,7 +65,25 @@ type Stack struct {
 
 // registries are the names that packages are published under. Manifests keep
 // them; Crossplane is told to pull from the local registry instead.
-var registries = []string{"xpkg.crossplane.io/", "xpkg.upbound.io/"}
+func (o StackOptions) registries() []string {
+	out := []string{"xpkg.crossplane.io/", "xpkg.upbound.io/"}
+	for _, r := range o.Registries {
+		if !slices.Contains(out, r+"/") {
+			out = append(out, r+"/")
+		}
+	}
+	return out
+}
+
+// local is where in the local registry a published package is.
+func (s *Stack) local(ref string) string {
+	for _, prefix := range s.options.registries() {
+		if rest, ok := strings.CutPrefix(ref, prefix); ok {
+			return s.Registry + "/" + rest
+		}
+	}
+	return ref
+}
 
 // Start boots everything up to the package manager. Install packages with
 // Push and Apply; their processes start by themselves. On an error nothing keeps
@@ -105,7 +128,7 @@ func Start(ctx context.Context, o StackOptions) (_ *Stack, err error) {
 	if err := s.startCrossplane(ctx); err != nil {
 		return nil, err
 	}
-	for i, r := range registries {
+	for i, r := range o.registries() {
 		if err := s.ApplyYAML(ctx, fmt.Sprintf(`
 apiVersion: pkg.crossplane.io/v1beta1
 kind: ImageConfig

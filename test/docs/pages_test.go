@@ -3,6 +3,7 @@ package docs
 import (
 	"flag"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,13 +18,15 @@ var update = flag.Bool("update", false, "rewrite the generated pages")
 // pages are generated: by their path, who makes them.
 func pages(t *testing.T) map[string]func() string {
 	t.Helper()
-	return map[string]func() string{
+	all := map[string]func() string{
 		"docs/troubleshooting.md":   troubleshooting,
 		"docs/reference/inputs.md":  func() string { return inputs(t) },
 		"docs/reference/status.md":  func() string { return kinds(t) },
 		"docs/images/pipelines.svg": func() string { return picture(t) },
 		"docs/design/README.md":     func() string { return notes(t) },
 	}
+	maps.Copy(all, platforms(t))
+	return all
 }
 
 // TestPages proves that every generated page is what the code makes; make generate

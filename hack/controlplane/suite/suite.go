@@ -129,7 +129,7 @@ func (s *Suite) Stop() {
 // push puts every package into the local registry under its published name.
 func (s *Suite) push(ctx context.Context) error {
 	began := time.Now()
-	version, err := s.version()
+	version, err := Version(s.o.Checkout)
 	if err != nil {
 		return err
 	}
@@ -164,9 +164,10 @@ func (s *Suite) push(ctx context.Context) error {
 	return nil
 }
 
-// version is the one that the install manifests ask for.
-func (s *Suite) version() (string, error) {
-	objs, err := controlplane.DecodeFiles(s.manifests("configuration.yaml"))
+// Version is the one that a checkout's install manifests ask for.
+func Version(checkout string) (string, error) {
+	file := filepath.Join(checkout, "package", "install", "configuration.yaml")
+	objs, err := controlplane.DecodeFiles(file)
 	if err != nil {
 		return "", err
 	}
@@ -175,7 +176,7 @@ func (s *Suite) version() (string, error) {
 			return ref[strings.LastIndex(ref, ":")+1:], nil
 		}
 	}
-	return "", fmt.Errorf("%s holds no package", s.manifests("configuration.yaml"))
+	return "", fmt.Errorf("%s holds no package", file)
 }
 
 func (s *Suite) manifests(parts ...string) string {

@@ -2,6 +2,7 @@
 // it is told to stop:
 //
 //	controlplane up -dir DIR -packages DIR -standins DIR [-schemas DIR]
+//	controlplane up -dir DIR -packages DIR -standins DIR -configuration XPKG|DIR [-more DIR]
 //	controlplane dataset -dir DIR -file CSV [-name NAME]
 //	controlplane down -dir DIR
 //
@@ -34,6 +35,7 @@ func main() {
 type options struct {
 	dir, packages, standIns, schemas, checkout, python string
 	csv, name                                          string
+	configuration, more                                string
 }
 
 func run(ctx context.Context, args []string) error {
@@ -48,6 +50,8 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.schemas, "schemas", "", "folder with real CRDs; without it permissive ones")
 	fs.StringVar(&o.checkout, "checkout", "", "root of the checkout; default: the one that holds the working folder")
 	fs.StringVar(&o.python, "python", "", "Python with pandas; without one agents don't run")
+	fs.StringVar(&o.configuration, "configuration", "", "a Configuration to boot instead of the suite: a package's file or a folder of manifests")
+	fs.StringVar(&o.more, "more", "", "folder with *.xpkg that the Configuration wants")
 	fs.StringVar(&o.csv, "file", "", "of dataset: a CSV")
 	fs.StringVar(&o.name, "name", "", "of dataset: how it and its agent are called; default: the file's name")
 	if err := fs.Parse(args[1:]); err != nil {

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -75,6 +77,9 @@ func hold(ctx context.Context, o options) error {
 		}
 	}()
 	say("booting etcd, Kubernetes and Crossplane")
+	if o.configuration != "" {
+		return holdForeign(ctx, o, say)
+	}
 	s, err := suite.Start(ctx, suite.Options{
 		Options:  controlplane.Options{Dir: o.file("stack"), Log: say, Audit: true},
 		Checkout: o.checkout, Packages: o.packages, StandIns: o.standIns, Schemas: o.schemas, Agents: o.agents(),
@@ -243,7 +248,11 @@ func relay(l net.Listener, network, address string) {
 // machine, writes a kubeconfig that leads there, and ends with the control plane.
 func proxy(ctx context.Context, o options) error {
 	var control net.Conn
-	for socket := range map[string]bool{controlSoc: true, apiSoc: true, promSoc: true} {
+	schemes := map[string]string{apiSoc: "https", promSoc: "http"}
+	if o.configuration != "" {
+		delete(schemes, promSoc) // somebody else's Configuration has no Prometheus
+	}
+	for _, socket := range append([]string{controlSoc}, slices.Sorted(maps.Keys(schemes))...) {
 		if err := controlplane.Eventually(ctx, 10*time.Minute, socket, func(context.Context) error {
 			if gone(o) {
 				return controlplane.Never(errors.New("the control plane ended"))
@@ -262,7 +271,7 @@ func proxy(ctx context.Context, o options) error {
 		}
 	}
 	urls := map[string]string{}
-	for socket, scheme := range map[string]string{apiSoc: "https", promSoc: "http"} {
+	for socket, scheme := range schemes {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {
 			return err

@@ -54,11 +54,15 @@ func up(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	if o.python, err = suite.FindPython(ctx); err != nil {
-		fmt.Printf("Without a chat page: %v.\n", err)
-	}
 	if err := prepare(o); err != nil {
 		return err
+	}
+	if o.configuration != "" {
+		if err := gather(ctx, o); err != nil {
+			return errors.Join(err, os.RemoveAll(o.dir))
+		}
+	} else if o.python, err = suite.FindPython(ctx); err != nil {
+		fmt.Printf("Without a chat page: %v.\n", err)
 	}
 	ended, err := launch(o)
 	if err != nil {
@@ -98,7 +102,7 @@ func launch(o options) (<-chan error, error) {
 		return nil, err
 	}
 	argv := []string{self, "serve"}
-	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout, "-python", o.python}
+	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout, "-python", o.python, "-configuration", o.configuration, "-more", o.more}
 	serve, ended, err := daemon(o, "serve.log", append(argv, flags...)...)
 	if err != nil {
 		return nil, err
@@ -110,7 +114,7 @@ func launch(o options) (<-chan error, error) {
 	if err := os.WriteFile(o.file(pidFile), fmt.Appendf(nil, "%d %s", serve, started), 0o600); err != nil {
 		return nil, err
 	}
-	_, _, err = daemon(o, "proxy.log", self, "proxy", "-dir", o.dir)
+	_, _, err = daemon(o, "proxy.log", self, "proxy", "-dir", o.dir, "-configuration", o.configuration)
 	return ended, err
 }
 
@@ -207,6 +211,9 @@ func finish(ctx context.Context, o options, began time.Time) error {
 		cmd.Env = append(os.Environ(), "KUBECONFIG="+o.kubeconfig())
 		cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 		return cmd.Run()
+	}
+	if o.configuration != "" {
+		return finishForeign(o, began, show, tools["KUBECTL"])
 	}
 	for _, kind := range []string{"xda", "xab", "xds"} {
 		if err := show("KUBECTL", "get", kind, "-A"); err != nil {

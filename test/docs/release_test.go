@@ -1,0 +1,61 @@
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"whisperops.io/functions/test/pipeline"
+)
+
+var (
+	section = regexp.MustCompile(`^## (\d+\.\d+\.\d+) / (unreleased|\d{4}-\d{2}-\d{2})$`)
+	shipped = regexp.MustCompile(`/whisperops/[a-z-]+:(v[0-9][^\s"]*)`)
+)
+
+// TestOneVersion proves that all that is shipped asks for the version on top of
+// CHANGELOG.md: packages and images are released together.
+func TestOneVersion(t *testing.T) {
+	var want string
+	for line := range strings.Lines(read(t, "CHANGELOG.md")) {
+		if m := section.FindStringSubmatch(strings.TrimSpace(line)); m != nil && want == "" {
+			want = "v" + m[1]
+		}
+	}
+	found := 0
+	for _, dir := range []string{"package", "examples"} {
+		err := filepath.WalkDir(filepath.Join(pipeline.Root(), dir), func(path string, d os.DirEntry, err error) error {
+			// What a story expects was written by another version, at times.
+			if err != nil || d.IsDir() || filepath.Ext(path) != ".yaml" || (dir == "examples" && d.Name() != "functions.yaml") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for _, m := range shipped.FindAllStringSubmatch(string(b), -1) {
+				if found++; m[1] != want {
+					t.Errorf("%s asks for %s, CHANGELOG.md is at %s", path, m[0], want)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found < 25 {
+		t.Errorf("found only %d references to what is shipped", found)
+	}
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(pipeline.Root(), file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
