@@ -23,6 +23,9 @@ type life struct {
 	// quiet is when the meter's heartbeat stops; zero: nobody has one.
 	quiet time.Time
 
+	// rests: most of the time nothing is used, and then no samples are read.
+	rests bool
+
 	// least that must be counted, in hundredths of what was used. 0: all of it, and
 	// nothing may be distrusted.
 	least int
@@ -121,6 +124,19 @@ func lives(from time.Time) map[string]*life {
 	for at := from.Add(every); at.Before(end); at = at.Add(every) {
 		p.use(r)
 		p.scrape(at)
+	}
+
+	l = begin("rests", "Two pods that work for a while, rest for two hours and are scraped all the time; then one of them works once more.")
+	l.rests = true
+	for i, name := range []string{"worker-0", "worker-1"} {
+		p := l.pod("rests", name)
+		for k, at := 0, from.Add(every); at.Before(from.Add(hours)); k, at = k+1, at.Add(every) {
+			if k < 20 || i == 0 && k == 340 {
+				p.use(r)
+			}
+			p.scrape(at, "prometheus_replica", "a")
+			p.scrape(at.Add(7*time.Second), "prometheus_replica", "b")
+		}
 	}
 
 	l = begin("jobs", "Pods that end: VictoriaMetrics hands out the marks of their ends as NaN (F1).")

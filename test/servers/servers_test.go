@@ -1,6 +1,7 @@
 package servers
 
 import (
+	"context"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -82,6 +83,22 @@ func (b *budget) look(t *testing.T, at time.Time) fetchspend.Outcome {
 	return o
 }
 
+// asked counts the queries of a budget for samples, and those whether anything moved.
+type asked struct {
+	query.Querier
+
+	samples, still int
+}
+
+func (a *asked) Query(ctx context.Context, promQL string, at time.Time) (query.Answer, error) {
+	if strings.Contains(promQL, "changes(") {
+		a.still++
+	} else {
+		a.samples++
+	}
+	return a.Querier.Query(ctx, promQL, at)
+}
+
 func needServers(t *testing.T) {
 	t.Helper()
 	if *prometheusBinary == "" || *victoriaBinary == "" {
@@ -124,6 +141,11 @@ func (l *life) seen(t *testing.T, agent string, from time.Time, servers []*serve
 		ways[s.name] = newBudget(t, s, agent, from, map[string]any{"metrics": l.metrics})
 		ways[s.name+" by exact names"] = newBudget(t, s, agent, from, exactNames(l.metrics))
 	}
+	for _, b := range ways {
+		if l.rests {
+			b.querier = &asked{Querier: b.querier}
+		}
+	}
 	var last string
 	for at := from.Add(2 * time.Minute); !at.After(from.Add(hours)); at = at.Add(4 * time.Minute) {
 		figures := map[string][]string{}
@@ -146,6 +168,13 @@ func (l *life) seen(t *testing.T, agent string, from time.Time, servers []*serve
 		}
 		if len(figures) > 1 {
 			t.Fatalf("at %s they disagree: %v\n%s", at.Sub(from), figures, l.why)
+		}
+	}
+	for name, b := range ways {
+		if a, ok := b.querier.(*asked); ok {
+			if t.Logf("%s was asked %d times for samples, and %d times whether anything moved", name, a.samples, a.still); a.still < a.samples/3 {
+				t.Error("that is no rest")
+			}
 		}
 	}
 	counted, err := money.Parse(strings.Fields(last)[0])

@@ -32,7 +32,7 @@ func (m *managed) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	promQL := r.FormValue("query")
 	m.asked = append(m.asked, promQL)
 	name := exactName.FindStringSubmatch(promQL)
-	if name == nil || m.all {
+	if name == nil || m.all || strings.Contains(promQL, "__name__=~") {
 		w.WriteHeader(http.StatusBadRequest)
 		fmt.Fprint(w, m.refusal)
 		return

@@ -35,6 +35,9 @@ type Facts struct { //nolint:recvcheck // remembered alone notes what it found
 	// the API server's clock is ahead.
 	early bool
 
+	// whole: all samples are read, however quiet the agent is. For tests.
+	whole bool
+
 	// future is a time in the Ledger that is days after Now, for which it is given
 	// up. Zero: there is none.
 	future time.Time
@@ -97,8 +100,8 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 			out.NextLook = s.MinLook
 			break
 		}
-		out.Window = time.Duration(end-l.SettledAt)*time.Millisecond + s.Rules.Overlap()
-		counted, err := look(ctx, q, f, l, end, to, behind)
+		out.Window = f.span(l, end)
+		counted, err := peek(ctx, q, f, l, end, to, behind)
 		if err != nil {
 			out.Problem = problemOf(err)
 			if page == 0 {
@@ -292,12 +295,48 @@ func shown(distrust []string) []string {
 	return distrust[:min(len(distrust), maxNamed)]
 }
 
+// peek counts as look does. Where that may be all there is to know, it asks first
+// whether anything moved, which costs a fraction; it must be certain of it.
+func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, settleTo int64, force bool) (count.Tally, error) {
+	r, agent := f.Settings.Rules, f.Budget.AgentName
+	// What isn't still is not before more of it is settled: nobody asks that often.
+	key := strings.Join([]string{l.Mapping, l.Period, count.RFC3339(l.From), count.RFC3339(l.SettledAt)}, " ")
+	memory, _ := q.(interface {
+		Stirred(key string, remember bool) bool
+	})
+	if f.whole || f.Ledger == nil || force || !l.MayBeStill(r, settleTo) || memory != nil && memory.Stirred(key, false) {
+		return look(ctx, q, f, l, end, settleTo, force)
+	}
+	span := f.span(l, end)
+	answer, err := raw(ctx, q, f, func(exact bool) []string { return query.Still(r.Metrics, agent, span, time.UnixMilli(end), exact) }, end)
+	var p query.Problem
+	switch {
+	case err == nil:
+	case errors.As(err, &p) && slices.Contains([]string{v1alpha1.ReasonQueryFailed, v1alpha1.ReasonTooManySamples, v1alpha1.ReasonBadAnswer, v1alpha1.ReasonNamesRefused}, p.Reason):
+	default:
+		return count.Tally{}, err // that the other query would be answered nobody can hope
+	}
+	cs, still := count.Still(answer, l, agent, r, end-span.Milliseconds(), end)
+	if err != nil || !still {
+		if memory != nil {
+			memory.Stirred(key, true)
+		}
+		return look(ctx, q, f, l, end, settleTo, force)
+	}
+	return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), nil
+}
+
+// span is how much a look up to a time reads.
+func (f Facts) span(l count.Ledger, end int64) time.Duration {
+	return time.Duration(end-l.SettledAt)*time.Millisecond + f.Settings.Rules.Overlap()
+}
+
 // look asks for the samples up to a time, and once more when series turn up of
 // which nothing says whether they are births or what their process did, and counts
 // them.
 func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, settleTo int64, force bool) (count.Tally, error) {
 	r, agent := f.Settings.Rules, f.Budget.AgentName
-	span := time.Duration(end-l.SettledAt)*time.Millisecond + r.Overlap()
+	span := f.span(l, end)
 	series, strange, err := ask(ctx, q, f, func(exact bool) []string { return query.Samples(r.Metrics, agent, span, exact) }, end)
 	if err != nil {
 		return count.Tally{}, err

@@ -54,11 +54,17 @@ func (s *store) Query(_ context.Context, promQL string, at time.Time) (query.Ans
 	}
 	from := at.Add(-time.Duration(seconds) * time.Second)
 	var out []count.Series
+	still, changes := strings.Contains(promQL, "changes("), 0
 	for _, sr := range s.series {
 		found := count.Series{Labels: sr.labels}
 		for _, a := range sr.samples {
 			if a.came <= s.now.UnixMilli() && a.At > from.UnixMilli() && a.At <= at.UnixMilli() {
 				found.Samples = append(found.Samples, a.Sample)
+			}
+		}
+		for i := range found.Samples {
+			if i > 0 && found.Samples[i].Value != found.Samples[i-1].Value {
+				changes++
 			}
 		}
 		switch {
@@ -68,6 +74,9 @@ func (s *store) Query(_ context.Context, promQL string, at time.Time) (query.Ans
 			found.Samples = []count.Sample{{At: at.UnixMilli(), Value: found.Samples[len(found.Samples)-1].Value}}
 		}
 		out = append(out, found)
+	}
+	if still {
+		out = append(out, count.Series{Labels: map[string]string{}, Samples: []count.Sample{{At: at.UnixMilli(), Value: float64(changes)}}})
 	}
 	return query.Answer{Series: out}, nil
 }

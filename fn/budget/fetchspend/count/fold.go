@@ -57,7 +57,7 @@ func Fold(l Ledger, r Rules, cs []Counter, past Past, starts []Series, at, settl
 	slices.Sort(f.Distrust)
 
 	f.Ledger = l.Clone()
-	if settleTo > l.SettledAt && (force || f.moved || settleTo >= l.SettledAt+r.Heartbeat.Milliseconds()) {
+	if settleTo > l.SettledAt && (force || f.moved || f.stirred || settleTo >= l.SettledAt+r.Heartbeat.Milliseconds()) {
 		f.settled.SettledAt = settleTo
 		f.settled.Cursors = living(f.settled)
 		f.Ledger = f.settled
@@ -83,6 +83,7 @@ type folding struct {
 
 	settled  Ledger // as it would be if it were settled up to settleTo
 	moved    bool   // settled tokens were added
+	stirred  bool   // a counter moved in the overlap
 	lastGain int64  // the time of the newest sample that added any
 }
 
@@ -143,6 +144,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 	}
 	f.Seen = true
 	f.Newest = f.Newest || points[len(points)-1].at > l.SettledAt
+	f.stirred = f.stirred || stirs(upTo(points, l.SettledAt))
 	var settled Cursor
 	for _, p := range w.resume(start, points) {
 		if c.untold(p, f.told, r, f.at) {
@@ -166,6 +168,13 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 		}
 	}
 	f.doubt(c, fs, max(l.From, l.SettledAt))
+}
+
+// stirs says whether a counter has more than one value. An agent that fell silent is
+// settled until it has not in the overlap: then its looks are cheap (see Still), and would
+// be so only after Heartbeat otherwise.
+func stirs(points []point) bool {
+	return slices.ContainsFunc(points, func(p point) bool { return p.v != points[0].v })
 }
 
 // doubt counts what may have been used beside what counts.

@@ -15,10 +15,9 @@ import (
 // seen for the others: series of one process that are the same counter go through
 // the same values at the same time, or one begins where another ended.
 func Unite(cs []Counter, r Rules) []Counter {
-	groups := map[string][]int{} // of one metric and meter
+	groups := map[family][]int{}
 	for i, c := range cs {
-		g := c.Labels["__name__"] + "\x00" + c.meter.Model + "\x00" + string(c.meter.Class) + "\x00" + c.meter.Context + "\x00" + c.meter.Tier
-		groups[g] = append(groups[g], i)
+		groups[c.family()] = append(groups[c.family()], i)
 	}
 	root := make([]int, len(cs))
 	for i := range root {
@@ -62,6 +61,14 @@ func Unite(cs []Counter, r Rules) []Counter {
 	slices.SortFunc(out, func(a, b Counter) int { return strings.Compare(a.Key, b.Key) })
 	return out
 }
+
+// A family are the series that may be the same counter: those of one metric and meter.
+type family struct {
+	name  string
+	meter Meter
+}
+
+func (c Counter) family() family { return family{c.Labels["__name__"], c.meter} }
 
 // apart says whether two series differ in a label that splits what one process
 // counts.

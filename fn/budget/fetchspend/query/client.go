@@ -46,6 +46,12 @@ type client struct {
 	timeout time.Duration
 	seen    *notes
 	exact   func(remember bool) bool
+	stirred func(key string, remember bool) bool
+}
+
+// Stirred says whether an agent is known to have moved since a ledger.
+func (c *client) Stirred(key string, remember bool) bool {
+	return c.stirred != nil && c.stirred(key, remember)
 }
 
 // ExactNames says whether the server is known to refuse regular expressions on names.
@@ -104,12 +110,29 @@ type Connections struct {
 	mu   sync.Mutex
 	byCA map[string]*http.Transport
 
-	exact map[string]bool // servers that want exact names, by URL
+	exact   map[string]bool // servers that want exact names, by URL
+	stirred map[string]bool // ledgers of agents that moved since
 }
 
 // maxTransports is more CAs than a control plane has; beyond it the kept ones
 // are let go.
 const maxTransports = 16
+
+// maxStirred is more ledgers than one function sees in a block of time.
+const maxStirred = 1 << 14
+
+// remembered says whether a key is in a bounded set, and puts it there.
+func (c *Connections) remembered(set *map[string]bool, most int, key string, remember bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if remember {
+		if *set == nil || len(*set) >= most {
+			*set = map[string]bool{}
+		}
+		(*set)[key] = true
+	}
+	return (*set)[key]
+}
 
 // Connect returns a client of a server.
 func (c *Connections) Connect(srv Server) (Querier, error) {
@@ -132,17 +155,8 @@ func (c *Connections) Connect(srv Server) (Querier, error) {
 	if err != nil {
 		return nil, err
 	}
-	q.exact = func(remember bool) bool {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if remember && len(c.exact) < maxTransports {
-			if c.exact == nil {
-				c.exact = map[string]bool{}
-			}
-			c.exact[srv.URL] = true
-		}
-		return c.exact[srv.URL]
-	}
+	q.exact = func(remember bool) bool { return c.remembered(&c.exact, maxTransports, srv.URL, remember) }
+	q.stirred = func(key string, remember bool) bool { return c.remembered(&c.stirred, maxStirred, key, remember) }
 	return q, nil
 }
 

@@ -40,9 +40,32 @@ func (p Problem) Error() string { return p.Reason + ": " + p.Message }
 func Samples(m count.Mapping, agent string, span time.Duration, exact bool) []string {
 	var out []string
 	for _, names := range split(m.MetricNames(), exact) {
-		out = append(out, selector(append([]string{matchAny("__name__", names)}, agentMatchers(m, agent)...))+within(span))
+		out = append(out, counters(m, agent, names)+within(span))
 	}
 	return out
+}
+
+// Still asks for the last value that each token counter of an agent had in a span of
+// time up to one, and beside them, without any label, how often one of them changed in
+// it. An answer without samples: where a counter stands still, that is all there is to
+// know of it. The time is part of the query, because VictoriaMetrics moves that of a query
+// that isn't for raw samples into the past.
+func Still(m count.Mapping, agent string, span time.Duration, at time.Time, exact bool) []string {
+	when := within(span) + " @ " + strconv.FormatInt(at.Unix(), 10)
+	var out []string
+	for _, names := range split(m.MetricNames(), exact) {
+		var changes []string
+		for _, n := range names { // one by one: changes() drops the name, in which alone they may differ
+			changes = append(changes, "(sum(changes("+counters(m, agent, []string{n})+when+")) or vector(0))")
+		}
+		out = append(out, "last_over_time("+counters(m, agent, names)+when+") or ("+strings.Join(changes, " + ")+")")
+	}
+	return out
+}
+
+// counters select the token counters of an agent that have some names.
+func counters(m count.Mapping, agent string, names []string) string {
+	return selector(append([]string{matchAny("__name__", names)}, agentMatchers(m, agent)...))
 }
 
 // split is what one query asks for: all names, or each by itself.

@@ -3,6 +3,7 @@ package query
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
@@ -36,5 +37,21 @@ func TestPastQuery(t *testing.T) {
 				t.Errorf("asks\n%s\nwant\n%s", got, tc.want)
 			}
 		})
+	}
+}
+
+// Whether an agent is still is one query, in which each metric is asked by itself how
+// often it changed; a server that takes no regular expression on names gets one for each.
+func TestStillQuery(t *testing.T) {
+	two := usual
+	two.Names = map[string]v1alpha1.TokenClass{"x": v1alpha1.TokenInput, "y.z": v1alpha1.TokenOutput}
+	at := time.Unix(1795428000, 0)
+	for exact, want := range map[bool]string{
+		false: `last_over_time({__name__=~"x|y\\.z",agent_name="bot"}[90s] @ 1795428000) or ((sum(changes({__name__="x",agent_name="bot"}[90s] @ 1795428000)) or vector(0)) + (sum(changes({__name__="y.z",agent_name="bot"}[90s] @ 1795428000)) or vector(0)))`,
+		true:  `last_over_time({__name__="x",agent_name="bot"}[90s] @ 1795428000) or ((sum(changes({__name__="x",agent_name="bot"}[90s] @ 1795428000)) or vector(0))); last_over_time({__name__="y.z",agent_name="bot"}[90s] @ 1795428000) or ((sum(changes({__name__="y.z",agent_name="bot"}[90s] @ 1795428000)) or vector(0)))`,
+	} {
+		if got := strings.Join(Still(two, "bot", 90*time.Second, at, exact), "; "); got != want {
+			t.Errorf("exact %t: asks\n%s\nwant\n%s", exact, got, want)
+		}
 	}
 }
