@@ -40,6 +40,11 @@ const (
 	// was restored from: what carries that uid is taken over, and nothing else.
 	AnnotationRestoredFrom = "whisperops.io/restored-from"
 
+	// AnnotationRecorded on an XDataset that a watcher made is the path of the object it
+	// was made for. What somebody writes into spec.gcsPath is put back by it, and what lies
+	// in another bucket is another watcher's, whatever that is called.
+	AnnotationRecorded = "whisperops.io/recorded"
+
 	// AnnotationDataset on the Object of the part "prompts" repeats status.dataset, a
 	// Dataset as JSON: a backup that is restored brings no status along.
 	AnnotationDataset = "whisperops.io/dataset"

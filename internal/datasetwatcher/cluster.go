@@ -141,7 +141,7 @@ func (c *cluster) update(ctx context.Context, u registry.Update) error {
 		}
 		wanted := d.DeepCopy()
 		err := c.Status().Update(ctx, d) // answers with labels and spec as they were
-		d.Labels, d.Spec = wanted.Labels, wanted.Spec
+		d.Labels, d.Annotations, d.Spec = wanted.Labels, wanted.Annotations, wanted.Spec
 		return c.wrote("update status of", d.Name, err)
 	}
 	steps := []func() error{spec, status}

@@ -45,6 +45,8 @@ type watcher struct {
 	now       func() time.Time
 
 	memory    registry.Memory
+	last      string // the object that was read last
+	waiting   int    // objects that wait for later passes
 	told      told
 	snapshots chan catalog.Snapshot // at most the newest one
 
@@ -79,6 +81,10 @@ type shelf struct {
 
 // passTimeout is enough for a thousand creations against a slow API server.
 const passTimeout = 10 * time.Minute
+
+// readsPerPass is how many objects a pass reads at most. What it read it records, and the
+// next one begins at once: a bucket with ever so many names is worked off, not read for ever.
+const readsPerPass = 1000
 
 // NeedLeaderElection makes two replicas take turns.
 func (*watcher) NeedLeaderElection() bool { return true }
@@ -123,6 +129,10 @@ func (w *watcher) until(ok bool) time.Duration {
 // wait returns when the next pass is due, by the clock or by a notification, and false
 // when the context ended.
 func (w *watcher) wait(ctx context.Context, ok bool) bool {
+	if ok && w.waiting > 0 {
+		w.log.Info("Objects wait to be read", "objects", w.waiting)
+		return ctx.Err() == nil
+	}
 	var wake chan struct{}
 	if w.notifications != nil {
 		wake = w.notifications.wake
@@ -189,10 +199,13 @@ func (w *watcher) look(ctx context.Context) error {
 		}
 		return listingError{fmt.Errorf("cannot list gs://%s/%s: %w", w.settings.Bucket, w.settings.Prefix, err)}
 	}
+	unread, later, last := registry.Batch(registry.Unread(w.settings, objects, datasets), w.last, readsPerPass)
+	w.last, w.waiting = last, len(later)
 	world := registry.World{
 		Objects:    objects,
 		Datasets:   datasets,
-		Reads:      w.read(ctx, registry.Unread(w.settings, objects, datasets)),
+		Reads:      w.read(ctx, unread),
+		Later:      later,
 		AcceptFall: w.journal.accepted(),
 	}
 	var usageErr error
@@ -466,7 +479,7 @@ func (w *watcher) offer(s catalog.Snapshot) {
 // own returns the XDatasets that are in the catalog: those this watcher made.
 func (w *watcher) own(datasets []v1alpha1.XDataset) []v1alpha1.XDataset {
 	return slices.DeleteFunc(slices.Clone(datasets), func(d v1alpha1.XDataset) bool {
-		return d.Labels[v1alpha1.LabelManagedBy] != w.settings.Name
+		return !w.settings.Owns(d)
 	})
 }
 

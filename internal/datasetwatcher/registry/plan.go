@@ -72,6 +72,7 @@ type World struct {
 	Objects  []Object            // a complete listing of the bucket
 	Datasets []v1alpha1.XDataset // every XDataset of the cluster
 	Reads    map[string]Read     // by object, of those that Unread named
+	Later    map[string]bool     // objects that later passes read, and record
 	Usage    Usage               // needed when Missing names a dataset
 
 	// AcceptFall is how many missing datasets a person has declared to be right.
@@ -139,6 +140,26 @@ func Unread(s Settings, objects []Object, datasets []v1alpha1.XDataset) []Object
 	return unread
 }
 
+// Batch cuts what one pass reads out of what is unread: at most n, those after a name
+// first. So every object has its turn, also where many can't be read; whoever fills a
+// bucket with names keeps nobody's from being recorded. The rest is for later passes.
+func Batch(unread []Object, after string, n int) (now []Object, later map[string]bool, last string) {
+	later = map[string]bool{}
+	from, found := slices.BinarySearchFunc(unread, after, func(o Object, name string) int { return strings.Compare(o.Name, name) })
+	if found {
+		from++
+	}
+	for i := range unread {
+		o := unread[(from+i)%len(unread)]
+		if i < n {
+			now, last = append(now, o), o.Name
+		} else {
+			later[o.Name] = true
+		}
+	}
+	return now, later, last
+}
+
 // Missing names the datasets that the listing lacks. Only for those does a plan
 // look at World.Usage.
 func Missing(s Settings, objects []Object, datasets []v1alpha1.XDataset) []string {
@@ -175,7 +196,7 @@ func Make(s Settings, m Memory, w World, now time.Time) Plan {
 		d, old := wanted[name], r.byName[name]
 		u := Update{
 			Dataset: d,
-			Spec:    !equality.Semantic.DeepEqual(d.Spec, old.Spec) || !maps.Equal(d.Labels, old.Labels),
+			Spec:    !equality.Semantic.DeepEqual(d.Spec, old.Spec) || !maps.Equal(d.Labels, old.Labels) || !maps.Equal(d.Annotations, old.Annotations),
 			Status:  !equality.Semantic.DeepEqual(d.Status, old.Status),
 		}
 		if u.Spec || u.Status {
@@ -184,6 +205,9 @@ func Make(s Settings, m Memory, w World, now time.Time) Plan {
 		p.Keep = append(p.Keep, d)
 	}
 	for _, object := range sortedKeys(r.newcomers) {
+		if w.Later[object] {
+			continue
+		}
 		d := v1alpha1.XDataset{ObjectMeta: metav1.ObjectMeta{Name: r.newcomers[object]}}
 		d = r.listed(d, r.objects[object], w.Reads, nil, now)
 		p.Creates = append(p.Creates, d)
@@ -258,7 +282,7 @@ func (r *register) assign() {
 	for _, name := range sortedKeys(r.byName) {
 		d := r.byName[name]
 		object, here := r.objectOf(d)
-		if !here && !r.made(d) {
+		if _, recorded := r.recordedAs(d); !here && (recorded || !r.made(d)) {
 			r.foreign++
 			continue
 		}
@@ -341,8 +365,29 @@ func (r *register) name() {
 // objectOf returns the object that a dataset records, and whether it is one
 // that this watcher looks at.
 func (r *register) objectOf(d v1alpha1.XDataset) (string, bool) {
-	object, ok := strings.CutPrefix(d.Spec.GCSPath, "gs://"+r.Bucket+"/")
+	path, recorded := r.recordedAs(d)
+	if !recorded {
+		path = d.Spec.GCSPath
+	}
+	object, ok := strings.CutPrefix(path, "gs://"+r.Bucket+"/")
 	return object, ok && strings.HasPrefix(object, r.Prefix)
+}
+
+// recordedAs returns the path that a watcher of this name made a dataset for. Watchers of
+// earlier versions did not note it.
+func (s Settings) recordedAs(d v1alpha1.XDataset) (path string, recorded bool) {
+	if d.Labels[v1alpha1.LabelManagedBy] != s.Name {
+		return "", false
+	}
+	path = d.Annotations[v1alpha1.AnnotationRecorded]
+	return path, path != ""
+}
+
+// Owns says whether this watcher made a dataset, and not one of its name for another
+// bucket.
+func (s Settings) Owns(d v1alpha1.XDataset) bool {
+	path, recorded := s.recordedAs(d)
+	return d.Labels[v1alpha1.LabelManagedBy] == s.Name && (!recorded || strings.HasPrefix(path, "gs://"+s.Bucket+"/"+s.Prefix))
 }
 
 // made says whether the watcher made a dataset, and may remove it.
@@ -410,8 +455,14 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 		d.Labels = map[string]string{}
 	}
 	d.Labels[v1alpha1.LabelManagedBy] = r.Name
+	path := "gs://" + r.Bucket + "/" + o.Name
+	d.Annotations = maps.Clone(d.Annotations)
+	if d.Annotations == nil {
+		d.Annotations = map[string]string{}
+	}
+	d.Annotations[v1alpha1.AnnotationRecorded] = path
 	d.Spec = v1alpha1.XDatasetSpec{
-		GCSPath:     "gs://" + r.Bucket + "/" + o.Name,
+		GCSPath:     path,
 		SizeBytes:   o.Size,
 		DisplayName: displayName(o),
 	}
@@ -491,6 +542,9 @@ func (r *register) unpacked(o Object, old v1alpha1.XDatasetStatus, read Read) in
 func (r *register) lacking(d v1alpha1.XDataset, usage Usage, fall *Fall, now time.Time) v1alpha1.XDataset {
 	if d.DeletionTimestamp != nil {
 		return d
+	}
+	if path, recorded := r.recordedAs(d); recorded {
+		d.Spec.GCSPath = path
 	}
 	object, here := r.objectOf(d)
 	unique := condition(v1alpha1.ConditionDatasetNameUnique, true, v1alpha1.ReasonUnique, uniqueMessage)

@@ -62,7 +62,7 @@ func (c *cluster) carryOut(p Plan, writes int) bool {
 			return false
 		}
 		at := c.datasets[d.Name]
-		at.Labels, at.Spec = d.Labels, d.Spec
+		at.Labels, at.Annotations, at.Spec = d.Labels, d.Annotations, d.Spec
 		c.datasets[d.Name] = at
 		return true
 	}
@@ -152,8 +152,9 @@ func TestFirstPass(t *testing.T) {
 	c.pass(m, objects("Athlete_Recovery.csv"), Usage{}, 0)
 	at := metav1.NewTime(noon)
 	want := v1alpha1.XDataset{
-		ObjectMeta: metav1.ObjectMeta{Name: "athlete-recovery", UID: "uid-1", Labels: map[string]string{v1alpha1.LabelManagedBy: "dataset-watcher"}},
-		Spec:       v1alpha1.XDatasetSpec{GCSPath: "gs://data/Athlete_Recovery.csv", SizeBytes: 2_000_000, DisplayName: "Athlete Recovery"},
+		ObjectMeta: metav1.ObjectMeta{Name: "athlete-recovery", UID: "uid-1",
+			Labels: map[string]string{v1alpha1.LabelManagedBy: "dataset-watcher"}, Annotations: map[string]string{v1alpha1.AnnotationRecorded: "gs://data/Athlete_Recovery.csv"}},
+		Spec: v1alpha1.XDatasetSpec{GCSPath: "gs://data/Athlete_Recovery.csv", SizeBytes: 2_000_000, DisplayName: "Athlete Recovery"},
 		Status: v1alpha1.XDatasetStatus{
 			Ready: true, SizeHuman: "1.9 MiB", LastSeen: &at, Generation: "1000", CRC32C: "3q2+7w==",
 			Shape: &v1alpha1.DatasetShape{}, // it was read, and nothing could be told
