@@ -39,6 +39,8 @@ type kind struct {
 	fixed []string
 	// late are fields that the provider fills in from the cloud's defaults.
 	late map[string]any
+	// kept are the fields, beside the fixed ones, that are read back to whoever only looks.
+	kept []string
 }
 
 const (
@@ -51,11 +53,11 @@ const (
 var kinds = map[string][]kind{
 	"provider-gcp-storage": {
 		{resource: gvr("storage.gcp.upbound.io", "v1beta2", bucket), named: true, fixed: []string{"location", "project"},
-			late: map[string]any{"storageClass": "STANDARD", "rpo": "DEFAULT"}},
+			late: map[string]any{"storageClass": "STANDARD", "rpo": "DEFAULT"}, kept: []string{"labels"}},
 		{resource: gvr("storage.gcp.upbound.io", "v1beta2", "bucketiammembers"), fixed: []string{"bucket", "role", "member", "condition"}},
 	},
 	"provider-gcp-cloudplatform": {
-		{resource: gvr("cloudplatform.gcp.upbound.io", "v1beta1", account), named: true, fixed: []string{"project"}, late: map[string]any{"disabled": false}},
+		{resource: gvr("cloudplatform.gcp.upbound.io", "v1beta1", account), named: true, fixed: []string{"project"}, late: map[string]any{"disabled": false}, kept: []string{"description"}},
 		{resource: gvr("cloudplatform.gcp.upbound.io", "v1beta1", accountKey), fixed: []string{"serviceAccountId", "keyAlgorithm", "keepers"}},
 		{resource: gvr("cloudplatform.gcp.upbound.io", "v1beta2", "projectiammembers"), fixed: []string{"project", "role", "member", "condition"}},
 	},
@@ -200,6 +202,12 @@ func (p *provider) sync(ctx context.Context, c *controller.Controller, key contr
 	name := mr.GetAnnotations()[externalName]
 	id := key.Resource.Resource + "/" + name
 	res, exists := p.cloud.get(id)
+	if !may(mr, "Create", "Update", "LateInitialize", "Delete") { // Observe
+		return p.observe(ctx, c, key, name, before, mr)
+	}
+	if (name == "" || !exists) && !may(mr, "Create") {
+		return errors.New("cannot create: managementPolicies don't allow it")
+	}
 	if name == "" || !exists {
 		if name == "" {
 			name = token()
@@ -211,6 +219,7 @@ func (p *provider) sync(ctx context.Context, c *controller.Controller, key contr
 				res[f] = v
 			}
 		}
+		keep(k, res, mr)
 		if err := p.cloud.put(id, res); err != nil {
 			return err
 		}
@@ -220,7 +229,15 @@ func (p *provider) sync(ctx context.Context, c *controller.Controller, key contr
 		annotate(mr, externalName, name)
 		annotate(mr, createSuccess, time.Now().UTC().Format(time.RFC3339))
 	}
+	if exists && may(mr, "Update") && keep(k, res, mr) {
+		if err := p.cloud.put(id, res); err != nil {
+			return err
+		}
+	}
 	for f, v := range k.late {
+		if !may(mr, "LateInitialize") {
+			break
+		}
 		if _, found, _ := unstructured.NestedFieldNoCopy(mr.Object, "spec", "forProvider", f); !found {
 			controller.Set(mr, v, "spec", "forProvider", f)
 		}
@@ -236,6 +253,40 @@ func (p *provider) sync(ctx context.Context, c *controller.Controller, key contr
 		return err
 	}
 	return changed(k, res, mr)
+}
+
+// may says whether a resource's managementPolicies allow one of some things. None are all.
+func may(mr *unstructured.Unstructured, one ...string) bool {
+	policies, set, _ := unstructured.NestedStringSlice(mr.Object, "spec", "managementPolicies")
+	return !set || slices.ContainsFunc(policies, func(p string) bool { return p == "*" || slices.Contains(one, p) })
+}
+
+// keep notes in the cloud what can change, and says whether it did.
+func keep(k kind, res map[string]any, mr *unstructured.Unstructured) (changed bool) {
+	for _, f := range k.kept {
+		v, found, _ := unstructured.NestedFieldCopy(mr.Object, "spec", "forProvider", f)
+		if found && !reflect.DeepEqual(normal(res[f]), normal(v)) {
+			res[f], changed = v, true
+		}
+	}
+	return changed
+}
+
+// observe is for who may only look: nothing is made, changed, filled in or adopted, and
+// what isn't there is said in the provider's words.
+func (p *provider) observe(ctx context.Context, c *controller.Controller, key controller.Key, name string, before, mr *unstructured.Unstructured) error {
+	if !equality.Semantic.DeepEqual(before.Object, mr.Object) { // its name and finalizer
+		if _, err := c.At(key).Update(ctx, mr, metav1.UpdateOptions{}); err != nil {
+			return err
+		}
+		return errWrote
+	}
+	res, exists := p.cloud.get(key.Resource.Resource + "/" + name)
+	if name == "" || !exists {
+		return errors.New("observe failed: external resource does not exist")
+	}
+	p.report(key, name, res, mr)
+	return nil
 }
 
 // changed refuses what the cloud can't change in place.
@@ -277,7 +328,7 @@ func (p *provider) resolve(ctx context.Context, c *controller.Controller, key co
 
 // report says what the provider reads back.
 func (p *provider) report(key controller.Key, name string, res map[string]any, mr *unstructured.Unstructured) {
-	project := controller.Text(mr, "spec", "forProvider", "project")
+	project, _ := res["project"].(string)
 	at := map[string]any{"id": name}
 	switch key.Resource.Resource {
 	case account:
@@ -288,6 +339,11 @@ func (p *provider) report(key controller.Key, name string, res map[string]any, m
 		}
 	case bucket:
 		at["url"] = "gs://" + name
+	}
+	for _, f := range append(p.kinds[key.Resource].fixed, p.kinds[key.Resource].kept...) {
+		if v, known := res[f]; known {
+			at[f] = v
+		}
 	}
 	controller.Set(mr, at, "status", "atProvider")
 	controller.SetCondition(mr, "Ready", "True", "Available", "")

@@ -118,3 +118,41 @@ func TestAdoptedAndFixed(t *testing.T) {
 		t.Errorf("want another location refused, got %q", synced(o))
 	}
 }
+
+// Who may only look makes, changes and deletes nothing, and reads what is there.
+func TestObserveOnly(t *testing.T) {
+	k := controller.Key{Resource: gvr("storage.gcp.upbound.io", "v1beta2", bucket), Name: "b"}
+	c := playground(t, k, object(t, k, "storage.gcp.upbound.io/v1beta2", "Bucket",
+		`{"managementPolicies":["Observe"],"forProvider":{"location":"EU","project":"p","labels":{"whisperops-order-uid":"ours"}}}`))
+	p := playing(t, filepath.Join(t.TempDir(), "cloud.json"))
+	o := settle(t, p, c, k)
+	if !strings.Contains(synced(o), "external resource does not exist") || len(p.cloud.Resources) != 0 || o.GetAnnotations()[createSuccess] != "" {
+		t.Fatalf("want nothing made and that said, got %q, %v", synced(o), p.cloud.Resources)
+	}
+	theirs := map[string]any{"location": "US", "project": "p", "labels": map[string]any{"team": "acme"}}
+	if err := p.cloud.put("buckets/b", theirs); err != nil {
+		t.Fatal(err)
+	}
+	o = settle(t, p, c, k)
+	if !strings.HasPrefix(synced(o), "True") || controller.Text(o, "status", "atProvider", "labels", "team") != "acme" || controller.Text(o, "spec", "forProvider", "storageClass") != "" {
+		t.Errorf("want the bucket read and nothing filled in, got %q: %v", synced(o), o.Object)
+	}
+	if err := p.remove(t.Context(), c, k, o); err != nil {
+		t.Fatal(err)
+	}
+	if r := p.cloud.Resources["buckets/b"]; r == nil || r["labels"].(map[string]any)["team"] != "acme" || r["location"] != "US" {
+		t.Errorf("want the bucket as it was, got %v", r)
+	}
+}
+
+// What carries our labels may be changed, and says so when it is read back.
+func TestLabelsAreReadBack(t *testing.T) {
+	k := controller.Key{Resource: gvr("storage.gcp.upbound.io", "v1beta2", bucket), Name: "b"}
+	c := playground(t, k, object(t, k, "storage.gcp.upbound.io/v1beta2", "Bucket",
+		`{"forProvider":{"location":"EU","project":"p","labels":{"whisperops-order-uid":"ours"}}}`))
+	p := playing(t, filepath.Join(t.TempDir(), "cloud.json"))
+	o := settle(t, p, c, k)
+	if got := controller.Text(o, "status", "atProvider", "labels", "whisperops-order-uid"); got != "ours" || o.GetAnnotations()[createSuccess] == "" {
+		t.Errorf("want the labels of what was made, got %q: %v", got, o.Object)
+	}
+}
