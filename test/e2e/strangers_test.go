@@ -98,7 +98,19 @@ func written(o *unstructured.Unstructured) map[string]any {
 func strangers(t *testing.T, w *world) {
 	things := objects(t, strangersThings)
 	w.apply(t, suite.NewDataset(housing, datasets))
-	w.apply(t, things...)
+	me := w.tenant(t)
+	file := filepath.Join(t.TempDir(), "things.yaml")
+	if err := os.WriteFile(file, []byte(strangersThings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// Namespaces are made a moment before what is in them.
+	if err := controlplane.Eventually(t.Context(), 30*time.Second, "the tenant's things to be there", func(ctx context.Context) error {
+		_, err := me.kubectl(ctx, "apply", "-f", file)
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	cloud := w.theirBucket(t)
 	look := func() map[string]map[string]any {
 		all := map[string]map[string]any{}
 		for _, o := range things {
@@ -115,6 +127,7 @@ func strangers(t *testing.T, w *world) {
 		"taken-bot":  "Namespace agent-taken-bot",
 		"framed-bot": "ConfigMap monitoring/agent-framed-bot-dashboard",
 		"robbed-bot": "Bucket agent-robbed-bot-bucket",
+		"cloudy-bot": "Bucket gs://acme-data-agent-cloudy-bot",
 	}
 	for _, agent := range slices.Sorted(maps.Keys(taken)) {
 		w.apply(t, suite.NewOrder(agent, housing, 5))
@@ -126,10 +139,12 @@ func strangers(t *testing.T, w *world) {
 			}
 			return nil
 		})
-		if made := w.refs(t, agent); len(made) > 0 {
+		// What is in Google Cloud only its provider sees, once there is a record to look with.
+		if made := w.refs(t, agent); len(made) > 0 && agent != "cloudy-bot" {
 			t.Errorf("%s made %v", agent, made)
 		}
 	}
+	cloud("an order needed its name")
 	if d := cmp.Diff(before, look()); d != "" {
 		t.Errorf("a stranger's things changed while orders needed their names (-before +after):\n%s", d)
 	}
@@ -144,12 +159,57 @@ func strangers(t *testing.T, w *world) {
 	if n := len(w.refs(t, "framed-bot")); n != 22 {
 		t.Errorf("framed-bot has %d parts, want 22", n)
 	}
-	for _, agent := range []string{"framed-bot", "robbed-bot"} {
+	for _, agent := range []string{"framed-bot", "robbed-bot", "cloudy-bot"} {
 		w.delete(t, suite.API, "XDatasetAgent", "", agent)
 	}
+	w.gone(t, heard, "storage.gcp.upbound.io/v1beta2", "Bucket", "", "agent-cloudy-bot-bucket")
+	cloud("the order went")
 	w.gone(t, heard, suite.API, "XDatasetAgent", "", "robbed-bot")
 	if o, err := w.Get(t.Context(), "storage.gcp.upbound.io/v1beta2", "Bucket", "", "agent-robbed-bot-bucket"); err != nil || o.GetDeletionTimestamp() != nil {
 		t.Errorf("the stranger's bucket went with the order: %v", err)
+	}
+}
+
+// theirBucket is a bucket in Google Cloud that another team has, under the name that an order
+// needs and with no record of that name. The function it returns looks at it as that team
+// would: it reads its labels anew.
+func (w *world) theirBucket(t *testing.T) (look func(when string)) {
+	t.Helper()
+	const apiVersion, name = "storage.gcp.upbound.io/v1beta2", "team-acme-files"
+	w.apply(t, objects(t, `
+apiVersion: storage.gcp.upbound.io/v1beta2
+kind: Bucket
+metadata: {name: team-acme-files, annotations: {crossplane.io/external-name: acme-data-agent-cloudy-bot}}
+spec: {forProvider: {location: EU, project: acme-data, labels: {team: acme}}}
+`)...)
+	if err := w.WaitFor(t.Context(), heard, "Ready", apiVersion, "Bucket", "", name); err != nil {
+		t.Fatal(err)
+	}
+	// From now on their record only looks, and puts nothing back.
+	if err := w.Patch(t.Context(), apiVersion, "Bucket", "", name, `{"spec":{"managementPolicies":["Observe"]}}`); err != nil {
+		t.Fatal(err)
+	}
+	looks := 0
+	return func(when string) {
+		t.Helper()
+		looks++
+		if err := w.Patch(t.Context(), apiVersion, "Bucket", "", name, fmt.Sprintf(`{"metadata":{"annotations":{"look":"%d"}}}`, looks)); err != nil {
+			t.Fatal(err)
+		}
+		err := controlplane.Eventually(t.Context(), time.Minute, "the stranger's bucket to be as it was", func(ctx context.Context) error {
+			o, err := w.Get(ctx, apiVersion, "Bucket", "", name)
+			if err != nil {
+				return err
+			}
+			labels, _, _ := unstructured.NestedStringMap(o.Object, "status", "atProvider", "labels")
+			if d := cmp.Diff(map[string]string{"team": "acme"}, labels); d != "" {
+				return controlplane.Never(fmt.Errorf("its labels changed: %s", d))
+			}
+			return condition("Synced", "True", "")(o)
+		})
+		if err != nil {
+			t.Errorf("when %s: %v", when, err)
+		}
 	}
 }
 
@@ -204,11 +264,7 @@ func policies(t *testing.T, w *world) {
 		}
 		return write(name+".yaml", string(b))
 	}
-	for _, tc := range []struct {
-		reason string
-		args   []string
-		says   string // "": it is allowed
-	}{
+	asAnybody := []attempt{
 		{"An opening forgets what was spent.",
 			[]string{"patch", "xab", agent, "-n", ns, "--type=merge", "-p", `{"spec":{"opening":{"usd":0,"asOf":"2026-11-27T00:00:00Z","period":"lifetime"}}}`}, "spec.opening is the order's"},
 		{"What an operator may change stays his to change.",
@@ -218,31 +274,65 @@ func policies(t *testing.T, w *world) {
 		{"A part out of a backup is deleted by the garbage collector, and what it stands for with it.",
 			[]string{"create", "-f", write("bucket.yaml", "apiVersion: storage.gcp.upbound.io/v1beta2\nkind: Bucket\n"+owned+"\nspec: {forProvider: {location: EU}}\n")}, "made by Crossplane only"},
 		{"A record is not the data.", []string{"delete", "bucket.storage.gcp.upbound.io", "agent-ruled-bot-bucket", "--wait=false"}, "holds what an agent made"},
-		{"With its definition every order goes.", []string{"delete", "xrd", "xdatasetagents.whisperops.io", "--wait=false"}, "lives: with xdatasetagents.whisperops.io would go"},
-		{"With its CRD likewise.", []string{"delete", "crd", "buckets.storage.gcp.upbound.io", "--wait=false"}, "lives: with buckets.storage.gcp.upbound.io would go"},
-		{"Orders can't be filled without datasets.", []string{"delete", "crd", "xdatasets.whisperops.io", "--wait=false"}, "lives: with xdatasets.whisperops.io would go"},
-		{"The Configuration holds the definitions.", []string{"delete", "configuration.pkg.crossplane.io", "whisperops", "--wait=false"}, "lives: with whisperops would go"},
 		{"Any domain would get an Ingress and a certificate.", []string{"create", "-f", order("domain-bot", "agents.example.org", "acme-data")}, "not in the list domains"},
 		{"Any project would get accounts and grants.", []string{"create", "-f", order("project-bot", "34.61.7.12.sslip.io", "victim-prod")}, "not in the list projects"},
 		{"Any bucket would get a reader.",
 			[]string{"create", "-f", write("xds.yaml", "apiVersion: whisperops.io/v1alpha1\nkind: XDataset\nmetadata: {name: theirs}\nspec: {displayName: Theirs, gcsPath: gs://victim-payroll/all.csv, sizeBytes: 10}\n")}, "not in the list buckets"},
-	} {
-		// Policies and what they are given reach the API server's admission after a moment.
-		if err := controlplane.Eventually(t.Context(), 30*time.Second, strings.Join(tc.args, " "), func(ctx context.Context) error {
-			out, err := w.Kubectl(ctx, append(tc.args, "--dry-run=server")...)
-			switch refused := err != nil; {
-			case refused != (tc.says != ""), !strings.Contains(out, tc.says):
-				return fmt.Errorf("want it refused with %q, got %q", tc.says, out)
-			}
-			return nil
-		}); err != nil {
-			t.Errorf("%s\n%v", tc.reason, err)
-		}
 	}
+	asAdministrator := []attempt{
+		{"With its definition every order goes.", []string{"delete", "xrd", "xdatasetagents.whisperops.io", "--wait=false"}, "lives: with xdatasetagents.whisperops.io would go"},
+		{"With its CRD likewise.", []string{"delete", "crd", "buckets.storage.gcp.upbound.io", "--wait=false"}, "lives: with buckets.storage.gcp.upbound.io would go"},
+		{"Orders can't be filled without datasets.", []string{"delete", "crd", "xdatasets.whisperops.io", "--wait=false"}, "lives: with xdatasets.whisperops.io would go"},
+		{"The Configuration holds the definitions.", []string{"delete", "configuration.pkg.crossplane.io", "whisperops", "--wait=false"}, "lives: with whisperops would go"},
+	}
+	w.refused(t, w.Kubectl, append(asAdministrator, asAnybody...))
+	thing := func(kind, namespace, text string) []string {
+		return []string{"create", "-n", namespace, "-f", write("tenants-"+kind+".yaml", text)}
+	}
+	// The rights of the tenant would do: it is the policies that refuse.
+	w.refused(t, w.tenant(t).kubectl, append(asAnybody,
+		attempt{"What lies there before the agent's part would be merged into it.",
+			thing("configmap", ns, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: agent-prompts}\n"), "is its agent's order's to make"},
+		attempt{"A stranger's containers would run under the agent's account.",
+			thing("deployment", ns, "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: sandbox}\nspec: {selector: {matchLabels: {a: b}}, template: {metadata: {labels: {a: b}}, spec: {containers: [{name: c, image: example.org/c}]}}}\n"), "is its agent's order's to make"},
+		attempt{"It would open what the agent's closes.",
+			thing("networkpolicy", ns, "apiVersion: networking.k8s.io/v1\nkind: NetworkPolicy\nmetadata: {name: agent}\nspec: {podSelector: {}}\n"), "is its agent's order's to make"},
+		attempt{"It would stay, with whatever role it binds.",
+			thing("rolebinding", ns, "apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {name: chat-frontend}\nroleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: admin}\nsubjects: [{kind: ServiceAccount, name: mallory, namespace: team-acme}]\n"), "is its agent's order's to make"},
+		attempt{"An agent has one budget, and that is its order's.",
+			thing("budget", ns, "apiVersion: whisperops.io/v1alpha1\nkind: XAgentBudget\nmetadata: {name: ruled-bot}\nspec: {agentName: ruled-bot, budgetUsd: 9999}\n"), "is its agent's order's to make"},
+		attempt{"Other names in the namespace are nobody's.",
+			thing("other", ns, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\n"), ""},
+	))
 	parts := w.refs(t, agent)
 	w.delete(t, suite.API, "XDatasetAgent", "", agent)
 	for _, p := range parts {
 		w.gone(t, heard, p.apiVersion, p.kind, p.namespace, p.name)
+	}
+}
+
+// An attempt is a command of kubectl's that a policy refuses.
+type attempt struct {
+	reason string
+	args   []string
+	says   string // "": it is allowed
+}
+
+// refused tries attempts, without doing what they would.
+func (w *world) refused(t *testing.T, kubectl func(context.Context, ...string) (string, error), all []attempt) {
+	t.Helper()
+	for _, a := range all {
+		// Policies and what they are given reach the API server's admission after a moment.
+		if err := controlplane.Eventually(t.Context(), 30*time.Second, strings.Join(a.args, " "), func(ctx context.Context) error {
+			out, err := kubectl(ctx, append(slices.Clone(a.args), "--dry-run=server")...)
+			switch refused := err != nil; {
+			case refused != (a.says != ""), !strings.Contains(out, a.says):
+				return fmt.Errorf("want it refused with %q, got %q", a.says, out)
+			}
+			return nil
+		}); err != nil {
+			t.Errorf("%s\n%v", a.reason, err)
+		}
 	}
 }
 

@@ -84,6 +84,14 @@ func (m Mutant) Build(ctx context.Context, checkout, dir string) (map[string]str
 	return programs, err
 }
 
+// goTest runs tests and returns what they print, be they red or not.
+func goTest(ctx context.Context, dir string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, "go", append([]string{"test"}, args...)...)
+	cmd.Dir, cmd.Env = dir, append(os.Environ(), "GOWORK=off", "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
 // goTool runs the go command and returns what it prints.
 func goTool(ctx context.Context, dir string, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, "go", args...)

@@ -11,6 +11,7 @@ var Rules = []string{
 	"Never count a token twice",
 	"Deleting a meter is not paying the bill",
 	"No key material in logs, errors, events, results or recorded fixtures",
+	"Nobody else's",
 }
 
 // An Edit replaces a text that occurs exactly once in a file.
@@ -30,10 +31,14 @@ type Mutant struct {
 	Scenario string
 	// Says is a part of its failure's message: it is red for this reason.
 	Says string
+
+	// Package and Test of the root module that must be red, too, if one is: make
+	// mutants-quick runs it.
+	Package, Test string
 }
 
 // Mutants of every rule. What a rule is broken by is what somebody could mean well.
-var Mutants = []Mutant{
+var Mutants = append([]Mutant{
 	{
 		Name: "null-renders-nothing", Rule: 1,
 		Why: "Who deletes a dataset deletes every agent that works on it, with its bucket and all that is in it.",
@@ -198,7 +203,7 @@ var Mutants = []Mutant{
 		Scenario: "NoKeyMaterial",
 		Says:     "holds the agent's private key",
 	},
-}
+}, others...)
 
 // forgetsDataset is a validate-dataset that knows of no dataset but the ordered one.
 var forgetsDataset = Edit{
