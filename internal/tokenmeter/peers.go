@@ -22,9 +22,10 @@ type peers struct {
 	client  *http.Client
 	log     logr.Logger
 
-	mu   sync.Mutex
-	said map[string]said // by replica
-	asks map[string]context.CancelFunc
+	mu    sync.Mutex
+	said  map[string]said // by replica
+	heard map[string]time.Time
+	asks  map[string]context.CancelFunc
 }
 
 // said is what a replica says of itself.
@@ -54,7 +55,7 @@ func newPeers(replica, address string, log logr.Logger) *peers {
 	return &peers{
 		replica: replica, address: address, log: log,
 		client: &http.Client{Timeout: peersPoll + 10*time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
-		said:   map[string]said{}, asks: map[string]context.CancelFunc{},
+		said:   map[string]said{}, heard: map[string]time.Time{}, asks: map[string]context.CancelFunc{},
 	}
 }
 
@@ -156,8 +157,22 @@ func (p *peers) hear(s said) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if _, ok := p.said[s.Replica]; ok || len(p.said) < maxPeers {
-		p.said[s.Replica] = s
+		p.said[s.Replica], p.heard[s.Replica] = s, time.Now()
 	}
+}
+
+// alive is how many others answered lately: one that has no news answers when it was
+// asked for peersPoll.
+func (p *peers) alive() float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := 0.0
+	for _, at := range p.heard {
+		if time.Since(at) < 2*peersPoll {
+			n++
+		}
+	}
+	return n
 }
 
 // tell answers the others: at once whoever knows nothing yet or another version than

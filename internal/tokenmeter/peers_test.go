@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/go-logr/logr"
 )
 
 // A replica that has no news lets its peers wait, from its first minute on: answered at
@@ -73,4 +75,27 @@ func TestPeersWaitForNews(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPeersAlive: a replica that is silent for longer than one without news may be is
+// not counted any more.
+func TestPeersAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		p := newPeers("meter-0", "unused:1", logr.Discard())
+		p.hear(said{Replica: "meter-1", Version: 1})
+		p.hear(said{Replica: "meter-2", Version: 1})
+		if n := p.alive(); n != 2 {
+			t.Errorf("two were heard of, and %v are alive", n)
+		}
+		time.Sleep(peersPoll + time.Second) // of the bubble's clock
+		p.hear(said{Replica: "meter-2", Version: 2})
+		if n := p.alive(); n != 2 {
+			t.Errorf("one that has no news is taken for dead after %s", time.Since(now))
+		}
+		time.Sleep(peersPoll)
+		if n := p.alive(); n != 1 {
+			t.Errorf("meter-1 has been silent for %s, and %v are alive", time.Since(now), n)
+		}
+	})
 }

@@ -77,6 +77,9 @@ func NewServer(f Flags, log logr.Logger) (*Server, error) {
 	if f.Peers != "" {
 		s.peers = newPeers(replica, f.Peers, log)
 		m.state.peers = s.peers.unscraped
+		s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "whisperops_meter_peers", Help: "Other replicas that told this one, in the last 40 seconds, what they spent.",
+		}, s.peers.alive))
 	}
 	m.ids.Store(uint64(time.Now().UnixNano()))
 	m.proxy = m.newProxy(authorize{transport(), m.upstreams})
