@@ -156,6 +156,18 @@ func (n *Node) Pod(namespace, deployment string) *Process {
 	return nil
 }
 
+// Addresses are those of all pods of a Deployment, ready or not, sorted.
+func (n *Node) Addresses(namespace, deployment string) []string {
+	var ips []string
+	for _, p := range n.all() {
+		if p.namespace == namespace && p.deployment == deployment {
+			ips = append(ips, p.ip)
+		}
+	}
+	slices.Sort(ips)
+	return ips
+}
+
 // look brings Deployments, processes and Services together.
 func (n *Node) look(ctx context.Context) {
 	all, err := n.deployments.List(labels.Everything())

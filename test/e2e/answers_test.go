@@ -179,11 +179,10 @@ func (w *world) billed(ctx context.Context, agent string) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	table, err := w.Get(ctx, "v1", "ConfigMap", controlplane.Namespace, "whisperops-pricing")
+	text, err := w.table(ctx)
 	if err != nil {
 		return 0, err
 	}
-	text, _, _ := unstructured.NestedString(table.Object, "data", "prices.yaml")
 	usd := 0.0
 	for model, u := range used {
 		in, cached, out, err := price(text, model)
@@ -193,6 +192,16 @@ func (w *world) billed(ctx context.Context, agent string) (float64, error) {
 		usd += (float64(u.Input)*in + float64(u.CachedInput)*cached + float64(u.Output+u.Thoughts)*out) / 1e6
 	}
 	return usd, nil
+}
+
+// table is the price table's text.
+func (w *world) table(ctx context.Context) (string, error) {
+	m, err := w.Get(ctx, "v1", "ConfigMap", controlplane.Namespace, "whisperops-pricing")
+	if err != nil {
+		return "", err
+	}
+	text, _, err := unstructured.NestedString(m.Object, "data", "prices.yaml")
+	return text, err
 }
 
 // price reads a model's prices in US dollars per million tokens out of the table. The

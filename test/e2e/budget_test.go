@@ -115,6 +115,24 @@ func (w *world) platform(t *testing.T, step string, input map[string]any) {
 	}
 }
 
+// inputOf is the present input of a step of the budget's pipeline.
+func (w *world) inputOf(t *testing.T, step string) map[string]any {
+	t.Helper()
+	c, err := w.Get(t.Context(), "apiextensions.crossplane.io/v1", "Composition", "", "xagentbudget-default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, _, _ := unstructured.NestedSlice(c.Object, "spec", "pipeline")
+	for _, s := range steps {
+		if m, isMap := s.(map[string]any); isMap && m["step"] == step {
+			input, _ := m["input"].(map[string]any)
+			return input
+		}
+	}
+	t.Fatalf("the budget's pipeline has no step %s", step)
+	return nil
+}
+
 // monitor-only never cuts, and lets go at once of an agent that was cut.
 func monitorOnly(t *testing.T, w *world) {
 	const agent = "watched-bot"

@@ -68,6 +68,7 @@ var acts = []act{
 	{{"DatasetReplaced", false, datasetReplaced, []string{other}}},
 	{{"SandboxKilled", false, sandboxKilled, []string{other}}},
 	{{"PlannerKilled", false, plannerKilled, []string{other}}},
+	{{"MeterKilled", true, meterKilled, []string{other}}},
 	{{"BudgetEmptied", true, budgetEmptied, []string{asked}}},
 	{{"Policies", false, policies, []string{"ruled-bot"}}},
 	{{"Restored", false, restored, []string{"kept-bot"}}},
@@ -81,6 +82,7 @@ var acts = []act{
 	{{"FunctionKilled", true, functionKilled, []string{"steady-bot"}}},
 	{{"Upgrade", false, upgrade, []string{"steady-bot", "upgraded-bot"}}},
 	{{"ProcessesKilled", false, processesKilled, []string{"steady-bot", "shaken-bot"}}},
+	{{"MeterSilent", false, meterSilent, []string{other}}},
 	{{"NoKeyMaterial", true, noKeyMaterial, nil}},
 	{{"LeastPrivilege", true, leastPrivilege, nil}},
 }

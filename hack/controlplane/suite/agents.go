@@ -38,6 +38,8 @@ type Agents struct {
 	Python string
 	// Datasets is a folder of CSVs that lie in the bucket DatasetsBucket.
 	Datasets string
+	// Meter runs the token-meter also where no agent's pods run.
+	Meter bool
 	// Watch runs the dataset-watcher, which makes an XDataset of each.
 	Watch bool
 }
@@ -45,8 +47,11 @@ type Agents struct {
 // DatasetsBucket is where the datasets lie.
 const DatasetsBucket = "acme-data-datasets"
 
-// meterNamespace is the platform's.
-const meterNamespace = "whisperops-system"
+// MeterName is the token-meter's Deployment, in the platform's namespace.
+const (
+	MeterName      = "token-meter"
+	MeterNamespace = "whisperops-system"
+)
 
 // chunkDelay is the pause between two pieces of the fake model's answers.
 const chunkDelay = 20 * time.Millisecond
@@ -54,14 +59,16 @@ const chunkDelay = 20 * time.Millisecond
 // startAgents makes what agents need beside a control plane.
 func (s *Suite) startAgents(ctx context.Context) error {
 	a := s.o.Agents
-	if len(a.Namespaces) == 0 {
+	if len(a.Namespaces) == 0 && !a.Meter {
 		return nil
 	}
-	if err := s.Tools.Need("FAKE_GCS_SERVER"); err != nil {
-		return err
-	}
-	if err := s.storage(ctx); err != nil {
-		return err
+	if len(a.Namespaces) > 0 {
+		if err := s.Tools.Need("FAKE_GCS_SERVER"); err != nil {
+			return err
+		}
+		if err := s.storage(ctx); err != nil {
+			return err
+		}
 	}
 	model, key, err := s.model(ctx)
 	if err != nil {
@@ -77,7 +84,7 @@ func (s *Suite) startAgents(ctx context.Context) error {
 	}
 	s.Node, err = s.StartNode(ctx, controlplane.NodeOptions{
 		Runs: func(ns string) bool {
-			return ns == meterNamespace || slices.Contains(a.Namespaces, ns) || all && strings.HasPrefix(ns, "agent-")
+			return ns == MeterNamespace || slices.Contains(a.Namespaces, ns) || all && strings.HasPrefix(ns, "agent-")
 		},
 		Programs: map[string]string{
 			ours + "sandbox": program("sandbox"), ours + "chat-frontend": program("chat-frontend"), ours + "token-meter": program("token-meter"),
@@ -196,7 +203,7 @@ func (s *Suite) model(ctx context.Context) (address, keyFile string, err error) 
 // installMeter applies the token-meter's manifests, but for those of kinds that this
 // cluster lacks.
 func (s *Suite) installMeter(ctx context.Context) error {
-	if len(s.o.Agents.Namespaces) == 0 {
+	if s.Node == nil {
 		return nil
 	}
 	dir := s.manifests("token-meter")
@@ -207,7 +214,7 @@ func (s *Suite) installMeter(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := s.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+meterNamespace+"}}"); err != nil {
+	if err := s.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+MeterNamespace+"}}"); err != nil {
 		return err
 	}
 	// Who runs the pods comes before the pods.

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/cookiejar"
+	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -154,19 +155,37 @@ type Used struct {
 	Input, CachedInput, Output, Thoughts int
 }
 
+// A Charge is one call on the fake provider's bill.
+type Charge struct {
+	Agent, Model string
+	Outcome      string // complete, or how it ended early
+	Usage        Used
+}
+
+type bill struct {
+	Calls  []Charge
+	Totals map[string]map[string]Used
+}
+
+func (s *Suite) bill(ctx context.Context) (bill, error) {
+	var all bill
+	b, err := get(ctx, s.Provider+"/bill")
+	if err == nil {
+		err = json.Unmarshal(b, &all)
+	}
+	return all, err
+}
+
 // Bill is what the fake provider wants to be paid for an agent, by model.
 func (s *Suite) Bill(ctx context.Context, agent string) (map[string]Used, error) {
-	b, err := get(ctx, s.Provider+"/bill")
-	if err != nil {
-		return nil, err
-	}
-	var bill struct {
-		Totals map[string]map[string]Used `json:"totals"`
-	}
-	if err := json.Unmarshal(b, &bill); err != nil {
-		return nil, err
-	}
-	return bill.Totals[agent], nil
+	all, err := s.bill(ctx)
+	return all.Totals[agent], err
+}
+
+// Charges are the calls on that bill.
+func (s *Suite) Charges(ctx context.Context, agent string) ([]Charge, error) {
+	all, err := s.bill(ctx)
+	return slices.DeleteFunc(all.Calls, func(c Charge) bool { return c.Agent != agent }), err
 }
 
 // Behave makes the fake provider behave: a list as its package server describes it.

@@ -66,6 +66,8 @@ type Load struct {
 	// before and after it is served; of a request that the API server was killed
 	// in, the first is all there is.
 	Verbs []string
+	// Agents that run for real, or the token-meter alone.
+	Agents Agents
 	// Log gets a line for each thing that takes noticeable time.
 	Log func(format string, args ...any)
 }
@@ -109,7 +111,7 @@ func Boot(ctx context.Context, l Load) (*Suite, error) {
 		// The last of two flags counts.
 		Options:  controlplane.Options{Dir: dir, Log: l.Log, Audit: true, APIServerArgs: []string{"--audit-policy-file", policy}},
 		Checkout: root, Packages: filepath.Join(out, "xpkg"), StandIns: filepath.Join(out, "bin"), Schemas: os.Getenv("SCHEMAS"),
-		CoreArgs: strings.Fields(os.Getenv(CoreArgs)),
+		CoreArgs: strings.Fields(os.Getenv(CoreArgs)), Agents: l.Agents,
 	})
 }
 

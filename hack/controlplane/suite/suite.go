@@ -248,7 +248,7 @@ func (s *Suite) world(ctx context.Context) error {
 	}
 	_, err = s.Run(ctx, controlplane.Command{
 		Name: "cluster", Path: filepath.Join(s.o.StandIns, "cluster"), Respawn: true,
-		Env: []string{"KUBECONFIG=" + s.Kubeconfig, "KAGENT=" + os.Getenv("KAGENT"), "REAL_PODS=" + strings.Join(s.o.Agents.Namespaces, ",") + "," + meterNamespace},
+		Env: []string{"KUBECONFIG=" + s.Kubeconfig, "KAGENT=" + os.Getenv("KAGENT"), "REAL_PODS=" + strings.Join(s.o.Agents.Namespaces, ",") + "," + MeterNamespace},
 	})
 	if err != nil {
 		return err

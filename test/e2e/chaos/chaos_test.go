@@ -56,7 +56,7 @@ func TestChaos(t *testing.T) {
 	working, stopWork := context.WithCancel(ctx)
 	defer stopWork()
 	var others sync.WaitGroup
-	others.Go(func() { w.workAll(working) })
+	others.Go(func() { w.workAll(working, w.spend) })
 	others.Go(func() { w.inspect(ctx, t, cancel) })
 	defer others.Wait()
 	defer cancel() // before that
@@ -66,7 +66,12 @@ func TestChaos(t *testing.T) {
 	}
 	t.Logf("%d acts are done; now calm", len(plan))
 	stopWork()
+	w.paying.Wait()
 	w.settle(ctx, t)
+	usd, calls := w.paid()
+	if t.Logf("%d calls through the token-meter, one of which was killed %d times; the provider's bill is %s", calls, w.kills.Load()/2, usd); usd == 0 {
+		t.Error("nobody paid through the token-meter")
+	}
 	w.check(t)
 	w.empty(ctx, t)
 	w.check(t)
@@ -90,13 +95,20 @@ func number(t *testing.T, variable string, otherwise uint64) uint64 {
 
 func boot(t *testing.T) *world {
 	t.Helper()
-	s, err := suite.Boot(t.Context(), suite.Load{Dir: t.TempDir(), Log: t.Logf, Verbs: []string{"delete", "deletecollection"}})
+	p, err := newProvider(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := suite.Boot(t.Context(), suite.Load{
+		Dir: t.TempDir(), Log: t.Logf, Verbs: []string{"delete", "deletecollection"}, Agents: suite.Agents{Meter: true, ModelURL: p.url},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.Stop)
 	w := &world{Suite: s, recorder: newRecorder(s.Meter), log: t.Logf}
-	if err := w.known(); err != nil {
+	p.of.Store(w.recorder)
+	if err := controlplane.Eventually(t.Context(), time.Minute, "all processes, the token-meters last", func(context.Context) error { return w.known() }); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.ApplyYAML(t.Context(), priceTable); err != nil {

@@ -2,6 +2,7 @@ package chaos
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"time"
@@ -53,13 +54,14 @@ type Money struct {
 	At       time.Time
 	Agent    string
 	Spent    Picos // the truth
+	Doubt    Picos // of it, what calls cost whose answer a killed token-meter may not have seen
 	Cap      Picos
 	Enforced bool
 	New      bool // the agent was ordered anew; what was before is of another
 }
 
 // over says whether the agent must not run.
-func (m Money) over() bool { return m.Enforced && m.Spent >= m.Cap }
+func (m Money) over() bool { return m.Enforced && m.Spent-m.Doubt >= m.Cap }
 
 func (m Money) mayRun() bool { return !m.over() }
 
@@ -73,6 +75,7 @@ type Delete struct {
 type End struct {
 	Agent  string
 	Money  Money
+	Doubts []Picos // each may have been counted or not
 	Budget float64 // USD in the status of its XAgentBudget; NaN if there is none
 	Order  float64 // USD in the order's status; likewise
 	// Parts that the order has; 22 are right.
@@ -268,15 +271,33 @@ func NeverStoppedUnder(h History) []Violation {
 	return vs
 }
 
+// counted is what was counted of an agent's calls: all, or, where a token-meter was
+// killed while some were under way, the sum without some of those that its budget shows.
+func (e End) counted() Picos {
+	sums := map[Picos]bool{e.Money.Spent: true}
+	for _, d := range e.Doubts {
+		for s := range maps.Clone(sums) {
+			sums[s-d] = true
+		}
+	}
+	for s := range sums {
+		if math.Round(e.Budget*1e4) == math.Round(float64(s)/(picosPerUSD/1e4)) {
+			return s
+		}
+	}
+	return e.Money.Spent
+}
+
 // SpendIsTruth says that in the end both statuses show what the agents really used, to the
 // last of their four decimals.
 func SpendIsTruth(ends []End) []Violation {
 	var vs []Violation
 	for _, e := range ends {
-		truth := math.Round(float64(e.Money.Spent) / (picosPerUSD / 1e4))
+		counted := e.counted()
+		truth := math.Round(float64(counted) / (picosPerUSD / 1e4))
 		for who, usd := range map[string]float64{"its budget": e.Budget, "its order": e.Order} {
 			if math.Round(usd*1e4) != truth { // also if it is no number
-				vs = append(vs, violation("%s says that %s spent %v USD, but it was %s", who, e.Agent, usd, e.Money.Spent))
+				vs = append(vs, violation("%s says that %s spent %v USD, but it was %s", who, e.Agent, usd, counted))
 			}
 		}
 	}
@@ -302,8 +323,10 @@ func AllReady(ends []End) []Violation {
 func Decided(ends []End) []Violation {
 	var vs []Violation
 	for _, e := range ends {
+		m := e.Money
+		m.Spent, m.Doubt = e.counted(), 0
 		for d, n := range map[string]int64{"planner": e.Planner, "worker": e.Worker} {
-			if (n > 0) == e.Money.over() || n < 0 {
+			if (n > 0) == m.over() || n < 0 {
 				vs = append(vs, violation("%s of %s has %d replicas, with %s of %s spent (enforced: %v)", d, e.Agent, n, e.Money.Spent, e.Money.Cap, e.Money.Enforced))
 			}
 		}

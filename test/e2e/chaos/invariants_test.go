@@ -34,6 +34,7 @@ func TestAlways(t *testing.T) {
 	}
 	free := func(m Money) Money { m.Enforced = false; return m }
 	anew := func(m Money) Money { m.New = true; return m }
+	doubtful := func(m Money, usd float64) Money { m.Doubt = inPicos(usd); return m }
 	scale := func(s int, n int64) Scale {
 		return Scale{At: at(s), Agent: "bot", Deployment: "planner", Replicas: n, Ours: true}
 	}
@@ -112,6 +113,20 @@ func TestAlways(t *testing.T) {
 			h:      History{Money: []Money{money(0, 0, 5), money(100, 5.1, 5), anew(money(200, 0, 5))}, Scales: []Scale{scale(110, 0), scale(300, 1)}},
 		},
 
+		"StartedInDoubt": {
+			reason: "A meter was killed under a call that would have spent the rest, and had not counted it.",
+			h:      History{Money: []Money{money(0, 0, 5), doubtful(money(100, 5.1, 5), 0.2)}, Scales: []Scale{scale(110, 0), scale(300, 1)}},
+		},
+		"StoppedInDoubt": {
+			reason: "It had counted it.",
+			h:      History{Money: []Money{money(0, 0, 5), doubtful(money(100, 5.1, 5), 0.2)}, Scales: []Scale{scale(110, 0)}},
+		},
+		"StartedBeyondDoubt": {
+			reason: "Without the calls that are in doubt it is still too much.",
+			h:      History{Money: []Money{money(0, 0, 5), doubtful(money(100, 5.3, 5), 0.2)}, Scales: []Scale{scale(110, 0), scale(300, 1)}},
+			want:   "was started",
+		},
+
 		"StoppedUnderTheCap": {
 			reason: "Nobody is cut off for tokens that were not used.",
 			h:      History{Money: []Money{money(0, 0, 5), money(100, 4.9, 5)}, Scales: []Scale{scale(110, 0)}},
@@ -179,14 +194,21 @@ func TestCalm(t *testing.T) {
 		ends   []End
 		want   []string
 	}{
-		"AllIsWell":       {reason: "Nothing to complain about.", ends: end(func(*End) {})},
-		"CentLost":        {reason: "The last decimal counts.", ends: end(func(e *End) { e.Budget = 1.2499 }), want: []string{"its budget says that bot spent 1.2499 USD, but it was 1.2500 USD"}},
-		"CountedTwice":    {reason: "Never count a token twice.", ends: end(func(e *End) { e.Budget, e.Order = 2.5, 2.5 }), want: []string{"its budget", "its order"}},
-		"OrderBehind":     {reason: "The order repeats what its budget says.", ends: end(func(e *End) { e.Order = 1.2 }), want: []string{"its order says"}},
-		"NoFigure":        {reason: "No figure is not zero.", ends: end(func(e *End) { e.Budget = math.NaN() }), want: []string{"NaN"}},
-		"PartMissing":     {reason: "An order has 22 parts.", ends: end(func(e *End) { e.Parts = 21 }), want: []string{"21 parts"}},
-		"NotReady":        {reason: "All is ready in the end.", ends: end(func(e *End) { e.NotReady = []string{"Object x: Creating"} }), want: []string{"not ready: Object x: Creating"}},
-		"RunsOver":        {reason: "Who has spent the cap stands.", ends: end(func(e *End) { spent(e); e.Planner = 0 }), want: []string{"worker of bot has 1 replicas"}},
+		"AllIsWell":    {reason: "Nothing to complain about.", ends: end(func(*End) {})},
+		"CentLost":     {reason: "The last decimal counts.", ends: end(func(e *End) { e.Budget = 1.2499 }), want: []string{"its budget says that bot spent 1.2499 USD, but it was 1.2500 USD"}},
+		"CountedTwice": {reason: "Never count a token twice.", ends: end(func(e *End) { e.Budget, e.Order = 2.5, 2.5 }), want: []string{"its budget", "its order"}},
+		"OrderBehind":  {reason: "The order repeats what its budget says.", ends: end(func(e *End) { e.Order = 1.2 }), want: []string{"its order says"}},
+		"NoFigure":     {reason: "No figure is not zero.", ends: end(func(e *End) { e.Budget = math.NaN() }), want: []string{"NaN"}},
+		"PartMissing":  {reason: "An order has 22 parts.", ends: end(func(e *End) { e.Parts = 21 }), want: []string{"21 parts"}},
+		"NotReady":     {reason: "All is ready in the end.", ends: end(func(e *End) { e.NotReady = []string{"Object x: Creating"} }), want: []string{"not ready: Object x: Creating"}},
+		"RunsOver":     {reason: "Who has spent the cap stands.", ends: end(func(e *End) { spent(e); e.Planner = 0 }), want: []string{"worker of bot has 1 replicas"}},
+		"InDoubt": {reason: "A meter was killed under a call of 0.25 USD, and had not counted it.", ends: end(func(e *End) {
+			e.Money.Spent, e.Money.Doubt, e.Doubts = inPicos(1.5), inPicos(0.25), []Picos{inPicos(0.25)}
+		})},
+		"CountedAndOver": {reason: "It had, and with it the cap is spent.", ends: end(func(e *End) { spent(e); e.Money.Doubt, e.Doubts = inPicos(0.25), []Picos{inPicos(0.25)} }), want: []string{"planner of bot has 1", "worker of bot has 1"}},
+		"DoubtIsBounded": {reason: "More is missing than what was under way.", ends: end(func(e *End) {
+			e.Money.Spent, e.Money.Doubt, e.Doubts = inPicos(1.6), inPicos(0.25), []Picos{inPicos(0.25)}
+		}), want: []string{"its budget says", "its order says"}},
 		"StandsAtZero":    {reason: "That is right.", ends: end(func(e *End) { spent(e); e.Planner, e.Worker = 0, 0 })},
 		"StandsUnder":     {reason: "Who has money runs.", ends: end(func(e *End) { e.Planner = 0 }), want: []string{"planner of bot has 0 replicas"}},
 		"RunsUnenforced":  {reason: "Monitor-only never cuts.", ends: end(func(e *End) { spent(e); e.Money.Enforced = false })},

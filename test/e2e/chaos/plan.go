@@ -97,6 +97,8 @@ var Processes = []Process{
 	{Name: "provider-gcp-cloudplatform", Away: 30 * time.Second},
 	{Name: "cluster", Away: 20 * time.Second},
 	{Name: "prometheus", Away: 45 * time.Second},
+	{Name: "token-meter-1", Away: 15 * time.Second},
+	{Name: "token-meter-2", Away: 15 * time.Second},
 	{Name: "function-xda-validate-dataset", Away: 15 * time.Second},
 	{Name: "function-xda-compute-tuning", Away: 15 * time.Second},
 	{Name: "function-xda-render-iam", Away: 15 * time.Second},

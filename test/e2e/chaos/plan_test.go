@@ -42,16 +42,16 @@ func TestPlanStays(t *testing.T) {
 	want := []string{
 		"    0.0s order        bot-00 dataset=houses usd=1.90",
 		"    9.4s order        bot-01 dataset=passengers usd=1.50",
-		"   15.0s kill         rbac-manager for=6.5s",
+		"   15.0s pause        token-meter-1 for=7.4s",
+		"   17.2s pause        provider-kubernetes for=18.3s",
 		"   18.8s order        bot-02 dataset=wines usd=2.50",
-		"   20.0s pause        function-xda-render-workloads for=2.5s",
-		"   25.6s kill         function-budget-fetch-spend for=2.1s",
+		"   22.3s kill         function-xda-render-dashboard for=11.9s",
 		"   28.1s order        bot-03 dataset=passengers usd=1.10",
-		"   32.4s pause        kube-controller-manager for=15.5s",
+		"   31.2s kill         kube-controller-manager for=7.4s",
 		"   34.1s scale-up     bot-00",
-		"   37.4s kill         etcd for=1.5s",
 		"   37.5s order        bot-04 dataset=passengers usd=2.40",
 		"   39.8s vanish       passengers",
+		"   41.5s kill         etcd for=2.2s",
 	}
 	for i, a := range got {
 		if a.String() != want[i] {

@@ -31,6 +31,11 @@ type recorder struct {
 	scales  map[string]Scale  // the last one, by Deployment
 	purses  map[string]*purse // by agent
 	meters  map[string]*purse // that a budget measured last, by its uid
+
+	called int                         // how many calls were made of the provider
+	calls  map[string]call             // under way, by id
+	bills  map[string]Picos            // the provider's, ever, by agent
+	doubts map[string]map[string]Picos // calls of this order that the meter may not have counted, by agent and id
 }
 
 // A purse is what chaos knows of an agent's money, by what it did itself.
@@ -47,6 +52,7 @@ func newRecorder(meter *suite.Meter) *recorder {
 	return &recorder{
 		meter: meter, history: History{ByHand: map[string]bool{}},
 		lives: map[string]int{}, scales: map[string]Scale{}, purses: map[string]*purse{}, meters: map[string]*purse{},
+		calls: map[string]call{}, bills: map[string]Picos{}, doubts: map[string]map[string]Picos{},
 	}
 }
 
@@ -215,7 +221,10 @@ func setter(o *unstructured.Unstructured) string {
 // spent writes down what holds of an agent's money from now on.
 func (r *recorder) spent(p *purse, change func(*Money)) {
 	change(&p.Money)
-	p.At, p.Spent = time.Now(), r.truth(p.Agent)-p.base
+	p.At, p.Spent, p.Doubt = time.Now(), r.truth(p.Agent)-p.base, 0
+	for _, d := range r.doubts[p.Agent] {
+		p.Doubt += d
+	}
 	r.history.Money = append(r.history.Money, p.Money)
 	p.New = false
 }
@@ -238,16 +247,25 @@ data:
 
 // truth is what an agent has used, ever.
 func (r *recorder) truth(agent string) Picos {
-	return Picos(r.meter.Total(agent, suite.Model, suite.Input))*inputPicos + Picos(r.meter.Total(agent, suite.Model, suite.Output))*outputPicos
+	return r.bills[agent] + Picos(r.meter.Total(agent, suite.Model, suite.Input))*inputPicos + Picos(r.meter.Total(agent, suite.Model, suite.Output))*outputPicos
 }
 
-// work lets an agent that runs use tokens. It returns false if none runs: its
-// planner doesn't, or there is no budget yet whose birth is when counting begins.
+// working is the purse of an agent that runs, or nil: its planner doesn't, or there
+// is no budget yet whose birth is when counting begins.
+func (r *recorder) working(agent string) *purse {
+	p := r.purses[agent]
+	if p == nil || !p.works || p.order == "" || p.budget == "" {
+		return nil
+	}
+	return p
+}
+
+// work lets an agent that runs use tokens. It returns false if none runs.
 func (r *recorder) work(agent string, input, output float64) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p := r.purses[agent]
-	if p == nil || !p.works || p.order == "" || p.budget == "" {
+	p := r.working(agent)
+	if p == nil {
 		return false
 	}
 	r.meter.Spend(agent, suite.Model, suite.Input, input)
@@ -256,9 +274,8 @@ func (r *recorder) work(agent string, input, output float64) bool {
 	return true
 }
 
-// workAll lets all agents that run use a tenth of a cent a second, in amounts
-// that a status shows to the last decimal.
-func (r *recorder) workAll(ctx context.Context) {
+// workAll lets all agents that run spend something each second.
+func (r *recorder) workAll(ctx context.Context, spend func(agent string)) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -272,7 +289,7 @@ func (r *recorder) workAll(ctx context.Context) {
 		}
 		r.mu.Unlock()
 		for _, a := range agents {
-			r.work(a, 400, 50) // 0.0005 USD each
+			spend(a)
 		}
 	}
 }
@@ -286,6 +303,7 @@ func (r *recorder) ordered(agent, uid string, usd float64) {
 		p.works = d.Replicas > 0
 	}
 	r.purses[agent] = p
+	clear(r.doubts[agent]) // the last order's
 	r.spent(p, func(*Money) {})
 	// The budget may have been quicker than the answer to who ordered.
 	for _, l := range r.history.Lives {

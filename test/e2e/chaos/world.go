@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,6 +28,10 @@ type world struct {
 	*recorder
 
 	log func(string, ...any)
+
+	kills  atomic.Int64 // of a token-meter, each twice: when it begins and when it is over
+	paying sync.WaitGroup
+	busy   sync.Map // agents whose call is under way
 }
 
 // patience is how long one act may take: an API server that is killed and an
@@ -71,7 +77,11 @@ func (w *world) act(ctx context.Context, a Act) (string, error) {
 	case Kill, Pause:
 		return w.hurt(ctx, a)
 	case Burst:
-		if !w.work(a.Target, math.Round(a.USD*1e12/float64(inputPicos)), 0) {
+		tokens := math.Round(a.USD * 1e12 / float64(inputPicos))
+		if metered(a.Target) {
+			return w.pay(a.Target, tokens, 0), nil
+		}
+		if !w.work(a.Target, tokens, 0) {
 			return "it does not run", nil
 		}
 		return "done", nil
@@ -263,9 +273,16 @@ func (w *world) process(name string) (*controlplane.Process, error) {
 	return found[0], nil
 }
 
+// meterPod is the name of a token-meter's process, with the number of its pod.
+var meterPod = regexp.MustCompile(`^pod-` + suite.MeterNamespace + `-(` + suite.MeterName + `)-[0-9a-f]+(-[0-9]+)$`)
+
 // processOf returns the name in Processes of a process of the stack: of a package
-// it is the name without the revision behind it.
+// it is the name without the revision behind it, of a token-meter that without the hash
+// of its template.
 func processOf(name string) string {
+	if m := meterPod.FindStringSubmatch(name); m != nil {
+		return m[1] + m[2]
+	}
 	if strings.HasPrefix(name, "function-") || strings.HasPrefix(name, "provider-") {
 		if i := strings.LastIndexByte(name, '-'); i > 0 {
 			return name[:i]
@@ -298,7 +315,7 @@ func (w *world) hurt(ctx context.Context, a Act) (string, error) {
 	if a.Verb == Pause {
 		p.Signal(syscall.SIGSTOP)
 	} else {
-		p.Kill()
+		w.kill(p)
 	}
 	select {
 	case <-ctx.Done():
@@ -312,6 +329,16 @@ func (w *world) hurt(ctx context.Context, a Act) (string, error) {
 		return err.Error(), err
 	}
 	return "it runs again", nil
+}
+
+// kill ends a process. Before and after that of a token-meter calls may begin or end
+// that are lost with it.
+func (w *world) kill(p *controlplane.Process) {
+	if strings.HasPrefix(processOf(p.Name), suite.MeterName) {
+		w.kills.Add(1)
+		defer w.kills.Add(1)
+	}
+	p.Kill()
 }
 
 // up waits until a process runs and is ready. What it needs may be away as well:
@@ -397,7 +424,7 @@ func (w *world) ends(ctx context.Context) ([]End, error) {
 		if err := w.repair(ctx, order); err != nil {
 			return nil, err
 		}
-		e := End{Agent: agent, Money: money, Budget: math.NaN(), Order: figure(order, "status", "budget", "spentUsd"), Planner: -1, Worker: -1}
+		e := End{Agent: agent, Money: money, Budget: math.NaN(), Order: figure(order, "status", "budget", "spentUsd"), Planner: -1, Worker: -1, Doubts: w.inDoubt(agent)}
 		e.unready(order, "Synced", "Ready", "DatasetValid", "CredentialsPresent")
 		refs, _, _ := unstructured.NestedSlice(order.Object, "spec", "crossplane", "resourceRefs")
 		e.Parts = len(refs)
