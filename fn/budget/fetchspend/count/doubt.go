@@ -72,7 +72,8 @@ func losses(fs []fall, r Rules) []loss {
 	hides := make([]uint64, len(fs))
 	for i, f := range fs {
 		switch {
-		case f.company: // how much another process used nobody can say
+		case f.company:
+			hides[i] = f.other // it counts as far as one of both came
 		case f.verdict == ambiguous, f.verdict == lowered && f.low < f.high-f.high/8:
 			hides[i] = f.high
 		}

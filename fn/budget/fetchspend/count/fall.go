@@ -9,6 +9,7 @@ type fall struct {
 	high, low  uint64 // where it was, and where it fell to
 	back       int64  // when it was again where it had been; 0: not yet
 	company    bool   // another fall is near
+	other      uint64 // what another process, if it is that one's, used since it was heard before
 	verdict    verdict
 	follows    bool // what it is part of fell too, and that is no reset
 }
@@ -51,6 +52,7 @@ func fallsOf(points []point, r Rules, at int64) []fall {
 	company, away := r.near().Milliseconds(), r.away().Milliseconds()
 	silence := r.silence().Milliseconds()
 	back := returns(points)
+	var which []int // of the points each of them is
 	for i := 1; i < len(points); i++ {
 		before, p := points[i-1], points[i]
 		// A longer silence may begin before the samples that are read again.
@@ -64,6 +66,7 @@ func fallsOf(points []point, r Rules, at int64) []fall {
 		}
 		f.verdict = judge(points, i, b, f, at, away, r)
 		out = append(out, f)
+		which = append(which, i)
 	}
 	for i := range out {
 		near := i > 0 && out[i].at-out[i-1].at <= company || i < len(out)-1 && out[i+1].at-out[i].at <= company
@@ -72,8 +75,26 @@ func fallsOf(points []point, r Rules, at int64) []fall {
 		if near && out[i].verdict == openReset {
 			out[i].verdict = open
 		}
+		if !out[i].company {
+			continue
+		}
+		k := which[i]
+		out[i].other = highest(points[k:min(back[k-1], k+maxWay)])
+		if i > 0 && out[i].at-out[i-1].at <= company {
+			before := which[i-1]
+			out[i].other -= min(out[i].other, highest(points[before:min(back[before-1], before+maxWay, k)]))
+		}
 	}
 	return out
+}
+
+// highest of some points.
+func highest(points []point) uint64 {
+	var v uint64
+	for _, p := range points {
+		v = max(v, p.v)
+	}
+	return v
 }
 
 // judge says what a fall at points[i] was that is made good at points[b].

@@ -27,24 +27,35 @@ func TestTwoWriters(t *testing.T) {
 		starts []float64 // of the process that each sample is of; nil: nobody says
 		most   []uint64  // that may be counted at each sample: what was used, of which one sees no more
 		want   uint64    // in the end
+		doubt  uint64    // then: what the other used, as far as it was heard
 	}{
 		"TheBusyOneFirst": {
 			reason: "Two samples of the busy one around one of the other look like a restart that took no time: until another fall comes nobody can know.",
 			values: []float64{5000, 7, 9000, 7, 12000, 7, 15000},
 			most:   []uint64{5000, 5007, 9007, 9007, 12007, 12007, 15007},
 			want:   15000,
+			doubt:  7,
 		},
 		"TheIdleOneFirst": {
 			reason: "As above.",
 			values: []float64{7, 5000, 7, 9000, 7, 12000},
 			most:   []uint64{7, 5007, 5007, 9007, 9007, 12007},
 			want:   12000,
+			doubt:  7,
 		},
 		"OneThatStoodStill": {
 			reason: "A counter that stood still for long and comes back higher may have been away, or begun anew.",
 			values: []float64{100, 100, 100, 100, 100, 100, 3, 300, 300, 300},
 			most:   []uint64{100, 100, 100, 100, 100, 100, 103, 303, 303, 303},
 			want:   300,
+			doubt:  100,
+		},
+		"BothWork": {
+			reason: "What the other one used is in doubt as far as it came.",
+			values: []float64{5000, 7, 9, 9000, 11, 12000, 15, 20, 15000},
+			most:   []uint64{5000, 5007, 5009, 9009, 9011, 12011, 12015, 12020, 15020},
+			want:   15000,
+			doubt:  20,
 		},
 		"BothSayTheirStart": {
 			reason: "The one that started later is no restart of the other, which is heard again.",
@@ -52,6 +63,7 @@ func TestTwoWriters(t *testing.T) {
 			starts: []float64{1000, 2000, 1000, 2000, 1000},
 			most:   []uint64{5000, 5007, 9007, 9007, 12007},
 			want:   12000,
+			doubt:  7,
 		},
 		"TheLaterOneGetsFurther": {
 			reason: "Where they meet, the later start is no news: it was there before.",
@@ -59,6 +71,7 @@ func TestTwoWriters(t *testing.T) {
 			starts: []float64{1000, 2000, 2000, 1000, 2000, 2000, 2000},
 			most:   []uint64{100, 150, 250, 310, 315, 318, 321},
 			want:   161,
+			doubt:  158,
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -77,6 +90,13 @@ func TestTwoWriters(t *testing.T) {
 					t.Errorf("sample %d: counted %d, only %d were used", i, n, tc.most[i])
 				} else if i == len(tc.values)-1 && n != tc.want {
 					t.Errorf("counted %d, want %d", n, tc.want)
+				}
+				doubt := uint64(0)
+				for _, n := range got.Doubtful {
+					doubt += n
+				}
+				if i == len(tc.values)-1 && doubt != tc.doubt {
+					t.Errorf("%d are in doubt, want %d", doubt, tc.doubt)
 				}
 			}
 		})
