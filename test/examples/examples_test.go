@@ -37,6 +37,9 @@ func TestStories(t *testing.T) {
 			if lost := s.Lost(r); len(lost) > 0 {
 				t.Errorf("this would delete %v", lost)
 			}
+			if refused, err := s.Refused(pipeline.Root(), r); err != nil || len(refused) > 0 {
+				t.Errorf("the API server would not take this status: %v, %v", refused, err)
+			}
 			got := r.Outcome(s.Want.Shows)
 			file := filepath.Join(s.Dir, "want.yaml")
 			if *update {

@@ -194,6 +194,14 @@ func renderStory(ctx context.Context, o options, g *guard, st *stage, s *example
 		return false, err
 	}
 	fmt.Fprintf(out, "YAML: %s\n", dir)
+	refused, err := s.Refused(o.root, r)
+	if err != nil {
+		return false, err
+	}
+	if len(refused) > 0 {
+		fmt.Fprintf(out, "REFUSED: the API server would not take this status, and Crossplane write no condition, no Ready and no Synced:\n  %s\n", strings.Join(refused, "\n  "))
+		return false, nil
+	}
 	return compare(s, r, out)
 }
 

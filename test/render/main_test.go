@@ -38,6 +38,10 @@ func withPrograms(run func() int) int {
 	return run()
 }
 
+// xrd declares what the stories of a workplace say of their status.
+const xrd = `spec: {versions: [{name: v1alpha1, schema: {openAPIV3Schema: {properties: {status: {type: object, properties: {
+  phase: {type: string}, platform: {type: object, x-kubernetes-preserve-unknown-fields: true}}}}}}}]}`
+
 // A workplace is a repository with one story and one function, and a CLI that a
 // test writes.
 type workplace struct {
@@ -77,6 +81,7 @@ metadata:
 `, runtimeAnnotation, targetAnnotation, w.address), 0o600)
 	write("examples/a-story/xr.yaml", "{apiVersion: whisperops.io/v1alpha1, kind: XDatasetAgent, metadata: {name: a}}", 0o600)
 	write("package/compositions/xdatasetagent.yaml", "{}", 0o600)
+	write("package/xrds/zz_generated.xdatasetagents.yaml", xrd, 0o600)
 	return w
 }
 
@@ -232,6 +237,19 @@ EOT`
 			},
 			code: exitDiffers,
 			says: []string{"DELETED: it is observed and not rendered", "LOST: this would delete prompts"},
+		},
+		"Undeclared": {
+			reason: "One undeclared field, and the order never gets status, conditions, Ready or Synced.",
+			cli:    strings.Replace(rendered, "  phase: Provisioning\n", "  phase: Provisioning\n  owner: data-team\n", 1),
+			files:  map[string]string{"want.yaml": strings.Replace(wanted, "{phase: Provisioning}", "{phase: Provisioning, owner: data-team}", 1)},
+			code:   exitDiffers,
+			says:   []string{"REFUSED: the API server would not take this status", "status.owner: field not declared in schema; a field of your own belongs into status.platform"},
+		},
+		"OfThePlatform": {
+			reason: "A platform team has a place of its own.",
+			cli:    strings.Replace(rendered, "  phase: Provisioning\n", "  phase: Provisioning\n  platform: {owner: data-team}\n", 1),
+			files:  map[string]string{"want.yaml": strings.Replace(wanted, "{phase: Provisioning}", "{phase: Provisioning, platform: {owner: data-team}}", 1)},
+			says:   []string{"all as wanted"},
 		},
 		"Fatal": {
 			reason: "A fatal result is an outcome; the CLI prints nothing else then.",
