@@ -5,15 +5,13 @@ import (
 	"encoding/pem"
 	"fmt"
 	"maps"
-	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
-	networkingv1 "k8s.io/api/networking/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metavalidation "k8s.io/apimachinery/pkg/apis/meta/v1/validation"
-	"k8s.io/apimachinery/pkg/util/intstr"
 	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
@@ -22,8 +20,8 @@ import (
 
 // The rules below are the API server's own, as far as its libraries have them
 // (k8s.io/apimachinery); what it keeps in k8s.io/kubernetes is written out, and
-// hack/validate compares the two. A pod that is refused after its Object was taken
-// would leave an order that never comes up.
+// TestPlatformNeighbours in hack/validate holds the two against each other. A pod that
+// is refused after its Object was taken would leave an order that never comes up.
 
 // over returns p with what is stated in q laid over it.
 func (p PodTemplate) over(q PodTemplate) PodTemplate {
@@ -129,6 +127,7 @@ func (in *RenderWorkloadsInput) validatePods() error {
 	if errs := in.PodTemplate.validate(field.NewPath("podTemplate")); len(errs) > 0 {
 		return errs.ToAggregate()
 	}
+	bundle := ""
 	for _, b := range blocks {
 		path := field.NewPath(b.name)
 		if errs := b.pod.validate(path); len(errs) > 0 {
@@ -159,6 +158,12 @@ func (in *RenderWorkloadsInput) validatePods() error {
 		if errs := merged.validate(path); len(errs) > 0 { // what two blocks make together
 			return errs.ToAggregate()
 		}
+		if c := merged.CABundle; c != nil && c.PEM != "" {
+			if bundle != "" && c.PEM != bundle {
+				return fmt.Errorf("%s is another one than a program before it has: one ConfigMap holds the certificates of all four; name another with configMap, or put both into podTemplate.caBundle.pem", path.Child("caBundle", "pem"))
+			}
+			bundle = c.PEM
+		}
 	}
 	return nil
 }
@@ -166,13 +171,16 @@ func (in *RenderWorkloadsInput) validatePods() error {
 func (p PodTemplate) validate(path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	errs = append(errs, metavalidation.ValidateLabels(p.Labels, path.Child("labels"))...)
-	errs = append(errs, apivalidation.ValidateAnnotations(p.Annotations, path.Child("annotations"))...)
+	errs = append(errs, validatePodAnnotations(p.Annotations, path.Child("annotations"))...)
 	for _, k := range sortedKeys(p.Labels) {
 		if slices.Contains(reservedLabels, k) {
 			errs = append(errs, field.Forbidden(path.Child("labels").Key(k), "it selects the pods, or says whose they are"))
 		}
 	}
 	for i, s := range p.ImagePullSecrets {
+		if slices.Contains(p.ImagePullSecrets[:i], s) {
+			errs = append(errs, field.Duplicate(path.Child("imagePullSecrets").Index(i).Child("name"), s.Name))
+		}
 		for _, m := range apivalidation.NameIsDNSSubdomain(s.Name, false) {
 			errs = append(errs, field.Invalid(path.Child("imagePullSecrets").Index(i).Child("name"), s.Name, m))
 		}
@@ -209,296 +217,31 @@ func (p PodTemplate) validate(path *field.Path) field.ErrorList {
 	return append(errs, p.CABundle.validate(path.Child("caBundle"))...)
 }
 
-func validateTolerations(ts []corev1.Toleration, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, t := range ts {
-		at := path.Index(i)
-		if t.Key != "" {
-			errs = append(errs, metavalidation.ValidateLabelName(t.Key, at.Child("key"))...)
-		}
-		if t.Key == "" && t.Operator != corev1.TolerationOpExists {
-			errs = append(errs, field.Invalid(at.Child("operator"), t.Operator, "operator must be Exists when key is empty, which means all taints"))
-		}
-		if t.TolerationSeconds != nil && t.Effect != corev1.TaintEffectNoExecute {
-			errs = append(errs, field.Invalid(at.Child("effect"), t.Effect, "effect must be NoExecute when tolerationSeconds is set"))
-		}
-		switch t.Operator {
-		case "", corev1.TolerationOpEqual:
-			for _, m := range validation.IsValidLabelValue(t.Value) {
-				errs = append(errs, field.Invalid(at.Child("value"), t.Value, m))
-			}
-		case corev1.TolerationOpExists:
-			if t.Value != "" {
-				errs = append(errs, field.Invalid(at.Child("value"), t.Value, "value must be empty when operator is Exists"))
-			}
-		default:
-			errs = append(errs, field.NotSupported(at.Child("operator"), t.Operator, []corev1.TolerationOperator{corev1.TolerationOpEqual, corev1.TolerationOpExists}))
-		}
-		switch t.Effect {
-		case "", corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute:
-		default:
-			errs = append(errs, field.NotSupported(at.Child("effect"), t.Effect, []corev1.TaintEffect{corev1.TaintEffectNoSchedule, corev1.TaintEffectPreferNoSchedule, corev1.TaintEffectNoExecute}))
-		}
-	}
-	return errs
+// oldFields are annotations that were fields before there were fields, with what they
+// name today.
+var oldFields = []struct{ prefix, is string }{
+	{"container.apparmor.security.beta.kubernetes.io/", "it names a container, and each program's is another; all run with the runtime's own profile"},
+	{"container.seccomp.security.alpha.kubernetes.io/", "all pods have the seccomp profile RuntimeDefault"},
+	{"seccomp.security.alpha.kubernetes.io/", "all pods have the seccomp profile RuntimeDefault"},
+	{"scheduler.alpha.kubernetes.io/tolerations", "set tolerations"},
+	{"scheduler.alpha.kubernetes.io/affinity", "set affinity"},
+	{corev1.MirrorPodAnnotationKey, "it makes a pod the mirror of a node's own"},
 }
 
-func validateAffinity(a *corev1.Affinity, path *field.Path) field.ErrorList {
-	if a == nil {
-		return nil
-	}
-	var errs field.ErrorList
-	if n := a.NodeAffinity; n != nil {
-		at := path.Child("nodeAffinity")
-		if r := n.RequiredDuringSchedulingIgnoredDuringExecution; r != nil {
-			terms := at.Child("requiredDuringSchedulingIgnoredDuringExecution", "nodeSelectorTerms")
-			if len(r.NodeSelectorTerms) == 0 {
-				errs = append(errs, field.Required(terms, "must have at least one node selector term"))
-			}
-			for i, t := range r.NodeSelectorTerms {
-				errs = append(errs, validateNodeTerm(t, terms.Index(i))...)
+// validatePodAnnotations knows what the API server looks for in a pod's annotations.
+func validatePodAnnotations(annotations map[string]string, path *field.Path) field.ErrorList {
+	errs := apivalidation.ValidateAnnotations(annotations, path)
+	for _, k := range sortedKeys(annotations) {
+		for _, o := range oldFields {
+			if strings.HasPrefix(k, o.prefix) {
+				errs = append(errs, field.Forbidden(path.Key(k), o.is))
 			}
 		}
-		for i, p := range n.PreferredDuringSchedulingIgnoredDuringExecution {
-			pref := at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i)
-			errs = append(errs, validateWeight(p.Weight, pref)...)
-			errs = append(errs, validateNodeTerm(p.Preference, pref.Child("preference"))...)
-		}
-	}
-	type terms struct {
-		name      string
-		required  []corev1.PodAffinityTerm
-		preferred []corev1.WeightedPodAffinityTerm
-	}
-	var pods []terms
-	if p := a.PodAffinity; p != nil {
-		pods = append(pods, terms{"podAffinity", p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution})
-	}
-	if p := a.PodAntiAffinity; p != nil {
-		pods = append(pods, terms{"podAntiAffinity", p.RequiredDuringSchedulingIgnoredDuringExecution, p.PreferredDuringSchedulingIgnoredDuringExecution})
-	}
-	for _, t := range pods {
-		at := path.Child(t.name)
-		for i, r := range t.required {
-			errs = append(errs, validatePodTerm(r, at.Child("requiredDuringSchedulingIgnoredDuringExecution").Index(i))...)
-		}
-		for i, p := range t.preferred {
-			pref := at.Child("preferredDuringSchedulingIgnoredDuringExecution").Index(i)
-			errs = append(errs, validateWeight(p.Weight, pref)...)
-			errs = append(errs, validatePodTerm(p.PodAffinityTerm, pref.Child("podAffinityTerm"))...)
-		}
-	}
-	return errs
-}
-
-func validateWeight(w int32, path *field.Path) field.ErrorList {
-	if w < 1 || w > 100 {
-		return field.ErrorList{field.Invalid(path.Child("weight"), w, "must be in the range 1-100")}
-	}
-	return nil
-}
-
-func validateNodeTerm(t corev1.NodeSelectorTerm, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, r := range t.MatchExpressions {
-		at := path.Child("matchExpressions").Index(i)
-		errs = append(errs, validateNodeRequirement(r, at)...)
-		errs = append(errs, metavalidation.ValidateLabelName(r.Key, at.Child("key"))...)
-	}
-	for i, r := range t.MatchFields {
-		at := path.Child("matchFields").Index(i)
-		if r.Key != "metadata.name" {
-			errs = append(errs, field.Invalid(at.Child("key"), r.Key, "not a valid field selector key: metadata.name alone is"))
-		}
-		if (r.Operator != corev1.NodeSelectorOpIn && r.Operator != corev1.NodeSelectorOpNotIn) || len(r.Values) != 1 {
-			errs = append(errs, field.Invalid(at, r.Operator, "must be In or NotIn with one value"))
-		}
-	}
-	return errs
-}
-
-func validateNodeRequirement(r corev1.NodeSelectorRequirement, path *field.Path) field.ErrorList {
-	values := path.Child("values")
-	switch r.Operator {
-	case corev1.NodeSelectorOpIn, corev1.NodeSelectorOpNotIn:
-		if len(r.Values) == 0 {
-			return field.ErrorList{field.Required(values, "must be specified when operator is In or NotIn")}
-		}
-	case corev1.NodeSelectorOpExists, corev1.NodeSelectorOpDoesNotExist:
-		if len(r.Values) > 0 {
-			return field.ErrorList{field.Forbidden(values, "may not be specified when operator is Exists or DoesNotExist")}
-		}
-	case corev1.NodeSelectorOpGt, corev1.NodeSelectorOpLt:
-		if len(r.Values) != 1 {
-			return field.ErrorList{field.Required(values, "must be specified single value when operator is Lt or Gt")}
-		}
-	default:
-		return field.ErrorList{field.Invalid(path.Child("operator"), r.Operator, "not a valid selector operator")}
-	}
-	return nil
-}
-
-func validatePodTerm(t corev1.PodAffinityTerm, path *field.Path) field.ErrorList {
-	errs := metavalidation.ValidateLabelSelector(t.LabelSelector, metavalidation.LabelSelectorValidationOptions{}, path.Child("labelSelector"))
-	errs = append(errs, metavalidation.ValidateLabelSelector(t.NamespaceSelector, metavalidation.LabelSelectorValidationOptions{}, path.Child("namespaceSelector"))...)
-	for i, n := range t.Namespaces {
-		for _, m := range apivalidation.ValidateNamespaceName(n, false) {
-			errs = append(errs, field.Invalid(path.Child("namespaces").Index(i), n, m))
-		}
-	}
-	if t.TopologyKey == "" {
-		return append(errs, field.Required(path.Child("topologyKey"), "can not be empty"))
-	}
-	return append(errs, metavalidation.ValidateLabelName(t.TopologyKey, path.Child("topologyKey"))...)
-}
-
-func validateSpread(cs []corev1.TopologySpreadConstraint, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	seen := map[string]bool{}
-	for i, c := range cs {
-		at := path.Index(i)
-		if c.MaxSkew < 1 {
-			errs = append(errs, field.Invalid(at.Child("maxSkew"), c.MaxSkew, "must be greater than zero"))
-		}
-		if c.TopologyKey == "" {
-			errs = append(errs, field.Required(at.Child("topologyKey"), "can not be empty"))
-		} else {
-			errs = append(errs, metavalidation.ValidateLabelName(c.TopologyKey, at.Child("topologyKey"))...)
-		}
-		if c.WhenUnsatisfiable != corev1.DoNotSchedule && c.WhenUnsatisfiable != corev1.ScheduleAnyway {
-			errs = append(errs, field.NotSupported(at.Child("whenUnsatisfiable"), c.WhenUnsatisfiable, []corev1.UnsatisfiableConstraintAction{corev1.DoNotSchedule, corev1.ScheduleAnyway}))
-		}
-		if pair := c.TopologyKey + " " + string(c.WhenUnsatisfiable); seen[pair] {
-			errs = append(errs, field.Duplicate(at.Child("{topologyKey, whenUnsatisfiable}"), pair))
-		} else {
-			seen[pair] = true
-		}
-		if c.MinDomains != nil && (*c.MinDomains < 1 || c.WhenUnsatisfiable != corev1.DoNotSchedule) {
-			errs = append(errs, field.Invalid(at.Child("minDomains"), *c.MinDomains, "must be greater than zero, and only with whenUnsatisfiable DoNotSchedule"))
-		}
-		for _, policy := range []struct {
-			field string
-			value *corev1.NodeInclusionPolicy
-		}{{"nodeAffinityPolicy", c.NodeAffinityPolicy}, {"nodeTaintsPolicy", c.NodeTaintsPolicy}} {
-			if v := policy.value; v != nil && *v != corev1.NodeInclusionPolicyHonor && *v != corev1.NodeInclusionPolicyIgnore {
-				errs = append(errs, field.NotSupported(at.Child(policy.field), *v, []corev1.NodeInclusionPolicy{corev1.NodeInclusionPolicyHonor, corev1.NodeInclusionPolicyIgnore}))
+		if v := annotations[k]; k == corev1.PodDeletionCost {
+			if n, err := strconv.ParseInt(v, 10, 32); err != nil || strconv.FormatInt(n, 10) != v {
+				errs = append(errs, field.Invalid(path.Key(k), v, "must be a 32bit integer"))
 			}
 		}
-		errs = append(errs, metavalidation.ValidateLabelSelector(c.LabelSelector, metavalidation.LabelSelectorValidationOptions{}, at.Child("labelSelector"))...)
-		for j, k := range c.MatchLabelKeys {
-			errs = append(errs, metavalidation.ValidateLabelName(k, at.Child("matchLabelKeys").Index(j))...)
-		}
-	}
-	return errs
-}
-
-func (r *Resources) validate(path *field.Path) field.ErrorList {
-	if r == nil {
-		return nil
-	}
-	var errs field.ErrorList
-	for kind, list := range map[string]corev1.ResourceList{"requests": r.Requests, "limits": r.Limits} {
-		for _, name := range sortedKeys(list) {
-			at, q := path.Child(kind).Key(string(name)), list[name]
-			if q.Sign() < 0 {
-				errs = append(errs, field.Invalid(at, q.String(), "must be greater than or equal to 0"))
-			}
-			switch name {
-			case corev1.ResourceCPU, corev1.ResourceMemory, corev1.ResourceEphemeralStorage:
-				continue
-			default:
-			}
-			if strings.HasPrefix(string(name), corev1.ResourceHugePagesPrefix) {
-				continue
-			}
-			// Anything else is a device: somebody's domain, and whole ones.
-			if msgs := validation.IsQualifiedName(string(name)); len(msgs) > 0 || !strings.Contains(string(name), "/") || strings.HasPrefix(string(name), "requests.") {
-				errs = append(errs, field.Invalid(at, name, "must be cpu, memory, ephemeral-storage, hugepages-<size> or a device's name such as nvidia.com/gpu"))
-			} else if q.MilliValue()%1000 != 0 {
-				errs = append(errs, field.Invalid(at, q.String(), "must be an integer"))
-			}
-		}
-	}
-	for _, name := range sortedKeys(r.Requests) {
-		request := r.Requests[name]
-		limit, ok := r.Limits[name]
-		switch device := strings.Contains(string(name), "/"); {
-		case ok && request.Cmp(limit) > 0:
-			errs = append(errs, field.Invalid(path.Child("requests").Key(string(name)), request.String(), fmt.Sprintf("must be less than or equal to %s limit of %s", name, limit.String())))
-		case device && (!ok || request.Cmp(limit) != 0):
-			errs = append(errs, field.Invalid(path.Child("requests").Key(string(name)), request.String(), "must be equal to its limit"))
-		}
-	}
-	return errs
-}
-
-func validateEnv(vars []corev1.EnvVar, p PodTemplate, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	seen := map[string]bool{}
-	for i, e := range vars {
-		at := path.Index(i)
-		for _, m := range validation.IsEnvVarName(e.Name) {
-			errs = append(errs, field.Invalid(at.Child("name"), e.Name, m))
-		}
-		switch {
-		case seen[e.Name]:
-			errs = append(errs, field.Duplicate(at.Child("name"), e.Name))
-		case slices.Contains(reservedEnv, e.Name):
-			errs = append(errs, field.Forbidden(at.Child("name"), e.Name+" is set by contract"))
-		case p.Proxy != nil && slices.Contains(ProxyEnv, e.Name):
-			errs = append(errs, field.Forbidden(at.Child("name"), e.Name+" is set by proxy"))
-		case p.CABundle != nil && slices.Contains(CAEnv, e.Name):
-			errs = append(errs, field.Forbidden(at.Child("name"), e.Name+" is set by caBundle"))
-		}
-		seen[e.Name] = true
-		if from := e.ValueFrom; from != nil {
-			errs = append(errs, validateEnvSource(e, from, at.Child("valueFrom"))...)
-		}
-	}
-	return errs
-}
-
-func validateEnvSource(e corev1.EnvVar, from *corev1.EnvVarSource, path *field.Path) field.ErrorList {
-	if e.Value != "" {
-		return field.ErrorList{field.Invalid(path, "", "may not be specified when `value` is not empty")}
-	}
-	var errs field.ErrorList
-	sources := 0
-	key := func(kind, name, key string) {
-		sources++
-		at := path.Child(kind)
-		for _, m := range apivalidation.NameIsDNSSubdomain(name, false) {
-			errs = append(errs, field.Invalid(at.Child("name"), name, m))
-		}
-		for _, m := range validation.IsConfigMapKey(key) {
-			errs = append(errs, field.Invalid(at.Child("key"), key, m))
-		}
-	}
-	if r := from.SecretKeyRef; r != nil {
-		key("secretKeyRef", r.Name, r.Key)
-		if r.Name == v1alpha1.SecretGCPCredentials {
-			errs = append(errs, field.Forbidden(path.Child("secretKeyRef", "name"), "it is the sandbox's key, which opens two buckets and nothing else"))
-		}
-	}
-	if r := from.ConfigMapKeyRef; r != nil {
-		key("configMapKeyRef", r.Name, r.Key)
-	}
-	if r := from.FieldRef; r != nil {
-		sources++
-		known := []string{"metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName", "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs"}
-		if !slices.Contains(known, r.FieldPath) && !strings.HasPrefix(r.FieldPath, "metadata.labels['") && !strings.HasPrefix(r.FieldPath, "metadata.annotations['") {
-			errs = append(errs, field.NotSupported(path.Child("fieldRef", "fieldPath"), r.FieldPath, known))
-		}
-	}
-	if r := from.ResourceFieldRef; r != nil {
-		sources++
-		known := []string{"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"}
-		if !slices.Contains(known, r.Resource) {
-			errs = append(errs, field.NotSupported(path.Child("resourceFieldRef", "resource"), r.Resource, known))
-		}
-	}
-	if sources != 1 {
-		errs = append(errs, field.Invalid(path, "", "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef` or `secretKeyRef`"))
 	}
 	return errs
 }
@@ -568,91 +311,6 @@ func (c *CABundle) validate(path *field.Path) field.ErrorList {
 const maxBundle = 300 * 1024
 
 func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }
-
-// validatePeers says what of the peers of a NetworkPolicy rule can't be used, or nil. Beyond the
-// API server's rules each names its peers: an empty list means everybody.
-func validatePeers(peers []networkingv1.NetworkPolicyPeer, path *field.Path) field.ErrorList {
-	if len(peers) == 0 {
-		return field.ErrorList{field.Required(path, "an empty list means everybody; name the peers")}
-	}
-	var errs field.ErrorList
-	for i, p := range peers {
-		at := path.Index(i)
-		selectors := p.PodSelector != nil || p.NamespaceSelector != nil
-		switch {
-		case p.IPBlock != nil && selectors:
-			errs = append(errs, field.Forbidden(at, "may not specify both ipBlock and another peer"))
-		case p.IPBlock == nil && !selectors:
-			errs = append(errs, field.Required(at, "must specify a peer"))
-		case p.IPBlock != nil:
-			errs = append(errs, validateIPBlock(*p.IPBlock, at.Child("ipBlock"))...)
-		}
-		errs = append(errs, metavalidation.ValidateLabelSelector(p.PodSelector, metavalidation.LabelSelectorValidationOptions{}, at.Child("podSelector"))...)
-		errs = append(errs, metavalidation.ValidateLabelSelector(p.NamespaceSelector, metavalidation.LabelSelectorValidationOptions{}, at.Child("namespaceSelector"))...)
-	}
-	return errs
-}
-
-// metadataServers are where clouds hand out a node's own credentials.
-var metadataServers = []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254")}
-
-func validateIPBlock(b networkingv1.IPBlock, path *field.Path) field.ErrorList {
-	whole, err := netip.ParsePrefix(b.CIDR)
-	if err != nil || whole != whole.Masked() {
-		return field.ErrorList{field.Invalid(path.Child("cidr"), b.CIDR, "must be a CIDR, such as 10.0.0.0/8 or fd00::/8")}
-	}
-	var errs field.ErrorList
-	excepted := func(netip.Addr) bool { return false }
-	for i, e := range b.Except {
-		p, err := netip.ParsePrefix(e)
-		if err != nil || p != p.Masked() || !whole.Contains(p.Addr()) || p.Bits() <= whole.Bits() {
-			errs = append(errs, field.Invalid(path.Child("except").Index(i), e, "must be a strict subset of cidr"))
-			continue
-		}
-		before := excepted
-		excepted = func(a netip.Addr) bool { return p.Contains(a) || before(a) }
-	}
-	for _, m := range metadataServers {
-		if whole.Bits() < m.BitLen() && whole.Contains(m) && !excepted(m) {
-			errs = append(errs, field.Forbidden(path, fmt.Sprintf("it opens the clouds' metadata server %s, which hands out the node's own credentials; except it", m)))
-		}
-	}
-	return errs
-}
-
-func validatePorts(ports []networkingv1.NetworkPolicyPort, path *field.Path) field.ErrorList {
-	var errs field.ErrorList
-	for i, p := range ports {
-		at := path.Index(i)
-		if p.Protocol != nil {
-			switch *p.Protocol {
-			case corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP:
-			default:
-				errs = append(errs, field.NotSupported(at.Child("protocol"), *p.Protocol, []corev1.Protocol{corev1.ProtocolTCP, corev1.ProtocolUDP, corev1.ProtocolSCTP}))
-			}
-		}
-		switch {
-		case p.Port == nil && p.EndPort != nil:
-			errs = append(errs, field.Required(at.Child("port"), "must be specified when endPort is"))
-		case p.Port == nil:
-		case p.Port.Type == intstr.Int:
-			for _, m := range validation.IsValidPortNum(int(p.Port.IntVal)) {
-				errs = append(errs, field.Invalid(at.Child("port"), p.Port.IntVal, m))
-			}
-			if p.EndPort != nil && (*p.EndPort < p.Port.IntVal || *p.EndPort > 65535) {
-				errs = append(errs, field.Invalid(at.Child("endPort"), *p.EndPort, "must be greater than or equal to port, and at most 65535"))
-			}
-		default:
-			if p.EndPort != nil {
-				errs = append(errs, field.Invalid(at.Child("endPort"), *p.EndPort, "may not be specified when port is a name"))
-			}
-			for _, m := range validation.IsValidPortName(p.Port.StrVal) {
-				errs = append(errs, field.Invalid(at.Child("port"), p.Port.StrVal, m))
-			}
-		}
-	}
-	return errs
-}
 
 // validateMetadata says what of an object's labels and annotations can't be used.
 func validateMetadata(labels, annotations map[string]string, path *field.Path) field.ErrorList {

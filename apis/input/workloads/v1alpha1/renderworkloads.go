@@ -2,14 +2,11 @@ package v1alpha1
 
 import (
 	"fmt"
-	"net/netip"
-	"slices"
 	"strings"
 
 	networkingv1 "k8s.io/api/networking/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -140,6 +137,11 @@ func (in *RenderWorkloadsInput) Validate() error {
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s is empty: %s", f.field, f.is)
+		}
+	}
+	for _, i := range []struct{ field, image string }{{"images.sandbox", in.Images.Sandbox}, {"images.chatFrontend", in.Images.ChatFrontend}} {
+		if strings.TrimSpace(i.image) != i.image {
+			return fmt.Errorf("%s %q must not have leading or trailing whitespace", i.field, i.image)
 		}
 	}
 	if err := input.ValidateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
@@ -481,6 +483,11 @@ func (i Ingress) validate() error {
 			errs = append(errs, field.Invalid(path.Child("className"), i.ClassName, m))
 		}
 	}
+	if i.TLSIssuer != "" {
+		for _, m := range apivalidation.NameIsDNSSubdomain(i.TLSIssuer, false) {
+			errs = append(errs, field.Invalid(path.Child("tlsIssuer"), i.TLSIssuer, m))
+		}
+	}
 	if len(errs) > 0 {
 		return errs.ToAggregate()
 	}
@@ -489,76 +496,6 @@ func (i Ingress) validate() error {
 		return fmt.Errorf("ingress.annotations[%s] is %q and ingress.className is %q: the API server takes both only if they are equal; for a controller that looks at the annotation alone set className to \"\"", ingressClassAnnotation, class, i.ClassName)
 	case !annotated && i.ClassName == "":
 		return fmt.Errorf("ingress.className is empty: it names an IngressClass, or ingress.annotations holds %s", ingressClassAnnotation)
-	}
-	return nil
-}
-
-// validate is strict: the API server refuses a policy with one bad name in it, and
-// the agent's pods, which it doesn't refuse, would run without any.
-func (n Network) validate() error { //nolint:gocognit,gocyclo // one field after the other
-	for _, f := range []struct{ field, value, is string }{
-		{"network.kagentNamespace", n.KagentNamespace, "it names the namespace of kagent's controller"},
-		{"network.ingressNamespace", n.IngressNamespace, "it names the namespace of the ingress controller"},
-		{"network.collectorNamespace", n.CollectorNamespace, "it names the namespace of the OpenTelemetry collector"},
-		{"network.dnsNamespace", n.DNSNamespace, "it names the namespace of the cluster's DNS"},
-	} {
-		if err := input.ValidateNamespace(f.field, f.value, f.is); err != nil {
-			return err
-		}
-	}
-	if k, v, _ := strings.Cut(n.KagentLabel, "="); n.KagentLabel != "" && (v == "" || len(validation.IsQualifiedName(k)) > 0 || len(validation.IsValidLabelValue(v)) > 0) {
-		return fmt.Errorf("network.kagentLabel %q must be key=value, such as app.kubernetes.io/component=controller", n.KagentLabel)
-	}
-	if n.APIServerPort < 1 || n.APIServerPort > 65535 {
-		return fmt.Errorf("network.apiServerPort %d must be from 1 to 65535", n.APIServerPort)
-	}
-	if len(n.IPFamilies) == 0 {
-		return fmt.Errorf("network.ipFamilies is empty: it holds %s, %s or both", IPv4, IPv6)
-	}
-	for i, f := range n.IPFamilies {
-		if f != IPv4 && f != IPv6 || slices.Contains(n.IPFamilies[:i], f) {
-			return fmt.Errorf("network.ipFamilies holds %q: it holds %s, %s or both", f, IPv4, IPv6)
-		}
-	}
-	for _, c := range n.PrivateCIDRs {
-		p, err := netip.ParsePrefix(c)
-		// The API server refuses an exception that isn't a strict part of 0.0.0.0/0.
-		if err != nil || p != p.Masked() || p.Bits() == 0 || p.Addr().Is4In6() {
-			return fmt.Errorf("network.privateCIDRs holds %q: each must be a part of the IPv4 or IPv6 addresses, such as 10.0.0.0/8", c)
-		}
-	}
-	for _, p := range n.DNSPorts {
-		if p < 1 || p > 65535 {
-			return fmt.Errorf("network.dnsPorts holds %d: each must be from 1 to 65535", p)
-		}
-	}
-	for _, c := range n.IngressCIDRs {
-		if p, err := netip.ParsePrefix(c); err != nil || p != p.Masked() || p.Addr().Is4In6() {
-			return fmt.Errorf("network.ingressCIDRs holds %q: each must be a CIDR, such as 35.191.0.0/16", c)
-		}
-	}
-	for i, r := range n.ExtraEgress {
-		at := field.NewPath("network", "extraEgress").Index(i)
-		if errs := append(validatePeers(r.To, at.Child("to")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
-			return errs.ToAggregate()
-		}
-	}
-	for i, r := range n.ExtraIngress {
-		at := field.NewPath("network", "extraIngress").Index(i)
-		if errs := append(validatePeers(r.From, at.Child("from")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
-			return errs.ToAggregate()
-		}
-	}
-	for _, c := range n.APIServerCIDRs {
-		if p, err := netip.ParsePrefix(c); err != nil || p != p.Masked() {
-			return fmt.Errorf("network.apiServerCIDRs holds %q: each must be a CIDR, such as 10.0.0.0/8", c)
-		}
-	}
-	if n.NodeLocalDNS == "" {
-		return nil
-	}
-	if p, err := netip.ParsePrefix(n.NodeLocalDNS); err != nil || p != p.Masked() {
-		return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
 	}
 	return nil
 }
