@@ -102,6 +102,9 @@ func readOrder(c *edge.Call) *Order {
 // those in other namespaces. Crossplane writes the label on every XR: that of the order,
 // which has the name too, on what it composes.
 func readOthers(c *edge.Call, namespace, name string) []string {
+	if me := c.Composite(); me.Kind() != v1alpha1.KindXAgentBudget || me.Group() != v1alpha1.GroupVersion.Group {
+		return nil // somebody else's kind; where ours isn't installed, Crossplane would fail to look it up, and with it all of the pipeline
+	}
 	if namespace == "" || name == "" {
 		return nil // rendered by hand
 	}
