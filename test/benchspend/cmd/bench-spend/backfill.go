@@ -37,13 +37,14 @@ var ages = []age{{time.Hour, "1 hour"}, {day, "1 day"}, {30 * day, "30 days"}}
 func (a age) agent() string { return "aged-" + strings.ReplaceAll(a.words, " ", "-") }
 
 // A population is all agents and their counters. Each counter grows with every
-// sample.
+// sample, but for those of agents at rest: they stopped an hour after they were born.
 type population struct {
 	end     time.Time // of what is backfilled, on the grid; later samples are scraped
 	first   time.Time // of the looks at the agents of ages
 	born    map[string]time.Time
 	series  []*counter
 	crowd   []string // the agents that are measured under load
+	busy    []string // as many others, that use something all the time
 	written int
 
 	scraped net.Listener
@@ -52,6 +53,7 @@ type population struct {
 
 type counter struct {
 	from   int64 // Unix milliseconds of its first sample
+	until  int64 // that of the last sample that grew; 0: all do
 	labels labels.Labels
 	text   string // as it is exposed
 	ref    storage.SeriesRef
@@ -75,11 +77,25 @@ func newPopulation(now time.Time, agents int) (*population, error) {
 		p.crowd = append(p.crowd, name)
 		p.born[name] = p.end.Add(-day)
 		p.add(name, "gemini-2.5-flash", p.born[name])
+		if rests(i) {
+			for _, c := range p.series[len(p.series)-len(counters):] {
+				c.until = c.from + time.Hour.Milliseconds()
+			}
+		}
+	}
+	for i := range agents {
+		name := fmt.Sprintf("busy-%04d", i)
+		p.busy = append(p.busy, name)
+		p.born[name] = p.end.Add(-day)
+		p.add(name, "gemini-2.5-flash", p.born[name])
 	}
 	var err error
 	p.scraped, err = net.Listen("tcp", "127.0.0.1:0")
 	return p, err
 }
+
+// rests says whether an agent of the crowd is one of the 95 in a hundred that do nothing.
+func rests(i int) bool { return i%20 != 0 }
 
 func (p *population) add(agent, model string, born time.Time) {
 	for _, name := range counters {
@@ -93,6 +109,9 @@ func (p *population) add(agent, model string, born time.Time) {
 
 // value of every counter at a time: input grows faster than cached input.
 func (c *counter) value(at int64) float64 {
+	if c.until > 0 {
+		at = min(at, c.until)
+	}
 	per := map[string]float64{counters[0]: 900, counters[1]: 300, counters[2]: 50}[c.labels.Get("__name__")]
 	return per * float64(1+(at-c.from)/export.Milliseconds())
 }

@@ -48,9 +48,7 @@ func (a *agent) look(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, p
 	if err != nil {
 		return "", err
 	}
-	in, err := structpb.NewStruct(map[string]any{
-		"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "FetchSpendInput", "prometheus": map[string]any{"url": prometheus, "timeout": "30s"},
-	})
+	in, err := structpb.NewStruct(inputOf(prometheus))
 	if err != nil {
 		return "", err
 	}
@@ -73,6 +71,13 @@ func (a *agent) look(ctx context.Context, fn fnv1.FunctionRunnerServiceServer, p
 		return "", errors.Errorf("agent %s spent nothing", a.name)
 	}
 	return p["reason"].GetStringValue(), nil
+}
+
+// inputOf is the step's input.
+func inputOf(prometheus string) map[string]any {
+	return map[string]any{
+		"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "FetchSpendInput", "prometheus": map[string]any{"url": prometheus, "timeout": "30s"},
+	}
 }
 
 // A reading is what a measurement of one agent cost, look by look.

@@ -22,6 +22,7 @@ import (
 type options struct {
 	prometheus string // binary
 	function   string // binary of function-budget-fetch-spend
+	base       string // the same of an earlier commit; may be empty
 	agents     int
 	round      time.Duration // in which all agents are measured once
 }
@@ -30,6 +31,7 @@ func main() {
 	var o options
 	flag.StringVar(&o.prometheus, "prometheus", "", "path of a prometheus binary")
 	flag.StringVar(&o.function, "function", "", "path of function-budget-fetch-spend")
+	flag.StringVar(&o.base, "base", "", "path of function-budget-fetch-spend of an earlier commit, to compare with")
 	flag.IntVar(&o.agents, "agents", 2000, "how many agents one server has")
 	flag.DurationVar(&o.round, "round", time.Minute, "in which all agents are measured once")
 	flag.Parse()
