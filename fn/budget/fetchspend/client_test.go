@@ -388,7 +388,7 @@ func TestPrices(t *testing.T) {
 			}
 			c := &edge.Call{Req: &fnv1.RunFunctionRequest{RequiredResources: map[string]*fnv1.Resources{requirePricing: found}}}
 			items, _ := c.Required(requirePricing)
-			table, problem := prices(items, v1alpha1.PricingReference{Namespace: "acme", Name: "prices"})
+			table, problem := station{tables: &tables{}}.prices(items, v1alpha1.PricingReference{Namespace: "acme", Name: "prices"})
 			got := ""
 			if problem != nil {
 				got = problem.Reason + ": " + problem.Message

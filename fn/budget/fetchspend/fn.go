@@ -38,6 +38,7 @@ const patience = 90 * time.Second
 type station struct {
 	now     func() time.Time
 	connect func(query.Server) (query.Querier, error)
+	tables  *tables
 }
 
 // New returns the step.
@@ -48,7 +49,7 @@ func New(log logging.Logger) *edge.Function {
 // NewWith returns the step with a clock and a way to its server of its own, for
 // tests and stories.
 func NewWith(log logging.Logger, now func() time.Time, connect func(query.Server) (query.Querier, error)) *edge.Function {
-	return edge.New(log, station{now: now, connect: connect}.run)
+	return edge.New(log, station{now: now, connect: connect, tables: &tables{}}.run)
 }
 
 // budget is the part of an XAgentBudget that this step reads. A ledger that is
@@ -137,7 +138,7 @@ func (s station) run(c *edge.Call) error {
 			Message: "Nothing says from when tokens count: there is no metadata.creationTimestamp, which every object in a cluster has, and neither status.ledger nor spec.opening. If you render by hand, add one of them to the file",
 		}})
 	}
-	facts.Prices, facts.PriceProblem = prices(found, table)
+	facts.Prices, facts.PriceProblem = s.prices(found, table)
 	o := s.measure(c, in, facts)
 	o.Problem = named(o.Problem, settings.URL)
 	return leave(c, o)
@@ -171,7 +172,7 @@ func (f Facts) begins() bool {
 }
 
 // prices reads the price table that Crossplane found, or says why there is none.
-func prices(found []edge.Part, ref v1alpha1.PricingReference) (*pricing.Table, *v1alpha1.SpendProblem) {
+func (s station) prices(found []edge.Part, ref v1alpha1.PricingReference) (*pricing.Table, *v1alpha1.SpendProblem) {
 	table := "ConfigMap " + quote(ref.Namespace+"/"+ref.Name)
 	if len(found) == 0 {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingNotFound, Message: table + ", the price table that spec.pricingRef names, does not exist"}
@@ -183,7 +184,7 @@ func prices(found []edge.Part, ref v1alpha1.PricingReference) (*pricing.Table, *
 	if !isText {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has no key " + v1alpha1.PricingKey}
 	}
-	t, err := pricing.Read(v.StringValue)
+	t, err := s.tables.Read(v.StringValue)
 	if err != nil {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: v1alpha1.PricingKey + " of " + table + " can't be used: " + err.Error()}
 	}

@@ -1,0 +1,39 @@
+package fetchspend
+
+import (
+	"sync"
+
+	"whisperops.io/functions/internal/pricing"
+)
+
+// tables are the price tables that were read last, by their text: most agents have the
+// same one, and to read it takes longer than to count. What reads a table changes
+// nothing in it.
+type tables struct {
+	mu   sync.Mutex
+	read map[string]*pricing.Table
+}
+
+// maxTables is more than an installation has at a time.
+const maxTables = 8
+
+// Read is pricing.Read.
+func (t *tables) Read(text string) (*pricing.Table, error) {
+	t.mu.Lock()
+	known := t.read[text]
+	t.mu.Unlock()
+	if known != nil {
+		return known, nil
+	}
+	table, err := pricing.Read(text)
+	if err != nil {
+		return nil, err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.read == nil || len(t.read) >= maxTables {
+		t.read = map[string]*pricing.Table{}
+	}
+	t.read[text] = table
+	return table, nil
+}
