@@ -1,9 +1,11 @@
 package tokenmeter
 
 import (
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -49,11 +51,7 @@ func TestACrashKeepsWhatWasKnown(t *testing.T) {
 			}
 			until(t, func() bool { return known() >= c.want.Sum() && len(w.openCalls(t)) == 1 })
 
-			dir := t.TempDir()
-			if err := w.meter.journal.db.View(func(tx *bbolt.Tx) error { return tx.CopyFile(filepath.Join(dir, "tokens.db"), 0o600) }); err != nil {
-				t.Fatal(err)
-			}
-			next := newServer(t, w.upstream.URL, func(f *Flags) { f.Journal = dir })
+			next := w.after(t)
 			var got usage.Tokens
 			counted, _ := next.meter.journal.Snapshot()
 			for k, tokens := range counted {
@@ -81,6 +79,48 @@ func TestACrashKeepsWhatWasKnown(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestACrashAfterTheLastFigures: a caller may have what it wants before the provider
+// ends its answer. What is counted then is counted once, though the process dies before
+// the end, and though the journal had been told of less before.
+func TestACrashAfterTheLastFigures(t *testing.T) {
+	w := newWorld(t, func(f *Flags) { f.Limits.NoteTime = 0 })
+	rt, _ := parseRoute(http.MethodPost, mustURL(asks[1].path))
+	c := &call{meter: w.meter, id: 1, route: rt, asked: rt.model, began: time.Now(), reader: usage.NewReader(usage.Gemini, "")}
+	if err := w.meter.begin(c); err != nil {
+		t.Fatal(err)
+	}
+	say := func(event string) {
+		t.Helper()
+		if _, err := c.reader.Write([]byte("data: " + event + "\n\n")); err != nil {
+			t.Fatal(err)
+		}
+		c.progress()
+	}
+	say(`{"candidates":[{"content":{}}],"modelVersion":"gemini-3.8-flash","usageMetadata":{"promptTokenCount":1000,"candidatesTokenCount":10,"totalTokenCount":1010}}`)
+	until(t, func() bool {
+		open := w.openCalls(t)
+		return len(open) == 1 && tokensOf(open[0].Known) == 1010
+	})
+	say(`{"candidates":[{"finishReason":"STOP"}],"modelVersion":"gemini-3.8-flash","usageMetadata":{"promptTokenCount":1000,"candidatesTokenCount":30,"totalTokenCount":1030}}`)
+	next := w.after(t)
+	if got := next.total()[fakeprovider.Line{Agent: "housing-bot", Model: "gemini-3.8-flash"}]; got.Sum() != 1030 {
+		t.Errorf("after the crash %v are counted, want 1030 tokens", got)
+	}
+	if got, want := next.meter.journal.Spent("housing-bot"), w.meter.journal.Spent("housing-bot"); got != want || got == 0 {
+		t.Errorf("after the crash %s USD are spent, want %s", dollars(got), dollars(want))
+	}
+}
+
+// after is the meter that finds what kill -9 would leave of this one now.
+func (w *world) after(t *testing.T) *Server {
+	t.Helper()
+	dir := t.TempDir()
+	if err := w.meter.journal.db.View(func(tx *bbolt.Tx) error { return tx.CopyFile(filepath.Join(dir, "tokens.db"), 0o600) }); err != nil {
+		t.Fatal(err)
+	}
+	return newServer(t, w.upstream.URL, func(f *Flags) { f.Journal = dir })
 }
 
 // openCalls are those of which the journal doesn't know the end.

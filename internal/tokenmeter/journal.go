@@ -222,6 +222,11 @@ func (j *Journal) Add(id uint64, end bool, agent string, cost USD, entries ...En
 	return j.do(journalOp{id: id, close: end, agent: agent, cost: cost, add: entries}, true)
 }
 
+// Advance is Add for a call that goes on, and forgets what was noted of it with Open.
+func (j *Journal) Advance(id uint64, c openCall, cost USD, entries ...Entry) error {
+	return j.do(journalOp{id: id, open: &c, agent: c.Agent, cost: cost, add: entries}, true)
+}
+
 // Charge is Add at the end of a call of a hard budget, which is charged under a
 // key what the call may have cost.
 func (j *Journal) Charge(id uint64, agent string, cost USD, key string, charge USD, entries ...Entry) error {

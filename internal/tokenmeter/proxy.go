@@ -426,7 +426,8 @@ func (m *Meter) add(c *call, entries []Entry) {
 	}
 	cost := m.cost(entries)
 	c.cost += cost
-	m.written(c, m.journal.Add(c.id, false, c.route.agent, cost, entries...))
+	// What is counted is no longer an estimate, in one write.
+	m.written(c, m.journal.Advance(c.id, c.opened, cost, entries...))
 }
 
 func (m *Meter) written(c *call, err error) bool {
