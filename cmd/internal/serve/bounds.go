@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -20,11 +21,10 @@ import (
 
 // What one process takes on at once. Whoever holds a certificate of Crossplane's could
 // end it otherwise: a request is decoded to some thirty times its size, and as many came
-// at once as somebody cared to send. Who has to wait waits, and is answered. What has come
-// and waits isn't counted: gRPC holds a whole message before anybody is asked.
+// at once as somebody cared to send. Who has to wait waits, and is answered.
 const (
 	// maxConnections is many more than the replicas of Crossplane.
-	maxConnections = 32
+	maxConnections = 16
 
 	// maxStreams of one connection are as many as Crossplane reconciles at once by
 	// default. A client's library makes the next one wait.
@@ -36,14 +36,29 @@ const (
 
 	// minPing is what a client may ping at most.
 	minPing = 30 * time.Second
+
+	// maxReceived are the requests that come in at once, of any size that is allowed: a
+	// usual one is here within a millisecond. Of others there is a window.
+	maxReceived = 4
+	window      = 64 * 1024
+
+	// stalled is how long one may take.
+	stalled = 30 * time.Second
 )
 
 // bounded returns the options of a server of fn that holds requests of at most so many
 // bytes at once, and l with a bound to its connections.
 func bounded(l net.Listener, bytes int, fn fnv1.FunctionRunnerServiceServer) (net.Listener, []grpc.ServerOption) {
+	return boundedFor(l, bytes, fn, stalled)
+}
+
+func boundedFor(l net.Listener, bytes int, fn fnv1.FunctionRunnerServiceServer, stall time.Duration) (net.Listener, []grpc.ServerOption) {
 	_, lazy := fn.(answerer)
 	room := &room{free: semaphore.NewWeighted(int64(bytes)), size: int64(bytes)}
-	return netutil.LimitListener(l, maxConnections), []grpc.ServerOption{
+	gate := newGate(maxReceived, stall, room.full)
+	return watched{netutil.LimitListener(l, maxConnections), gate}, []grpc.ServerOption{
+		grpc.StatsHandler(gate),
+		grpc.StaticStreamWindowSize(window),
 		grpc.MaxRecvMsgSize(bytes),
 		grpc.MaxConcurrentStreams(maxStreams),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: pingAfter, Timeout: pingTimeout}),
@@ -55,14 +70,20 @@ func bounded(l net.Listener, bytes int, fn fnv1.FunctionRunnerServiceServer) (ne
 
 // A room holds the requests that are being answered, up to so many bytes.
 type room struct {
-	free *semaphore.Weighted
-	size int64
-	held sync.Map // *fnv1.RunFunctionRequest: the bytes it came in
+	free    *semaphore.Weighted
+	size    int64
+	held    sync.Map // *fnv1.RunFunctionRequest: the bytes it came in
+	waiting atomic.Int64
 }
+
+// full says whether a request may be waiting.
+func (r *room) full() bool { return r.waiting.Load() > 0 }
 
 // enter waits until a request of so many bytes has room.
 func (r *room) enter(req *fnv1.RunFunctionRequest, bytes int64) error {
 	bytes = min(bytes, r.size)
+	r.waiting.Add(1)
+	defer r.waiting.Add(-1)
 	if err := r.free.Acquire(context.Background(), bytes); err != nil { // only a context ends it
 		return err
 	}
