@@ -200,6 +200,9 @@ func TestFunctionsAreOneList(t *testing.T) {
 			t.Errorf("dependency %+v is incomplete", d)
 			continue
 		}
+		if from, to, bounded := strings.Cut(d.Version, ", "); !bounded || !strings.HasPrefix(from, ">=v") || !strings.HasPrefix(to, "<v") {
+			t.Errorf("%s may be any version from %s on, also one that is not written yet", *d.Package, d.Version)
+		}
 		if *d.Kind == "Function" {
 			depends = append(depends, filepath.Base(*d.Package))
 		}

@@ -19,7 +19,7 @@ SANDBOX_ROOTFS   ?= $(OUTPUT)/sandbox/$(SANDBOX_SUITE)-$(SANDBOX_ARCH).tar
 # The version that the install manifests ask for; one place says it.
 VERSION ?= $(shell sed -n 's|^ *package: .*/whisperops:\(v.*\)|\1|p' package/install/configuration.yaml)
 
-.PHONY: xpkg sandbox-rootfs push xpkg-check
+.PHONY: xpkg sandbox-rootfs push pin xpkg-check
 xpkg: ## build all packages and the images of the other programs into _output/xpkg, with SBOMs and digests; the sandbox's after make sandbox-rootfs
 	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION) $(XPKG_IMAGES) $$(test ! -e $(SANDBOX_ROOTFS) || echo -sandbox $(SANDBOX_ROOTFS))
 	@test -e $(SANDBOX_ROOTFS) || echo "the sandbox's image was not built: make sandbox-rootfs first (needs mmdebstrap), or docker build -f hack/xpkg/sandbox.Dockerfile ." >&2
@@ -38,6 +38,9 @@ $(SANDBOX_ROOTFS):
 push: ## push the packages that make xpkg built: make push REGISTRY=registry.example.org/whisperops
 	@test -n "$(REGISTRY)" || { echo "say where to: make push REGISTRY=registry.example.org/whisperops" >&2; exit 2; }
 	@$(XPKG) push -from $(XPKG_DIR) -version $(VERSION) -registry $(REGISTRY)
+
+pin: ## write the install manifests into _output/install with the digests of what make xpkg built, and of the providers as their registries say: OTHERS= leaves these alone
+	@$(XPKG) pin -from $(XPKG_DIR) -manifests $(XPKG_SRC)/package/install -out $(OUTPUT)/install $(if $(filter-out undefined,$(origin OTHERS)),,-others)
 
 xpkg-check: ## build the packages twice, in two folders, and fail if their digests differ; test the builder
 	@cd hack/xpkg && GOWORK=off $(VET) ./... && GOWORK=off go test ./...

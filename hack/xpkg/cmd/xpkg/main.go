@@ -2,6 +2,7 @@
 //
 //	xpkg build -root . -out _output/xpkg -version v0.1.0 -images dataset-watcher
 //	xpkg push -from _output/xpkg -version v0.1.0 -registry registry.example.org/whisperops
+//	xpkg pin -from _output/xpkg -manifests package/install -out _output/install -others
 //
 // build writes name-version-linux-arch.xpkg for each function and architecture,
 // name-version.xpkg for the Configuration, name-version-linux-arch.tar for each
@@ -45,7 +46,7 @@ func main() {
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to do: build or push")
+		return errors.New("say what to do: build, push or pin")
 	}
 	fs := flag.NewFlagSet("xpkg "+args[0], flag.ContinueOnError)
 	version := fs.String("version", "", "version of the packages, for example v0.1.0")
@@ -76,8 +77,17 @@ func run(ctx context.Context, args []string) error {
 			return errors.New("say where to push to: -registry registry.example.org/whisperops")
 		}
 		return push(ctx, *from, *version, *registry)
+	case "pin":
+		from := fs.String("from", "_output/xpkg", "folder that build wrote")
+		manifests := fs.String("manifests", "package/install", "install manifests")
+		out := fs.String("out", "_output/install", "folder to write them to, with digests")
+		others := fs.Bool("others", false, "ask the registries of what was not built here, too")
+		if err := fs.Parse(args[1:]); err != nil {
+			return err
+		}
+		return pin(ctx, *from, *manifests, *out, *others)
 	}
-	return fmt.Errorf("unknown verb %q; known: build, push", args[0])
+	return fmt.Errorf("unknown verb %q; known: build, push, pin", args[0])
 }
 
 type builder struct {
@@ -211,6 +221,9 @@ func (b *builder) programs(ctx context.Context, name, ext string, created time.T
 		if err != nil {
 			return "", err
 		}
+		if img, err = b.licensed(ctx, img, program); err != nil {
+			return "", err
+		}
 		base := filepath.Join(b.out, fmt.Sprintf("%s-%s-linux-%s", name, b.version, arch))
 		if err := write(base+ext, img); err != nil {
 			return "", err
@@ -225,6 +238,31 @@ func (b *builder) programs(ctx context.Context, name, ext string, created time.T
 		images = append(images, img)
 	}
 	return digest(images)
+}
+
+// licensed adds the licences of what is in a package: ours, and with a program those of its
+// modules.
+func (b *builder) licensed(ctx context.Context, img v1.Image, program []byte) (v1.Image, error) {
+	own, err := xpkg.Own(b.root)
+	if err != nil {
+		return nil, err
+	}
+	texts := []xpkg.Licence{own}
+	if program != nil {
+		cmd := exec.CommandContext(ctx, "go", "env", "GOMODCACHE", "GOROOT")
+		cmd.Dir = b.root
+		out, err := cmd.Output()
+		if err != nil {
+			return nil, fmt.Errorf("cannot find the modules' licences: %w", err)
+		}
+		modcache, goroot, _ := strings.Cut(strings.TrimSpace(string(out)), "\n")
+		theirs, err := xpkg.Licences(program, modcache, goroot)
+		if err != nil {
+			return nil, err
+		}
+		texts = append(texts, theirs...)
+	}
+	return xpkg.WithLicences(img, texts...)
 }
 
 func (b *builder) compile(ctx context.Context, name, arch string) ([]byte, error) {
@@ -256,6 +294,9 @@ func (b *builder) configuration() (name, digestOf string, err error) {
 	}
 	img, err := xpkg.Plain(meta, stream)
 	if err != nil {
+		return "", "", err
+	}
+	if img, err = b.licensed(context.Background(), img, nil); err != nil {
 		return "", "", err
 	}
 	name = meta.Metadata.Name
@@ -316,6 +357,27 @@ func (b *builder) commitTime(ctx context.Context) (time.Time, error) {
 		return time.Time{}, fmt.Errorf("cannot read SOURCE_DATE_EPOCH: %w", err)
 	}
 	return time.Unix(n, 0), nil
+}
+
+// pin writes install manifests with digests.
+func pin(ctx context.Context, from, manifests, out string, others bool) error {
+	built, err := xpkg.Digests(filepath.Join(from, "digests"))
+	if err != nil {
+		return err
+	}
+	var ask xpkg.Resolver
+	if others {
+		ask = xpkg.Remote(ctx)
+	}
+	without, err := xpkg.PinAll(manifests, out, built, ask)
+	if err != nil {
+		return err
+	}
+	fmt.Println("wrote " + out)
+	for _, ref := range without {
+		fmt.Println("without a digest: " + ref)
+	}
+	return nil
 }
 
 // push pushes every package of a folder, each under its name.
