@@ -3,7 +3,7 @@ UP_DIR      ?= $(or $(TMPDIR),/tmp)/whisperops-$(shell id -u)
 UP_BUILD    := $(OUTPUT)/up
 CONTROLPLANE = $(UP_BUILD)/bin/controlplane
 
-.PHONY: up dataset down up-build test-controlplane
+.PHONY: up dataset down up-build test-controlplane test-kyverno
 up: tools up-build ## boot a real Crossplane with the suite and an agent that answers on a chat page, without containers; MODEL_URL= MODEL_KEY= MODEL= for a real model; CONFIGURATION=<xpkg or folder> boots that instead
 	@MODEL_URL='$(MODEL_URL)' MODEL_KEY='$(MODEL_KEY)' MODEL='$(MODEL)' $(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS)) \
 	  $(if $(CONFIGURATION),-configuration '$(abspath $(CONFIGURATION))' $(if $(PACKAGES),-more '$(abspath $(PACKAGES))'))
@@ -34,3 +34,6 @@ up-build:
 test-controlplane: tools ## test the control plane harness and the stand-ins; boots a real Crossplane
 	cd test/standins/actors && GOWORK=off $(VET) ./... && GOWORK=off go test ./...
 	cd hack/controlplane && GOWORK=off $(VET) ./... && GOWORK=off go test -timeout 10m ./...
+
+test-kyverno: tools $(KYVERNO) $(KYVERNO_FILES) ## hold the policy that we render against Kyverno's own admission controller, which takes minutes to build once
+	cd hack/controlplane && GOWORK=off KYVERNO=$(KYVERNO) KYVERNO_FILES=$(KYVERNO_FILES) go test -count=1 -v -timeout 10m -run TestKyverno .

@@ -41,6 +41,7 @@ FAKE_GCS_SERVER_VERSION := $(call tool-version,fake-gcs-server,github.com/fsouza
 VICTORIA_METRICS_VERSION := $(call tool-version,victoriametrics,github.com/VictoriaMetrics/VictoriaMetrics)
 GITEA_VERSION           := $(call tool-version,gitea,code.gitea.io/gitea)
 ARGOCD_VERSION          := $(call tool-version,argo-cd,github.com/argoproj/argo-cd/v3)
+KYVERNO_VERSION         := $(call tool-version,kyverno,github.com/kyverno/kyverno)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
 CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)-8079
@@ -57,6 +58,7 @@ FAKE_GCS_SERVER := $(TOOLS_DIR)/fake-gcs-server-$(FAKE_GCS_SERVER_VERSION)
 VICTORIA_METRICS := $(TOOLS_DIR)/victoria-metrics-$(VICTORIA_METRICS_VERSION)
 GITEA           := $(TOOLS_DIR)/gitea-$(GITEA_VERSION)
 ARGOCD          := $(TOOLS_DIR)/argocd-$(ARGOCD_VERSION)
+KYVERNO         := $(TOOLS_DIR)/kyverno-$(KYVERNO_VERSION)
 
 # Service discovery for clouds triples the build and nothing here uses it.
 PROMETHEUS_TAGS := remove_all_sd
@@ -86,6 +88,7 @@ $(eval $(call tool-rule,$(FAKE_GCS_SERVER),fake-gcs-server,github.com/fsouza/fak
 $(eval $(call tool-rule,$(VICTORIA_METRICS),victoriametrics,github.com/VictoriaMetrics/VictoriaMetrics/app/victoria-metrics,-X github.com/VictoriaMetrics/VictoriaMetrics/lib/buildinfo.Version=$(VICTORIA_METRICS_VERSION),1 minute))
 # Gitea's SQLite is C.
 $(eval $(call tool-rule,$(GITEA),gitea,code.gitea.io/gitea,-X main.Version=$(GITEA_VERSION:v%=%),6 minutes,sqlite sqlite_unlock_notify,1))
+$(eval $(call tool-rule,$(KYVERNO),kyverno,github.com/kyverno/kyverno/cmd/kyverno,,8 minutes))
 
 # Its go.mod wants a newer Go than ours. With a v before its version the server refuses
 # its own command line.
@@ -109,6 +112,8 @@ GITEA_FILES               := $(GITEA).files
 $(eval $(call tool-files,$(ARGOCD_FILES),argo-cd,github.com/argoproj/argo-cd/v3,manifests/crds manifests/base/config hack/git-verify-wrapper.sh,auto))
 $(eval $(call tool-files,$(GITEA_FILES),gitea,code.gitea.io/gitea,templates options public))
 $(eval $(call tool-files,$(PROVIDER_KUBERNETES_FILES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes,package))
+KYVERNO_FILES := $(KYVERNO).files
+$(eval $(call tool-files,$(KYVERNO_FILES),kyverno,github.com/kyverno/kyverno,config/crds))
 
 # The CRDs of the kinds we render, as far as Go modules carry them: CRDS.
 CRDS := $(TOOLS_DIR)/crds-$(shell cksum <$(TOOLS_SRC)/schemas/modules.txt | cut -d' ' -f1)
