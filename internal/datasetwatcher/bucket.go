@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 
 	"cloud.google.com/go/storage"
 	"google.golang.org/api/googleapi"
@@ -15,6 +14,7 @@ import (
 	"google.golang.org/api/option"
 
 	"whisperops.io/functions/internal/datasetwatcher/registry"
+	"whisperops.io/functions/internal/gcsaccess"
 )
 
 // A Bucket is where the datasets are.
@@ -33,6 +33,7 @@ type Bucket interface {
 // STORAGE_EMULATOR_HOST names.
 type gcs struct {
 	bucket *storage.BucketHandle
+	access gcsaccess.Access
 	prefix string
 }
 
@@ -43,22 +44,18 @@ const (
 	storageAttempts = 4
 )
 
-func newGCS(ctx context.Context, bucket, prefix, billingProject string) (Bucket, error) {
+func newGCS(ctx context.Context, bucket, prefix string, access gcsaccess.Access) (Bucket, error) {
 	c, err := storage.NewClient(ctx, option.WithScopes(storage.ScopeReadOnly), option.WithUserAgent("whisperops-dataset-watcher"))
 	if err != nil {
 		return nil, fmt.Errorf("cannot use Google Cloud Storage: %w", err)
 	}
 	c.SetRetry(storage.WithMaxAttempts(storageAttempts))
-	handle := c.Bucket(bucket)
-	if billingProject != "" {
-		handle = handle.UserProject(billingProject)
-	}
-	return &gcs{bucket: handle, prefix: prefix}, nil
+	return &gcs{bucket: access.Bucket(c, bucket), access: access, prefix: prefix}, nil
 }
 
 func (g *gcs) List(ctx context.Context) ([]registry.Object, error) {
 	q := &storage.Query{Prefix: g.prefix, Projection: storage.ProjectionNoACL}
-	if err := q.SetAttrSelection([]string{"Name", "Size", "Generation", "CRC32C", "ContentEncoding", "Metadata"}); err != nil {
+	if err := q.SetAttrSelection([]string{"Name", "Size", "Generation", "CRC32C", "ContentEncoding", "Metadata", "CustomerKeySHA256"}); err != nil {
 		return nil, err
 	}
 	it := g.bucket.Objects(ctx, q)
@@ -73,13 +70,17 @@ func (g *gcs) List(ctx context.Context) ([]registry.Object, error) {
 			return nil, err
 		}
 		objects = append(objects, registry.Object{
-			Name: a.Name, Size: a.Size, Generation: a.Generation, CRC32C: a.CRC32C, Encoding: a.ContentEncoding, Metadata: a.Metadata,
+			Name: a.Name, Size: a.Size, Generation: a.Generation, CRC32C: a.CRC32C, Encoding: a.ContentEncoding, Metadata: a.Metadata, Encrypted: a.CustomerKeySHA256 != "",
 		})
 	}
 }
 
+func (g *gcs) object(o registry.Object) *storage.ObjectHandle {
+	return g.access.Object(g.bucket.Object(o.Name), o.Encrypted)
+}
+
 func (g *gcs) First(ctx context.Context, o registry.Object) ([]byte, error) {
-	r, err := g.bucket.Object(o.Name).Generation(o.Generation).ReadCompressed(true).NewRangeReader(ctx, 0, registry.SampleBytes)
+	r, err := g.object(o).Generation(o.Generation).ReadCompressed(true).NewRangeReader(ctx, 0, registry.SampleBytes)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +89,7 @@ func (g *gcs) First(ctx context.Context, o registry.Object) ([]byte, error) {
 }
 
 func (g *gcs) Unpacked(ctx context.Context, o registry.Object) (int64, error) {
-	r, err := g.bucket.Object(o.Name).Generation(o.Generation).ReadCompressed(true).NewReader(ctx)
+	r, err := g.object(o).Generation(o.Generation).ReadCompressed(true).NewReader(ctx)
 	if err != nil {
 		return 0, err
 	}
@@ -108,35 +109,11 @@ func (g *gcs) Unpacked(ctx context.Context, o registry.Object) (int64, error) {
 // unpack to a thousand times its size.
 const maxUnpacked = 1 << 40
 
-// advice says in a sentence what a refusal of Google's means, where it can be told.
-func advice(err error) string {
-	g := (*googleapi.Error)(nil)
-	if !errors.As(err, &g) {
-		return ""
-	}
-	var text strings.Builder
-	text.WriteString(strings.ToLower(g.Message + " " + g.Body))
-	for _, e := range g.Errors {
-		text.WriteString(" " + strings.ToLower(e.Reason+" "+e.Message))
-	}
-	switch {
-	case strings.Contains(text.String(), "vpcservicecontrols") || strings.Contains(text.String(), "prohibited by organization's policy"):
-		return "VPC Service Controls refuse the request: the watcher runs outside of the bucket's perimeter; let it in by an access level or an ingress rule, or run it inside"
-	case strings.Contains(text.String(), "cloud kms") || strings.Contains(text.String(), "cloudkms") || strings.Contains(text.String(), "kms key"):
-		return "the key in Cloud KMS that encrypts the object can't be used: it is disabled or destroyed, or Google Cloud Storage's service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
-	case strings.Contains(text.String(), "requester pays") || strings.Contains(text.String(), "userprojectmissing"):
-		return "who asks must pay for this bucket: name a project with --billing-project"
-	case strings.Contains(text.String(), "customerencryptionkey") || strings.Contains(text.String(), "customer-supplied encryption key") || strings.Contains(text.String(), "encrypted by a customer"):
-		return "the object is encrypted with a key that its uploader keeps: upload it without one, or with a key in Cloud KMS"
-	}
-	return ""
-}
-
 // problem puts the failure of a read into a phrase that stays the same while the
 // cause does: it stands in a condition, and every change wakes agents.
 func problem(err error) string {
 	g := (*googleapi.Error)(nil)
-	switch a := advice(err); {
+	switch a := gcsaccess.Advice(err); {
 	case a != "":
 		return a
 	case errors.Is(err, storage.ErrObjectNotExist):

@@ -25,6 +25,7 @@ import (
 
 	"whisperops.io/functions/internal/datasetwatcher/catalog"
 	"whisperops.io/functions/internal/datasetwatcher/registry"
+	"whisperops.io/functions/internal/gcsaccess"
 	"whisperops.io/functions/internal/gitea"
 	"whisperops.io/functions/internal/program"
 )
@@ -42,6 +43,7 @@ type Flags struct {
 	Namespace string
 
 	BillingProject string
+	KeyFile        string
 	Notifications  string
 
 	GitURL        string
@@ -71,6 +73,7 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 	fs.StringVar(&f.Prefix, "prefix", "", "look only at objects whose names begin so")
 	fs.StringVar(&f.Notifications, "notifications", "", "Pub/Sub subscription to which the bucket publishes its changes, projects/<project>/subscriptions/<name>; a change is seen within seconds then, and --interval is 10m unless it is set; PUBSUB_EMULATOR_HOST is honoured")
 	fs.StringVar(&f.BillingProject, "billing-project", "", "Google Cloud project that pays for requests to a bucket with requester pays")
+	fs.StringVar(&f.KeyFile, "encryption-key-file", "", "file with the key, 32 bytes in base64, of objects that their uploader encrypted with a key of its own; it is read once")
 	fs.DurationVar(&f.Interval, "interval", 30*time.Second, "time between two listings of the bucket, give or take a tenth")
 	fs.DurationVar(&f.ListingTimeout, "listing-timeout", 2*time.Minute, "how long one listing may take before it counts as failed")
 	fs.IntVar(&f.RemoveAfter, "remove-after", 2, "complete listings in a row that must lack an object before its dataset is removed")
@@ -196,12 +199,35 @@ func run(ctx context.Context, f Flags) error {
 	return mgr.Start(ctx)
 }
 
+// access is what reading the bucket takes beside a grant.
+func (f Flags) access() (gcsaccess.Access, error) {
+	a := gcsaccess.Access{BillingProject: f.BillingProject}
+	if f.KeyFile == "" {
+		return a, nil
+	}
+	text, err := os.ReadFile(f.KeyFile)
+	if err != nil {
+		return a, fmt.Errorf("cannot read the file of flag --encryption-key-file: %w", err)
+	}
+	if a.Key, err = gcsaccess.ParseKey(string(text)); err == nil && a.Key == nil {
+		err = errors.New("the file is empty")
+	}
+	if err != nil {
+		return a, fmt.Errorf("flag --encryption-key-file: %w", err)
+	}
+	return a, nil
+}
+
 func newWatcher(ctx context.Context, f Flags, cfg *rest.Config, mgr ctrl.Manager, log logr.Logger) (*watcher, error) {
 	c, err := client.New(cfg, client.Options{Scheme: mgr.GetScheme()})
 	if err != nil {
 		return nil, fmt.Errorf("cannot make a client of the API server: %w", err)
 	}
-	bucket, err := newGCS(ctx, f.Bucket, f.Prefix, f.BillingProject)
+	access, err := f.access()
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := newGCS(ctx, f.Bucket, f.Prefix, access)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -46,6 +47,35 @@ func TestParse(t *testing.T) {
 				t.Errorf("got %+v", f)
 			}
 		})
+	}
+}
+
+func TestEncryptionKeyFile(t *testing.T) {
+	dir := t.TempDir()
+	for name, tc := range map[string]struct {
+		content string
+		want    string // part of the refusal; empty: accepted
+	}{
+		"Key":   {"AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n", ""},
+		"Empty": {"", "flag --encryption-key-file: the file is empty"},
+		"Hex":   {"000102", "flag --encryption-key-file: the encryption key must be 32 bytes in base64"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join(dir, name)
+			if err := os.WriteFile(file, []byte(tc.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			a, err := Flags{KeyFile: file}.access()
+			switch {
+			case tc.want == "" && (err != nil || len(a.Key) != 32):
+				t.Errorf("got a key of %d bytes, %v", len(a.Key), err)
+			case tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)):
+				t.Errorf("want %q, got %v", tc.want, err)
+			}
+		})
+	}
+	if _, err := (Flags{KeyFile: filepath.Join(dir, "none")}).access(); err == nil {
+		t.Error("a file that isn't there is no key")
 	}
 }
 

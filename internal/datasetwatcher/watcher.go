@@ -21,6 +21,7 @@ import (
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/datasetwatcher/catalog"
 	"whisperops.io/functions/internal/datasetwatcher/registry"
+	"whisperops.io/functions/internal/gcsaccess"
 )
 
 // A watcher keeps the registry in line with the bucket, and the catalog with the
@@ -194,7 +195,7 @@ func (w *watcher) look(ctx context.Context) error {
 		// The registry stays as it is, and so does the catalog, but for what an
 		// earlier publication could not do.
 		w.offer(catalog.Snapshot{Datasets: w.own(datasets)})
-		if a := advice(err); a != "" {
+		if a := gcsaccess.Advice(err); a != "" {
 			err = fmt.Errorf("%s (%w)", a, err)
 		}
 		return listingError{fmt.Errorf("cannot list gs://%s/%s: %w", w.settings.Bucket, w.settings.Prefix, err)}

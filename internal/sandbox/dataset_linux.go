@@ -23,6 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 	"google.golang.org/api/googleapi"
 	"google.golang.org/api/option"
+
+	"whisperops.io/functions/internal/gcsaccess"
 )
 
 // An object is what the store says about the dataset.
@@ -32,19 +34,26 @@ type object struct {
 	CRC32C     uint32
 	Encoding   string // Content-Encoding
 	Updated    time.Time
+	Encrypted  bool // with a key of its uploader's
 }
 
 // A store holds the dataset, and takes charts.
 type store interface {
 	Look(ctx context.Context) (object, error)
 	// Open reads a generation as it is stored.
-	Open(ctx context.Context, generation int64) (io.ReadCloser, error)
+	Open(ctx context.Context, o object) (io.ReadCloser, error)
 }
 
 // gcs is Google Cloud Storage, or the emulator that STORAGE_EMULATOR_HOST names.
 type gcs struct {
-	client *storage.Client
-	object *storage.ObjectHandle
+	bucket *storage.BucketHandle
+	key    string
+	access gcsaccess.Access
+}
+
+// handle of the object, with the key of its uploader's if it is encrypted with one.
+func (g *gcs) handle(encrypted bool) *storage.ObjectHandle {
+	return g.access.Object(g.bucket.Object(g.key), encrypted)
 }
 
 // parsePath takes gs://bucket/key apart.
@@ -67,15 +76,18 @@ func newClient(ctx context.Context) (*storage.Client, error) {
 }
 
 func (g *gcs) Look(ctx context.Context) (object, error) {
-	a, err := g.object.Attrs(ctx)
+	a, err := g.handle(false).Attrs(ctx)
+	if err == nil && a.CustomerKeySHA256 != "" && g.access.Key != nil {
+		a, err = g.handle(true).Attrs(ctx) // who has no key hears no checksum
+	}
 	if err != nil {
 		return object{}, err
 	}
-	return object{Generation: a.Generation, Size: a.Size, CRC32C: a.CRC32C, Encoding: a.ContentEncoding, Updated: a.Updated.UTC()}, nil
+	return object{Generation: a.Generation, Size: a.Size, CRC32C: a.CRC32C, Encoding: a.ContentEncoding, Updated: a.Updated.UTC(), Encrypted: a.CustomerKeySHA256 != ""}, nil
 }
 
-func (g *gcs) Open(ctx context.Context, generation int64) (io.ReadCloser, error) {
-	return g.object.Generation(generation).ReadCompressed(true).NewReader(ctx)
+func (g *gcs) Open(ctx context.Context, o object) (io.ReadCloser, error) {
+	return g.handle(o.Encrypted).Generation(o.Generation).ReadCompressed(true).NewReader(ctx)
 }
 
 // A file is one generation of the dataset, as code reads it.
@@ -233,7 +245,7 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 	if err := d.fits(o.Size); err != nil {
 		return nil, err
 	}
-	r, err := d.store.Open(ctx, o.Generation)
+	r, err := d.store.Open(ctx, o)
 	if err != nil {
 		return nil, err
 	}
@@ -320,7 +332,9 @@ var errEmpty = errors.New("it is empty: upload it with its content")
 // explain says what is wrong in words that a model can pass on.
 func (d *dataset) explain(doing string, err error) error {
 	g := (*googleapi.Error)(nil)
-	switch {
+	switch advice := gcsaccess.Advice(err); {
+	case advice != "":
+		return fmt.Errorf("%s the dataset %s: %s", doing, d.path, advice)
 	case errors.Is(err, storage.ErrObjectNotExist), errors.Is(err, storage.ErrBucketNotExist):
 		return fmt.Errorf("%s the dataset %s: there is no such object: it was deleted or renamed; ask whoever looks after the datasets", doing, d.path)
 	case errors.As(err, &g) && (g.Code == http.StatusForbidden || g.Code == http.StatusUnauthorized):

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"strings"
 	"testing"
@@ -32,8 +34,8 @@ func put(generation int64, content []byte) *shelf {
 
 func (s *shelf) Look(context.Context) (object, error) { return s.object, s.gone }
 
-func (s *shelf) Open(_ context.Context, generation int64) (io.ReadCloser, error) {
-	if generation != s.Generation {
+func (s *shelf) Open(_ context.Context, o object) (io.ReadCloser, error) {
+	if o.Generation != s.Generation {
 		return nil, storage.ErrObjectNotExist
 	}
 	return io.NopCloser(bytes.NewReader(s.content)), s.gone
@@ -149,5 +151,73 @@ func TestStrangeDatasets(t *testing.T) {
 				t.Errorf("%s\nwant at most 40,000 bytes with %q, got %d: %.300s", tc.reason, tc.says, len(text), text)
 			}
 		})
+	}
+}
+
+// A bucket whose readers pay, and an object that its uploader encrypted: what Google
+// wants to see goes along with every request, and the key with those alone that it
+// doesn't refuse.
+func TestDatasetOfOthers(t *testing.T) {
+	const key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
+	for name, encrypted := range map[string]bool{"Encrypted": true, "Plain": false} {
+		t.Run(name, func(t *testing.T) {
+			reads := 0
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if p := r.URL.Query().Get("userProject") + r.Header.Get("X-Goog-User-Project"); !strings.HasPrefix(p, "acme-data") {
+					t.Errorf("%s: nobody pays", r.URL)
+				}
+				sent := r.Header.Get("X-Goog-Encryption-Key")
+				if sent != "" && (sent != key || !encrypted) {
+					t.Errorf("%s: the key went along", r.URL)
+				}
+				if strings.Contains(r.URL.Path, "/b/") && r.URL.Query().Get("alt") != "media" {
+					body := `{"name": "x.csv", "bucket": "data", "generation": "1", "size": "8"`
+					if encrypted {
+						body += `, "customerEncryption": {"encryptionAlgorithm": "AES256", "keySha256": "x"}`
+					}
+					if sent != "" || !encrypted {
+						body += `, "crc32c": "AAAAAQ=="`
+					}
+					_, _ = io.WriteString(w, body+"}")
+					return
+				}
+				reads++
+				if encrypted != (sent != "") {
+					t.Errorf("the object is read with key %q", sent)
+				}
+				_, _ = io.WriteString(w, "a,b\n1,2\n")
+			}))
+			t.Cleanup(srv.Close)
+			t.Setenv("STORAGE_EMULATOR_HOST", srv.URL)
+			env := map[string]string{"DATASET_GCS_PATH": "gs://data/x.csv", "DATASET_BILLING_PROJECT": "acme-data", "DATASET_ENCRYPTION_KEY": key}
+			set, err := parse(nil, func(name string) string { return env[name] }, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := newClient(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := &gcs{bucket: set.access.Bucket(c, "data"), key: "x.csv", access: set.access}
+			o, err := g.Look(t.Context())
+			if err != nil || o.CRC32C != 1 || o.Encrypted != encrypted {
+				t.Fatalf("Look() = %+v, %v", o, err)
+			}
+			r, err := g.Open(t.Context(), o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.ReadAll(r); err != nil || reads != 1 {
+				t.Errorf("%d reads, %v", reads, err)
+			}
+			if err := r.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if _, err := parse(nil, func(name string) string {
+		return map[string]string{"DATASET_GCS_PATH": "gs://data/x.csv", "DATASET_ENCRYPTION_KEY": "s3cret"}[name]
+	}, io.Discard); err == nil || strings.Contains(err.Error(), "s3cret") {
+		t.Errorf("want a bad key refused and not shown, got %v", err)
 	}
 }

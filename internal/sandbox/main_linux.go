@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"golang.org/x/sys/unix"
 
+	"whisperops.io/functions/internal/gcsaccess"
 	"whisperops.io/functions/internal/program"
 )
 
@@ -30,6 +31,7 @@ type settings struct {
 	datasetPath  string
 	datasetName  string
 	outputBucket string
+	access       gcsaccess.Access
 	credentials  string
 	timeout      time.Duration
 	queue        time.Duration
@@ -80,6 +82,7 @@ func parse(args []string, env func(string) string, out io.Writer) (settings, err
 	f.IntVar(&s.port, "port", int(number("PORT", 8080)), "port of MCP at /mcp, and of /healthz, /readyz and /metrics (env PORT)")
 	f.StringVar(&s.datasetPath, "dataset", env("DATASET_GCS_PATH"), "the CSV, gs://<bucket>/<object>; STORAGE_EMULATOR_HOST is honoured (env DATASET_GCS_PATH)")
 	f.StringVar(&s.datasetName, "dataset-name", env("DATASET_NAME"), "how the dataset is called (env DATASET_NAME)")
+	f.StringVar(&s.access.BillingProject, "billing-project", env("DATASET_BILLING_PROJECT"), "Google Cloud project that pays for reading the dataset from a bucket with requester pays (env DATASET_BILLING_PROJECT)")
 	f.StringVar(&s.outputBucket, "output-bucket", env("OUTPUT_BUCKET"), "bucket that charts are uploaded to, below charts/; empty: none (env OUTPUT_BUCKET)")
 	f.StringVar(&s.credentials, "credentials", env("GOOGLE_APPLICATION_CREDENTIALS"), "file of the credential, which code must not be able to read (env GOOGLE_APPLICATION_CREDENTIALS)")
 	f.DurationVar(&s.timeout, "timeout", time.Duration(number("EXECUTION_TIMEOUT_SECONDS", 240))*time.Second, "how long one run may take (env EXECUTION_TIMEOUT_SECONDS)")
@@ -94,6 +97,12 @@ func parse(args []string, env func(string) string, out io.Writer) (settings, err
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
+	// No flag: a command line can be read by everybody on the node.
+	key, err := gcsaccess.ParseKey(env("DATASET_ENCRYPTION_KEY"))
+	if err != nil {
+		errs = append(errs, fmt.Errorf("invalid value of DATASET_ENCRYPTION_KEY: %w", err))
+	}
+	s.access.Key = key
 	errs = append(errs, s.check(f.Args())...)
 	for _, err := range errs {
 		fmt.Fprintln(out, err)
@@ -165,7 +174,7 @@ func newServer(ctx context.Context, log *slog.Logger, set settings, base string,
 		return nil, err
 	}
 	s := &server{log: log, set: set, runner: r, slots: newSlots()}
-	s.dataset = newDataset(ctx, log, &gcs{client: client, object: client.Bucket(bucket).Object(key)}, r.dataDir(), set.datasetPath, budget.Limit)
+	s.dataset = newDataset(ctx, log, &gcs{bucket: set.access.Bucket(client, bucket), key: key, access: set.access}, r.dataDir(), set.datasetPath, budget.Limit)
 	s.charts = &gallery{log: log, bucket: set.outputBucket, expiry: set.linkExpiry, metrics: func() *metrics { return s.metrics }}
 	if set.outputBucket != "" {
 		s.charts.handle = client.Bucket(set.outputBucket)

@@ -45,6 +45,7 @@ type Object struct {
 	CRC32C     uint32
 	Encoding   string // Content-Encoding; "" or "gzip"
 	Metadata   map[string]string
+	Encrypted  bool // with a key of its uploader's
 }
 
 // A Read is the answer to the reading of an object's first bytes: the verdict
