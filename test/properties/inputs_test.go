@@ -25,7 +25,7 @@ func TestInputsDoNotMoveWhatLives(t *testing.T) {
 		if r.Fatal != "" {
 			t.Fatal("a platform's change stops an agent: ", r.Fatal)
 		}
-		for _, name := range v1alpha1.AgentParts() {
+		for _, name := range append(v1alpha1.AgentParts(), v1alpha1.PartSandboxServiceAccount) {
 			was, is := identity(observed.GetResources()[name]), identity(r.Desired.GetResources()[name])
 			if diff := cmp.Diff(was, is); diff != "" {
 				t.Fatalf("%s moves (-observed, +rendered):\n%s", name, diff)
@@ -41,12 +41,15 @@ func withInputs(t *rapid.T, when string) []crossplane.Step {
 		"render-iam": {
 			"kind": "RenderIAMInput", "location": one("EU", "us-central1"), "grants": one("ProjectIAMMember", "BucketIAMMember"),
 			"datasetsProjectId": one("", "acme-lake"), "dataDeletion": one("Delete", "Orphan"), "providerConfig": one("default", "other"),
+			// Whether there is a key is decided when an agent is made, and never again.
+			"credentials": one("Key", "WorkloadIdentity"), "workloadIdentityPool": one("", "acme-clusters.svc.id.goog"),
 		},
 		"render-workloads": {
 			"kind": "RenderWorkloadsInput", "images": map[string]any{"sandbox": one("s:1", "s:2"), "chatFrontend": "c:1"},
 			"ingress":     map[string]any{"className": one("nginx", "traefik"), "tlsIssuer": one("", "letsencrypt")},
 			"model":       map[string]any{"name": one("gemini-2.5-pro", "gemini-2.5-flash")},
 			"network":     map[string]any{"kagentNamespace": one("kagent", "ai")},
+			"kagentVersion": one("v0.9", "v0.10"), "podTemplate": one(map[string]any{}, map[string]any{"runAs": "Platform", "qosClass": "Guaranteed"}),
 			"podSecurity": one("restricted", "baseline"), "objectProviderConfig": one("in-cluster", "other"),
 		},
 		"render-dashboard": {"kind": "RenderDashboardInput", "dashboardsNamespace": one("monitoring", "grafana"), "folder": one("", "Agents")},
