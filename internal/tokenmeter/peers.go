@@ -20,6 +20,7 @@ type peers struct {
 	replica string
 	address string // host:port; the host's addresses are the replicas'
 	client  *http.Client
+	looks   time.Duration // between two looks for the replicas' addresses
 	log     logr.Logger
 
 	mu    sync.Mutex
@@ -53,7 +54,7 @@ const (
 
 func newPeers(replica, address string, log logr.Logger) *peers {
 	return &peers{
-		replica: replica, address: address, log: log,
+		replica: replica, address: address, log: log, looks: 5 * time.Second,
 		client: &http.Client{Timeout: peersPoll + 10*time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 1}},
 		said:   map[string]said{}, heard: map[string]time.Time{}, asks: map[string]context.CancelFunc{},
 	}
@@ -87,7 +88,7 @@ func (p *peers) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(5 * time.Second):
+		case <-time.After(p.looks):
 		}
 	}
 }
