@@ -59,3 +59,21 @@ func read(t *testing.T, file string) string {
 	}
 	return string(b)
 }
+
+// TestSixCommands proves that the commands of a day are the same in CONTRIBUTING.md and
+// in what make alone shows first.
+func TestSixCommands(t *testing.T) {
+	m := regexp.MustCompile(`(?m)^DAILY := (.*)$`).FindStringSubmatch(read(t, "Makefile"))
+	if m == nil {
+		t.Fatal("the Makefile names no commands of a day")
+	}
+	_, after, _ := strings.Cut(read(t, "CONTRIBUTING.md"), "## Six commands")
+	table, _, _ := strings.Cut(after, "\n## ")
+	var told []string
+	for _, row := range regexp.MustCompile("(?m)^\\| `make ([a-z]+)`").FindAllStringSubmatch(table, -1) {
+		told = append(told, row[1])
+	}
+	if got := strings.Join(told, " "); got != m[1] {
+		t.Errorf("CONTRIBUTING.md has %q, make shows %q", got, m[1])
+	}
+}
