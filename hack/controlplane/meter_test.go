@@ -258,7 +258,7 @@ func crdOf(xrd *unstructured.Unstructured) *unstructured.Unstructured {
 	}
 	versions, _, _ := unstructured.NestedSlice(xrd.Object, "spec", "versions")
 	for _, v := range versions {
-		version := v.(map[string]any) //nolint:forcetypeassert // it is generated
+		version := v.(map[string]any)
 		delete(version, "referenceable")
 		version["storage"], version["subresources"] = true, map[string]any{"status": map[string]any{}}
 	}
@@ -384,10 +384,18 @@ func (m *meters) rights(t *testing.T) {
 	did := map[string]int{}
 	for line := range bytes.Lines(f) {
 		var e struct {
-			Verb           string
-			User           struct{ Username string }
-			ObjectRef      struct{ Resource, Namespace, Name string }
-			ResponseStatus struct{ Code int32 }
+			Verb string `json:"verb"`
+			User struct {
+				Username string `json:"username"`
+			} `json:"user"`
+			ObjectRef struct {
+				Resource  string `json:"resource"`
+				Namespace string `json:"namespace"`
+				Name      string `json:"name"`
+			} `json:"objectRef"`
+			ResponseStatus struct {
+				Code int32 `json:"code"`
+			} `json:"responseStatus"`
 		}
 		if err := json.Unmarshal(line, &e); err != nil || e.User.Username != "system:serviceaccount:whisperops-system:token-meter" {
 			continue

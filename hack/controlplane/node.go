@@ -374,18 +374,7 @@ func (n *Node) live(ctx context.Context, p *pod) {
 			return true
 		}
 	}
-	for {
-		c, err := n.command(ctx, p)
-		if err == nil {
-			proc, rerr := n.s.Run(ctx, c)
-			if err = rerr; err == nil {
-				n.mu.Lock()
-				p.process = proc
-				n.mu.Unlock()
-				break
-			}
-			err = Never(err)
-		}
+	for err := n.start(ctx, p); err != nil; err = n.start(ctx, p) {
 		if ctx.Err() != nil {
 			return
 		}
@@ -420,6 +409,22 @@ func (n *Node) live(ctx context.Context, p *pod) {
 			}
 		}
 	}
+}
+
+// start starts a pod's process once. An error is what it waits for.
+func (n *Node) start(ctx context.Context, p *pod) error {
+	c, err := n.command(ctx, p)
+	if err != nil {
+		return err
+	}
+	proc, err := n.s.Run(ctx, c)
+	if err != nil {
+		return Never(err)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p.process = proc
+	return nil
 }
 
 // end stops a pod's process, as a kubelet does, and removes the pod.

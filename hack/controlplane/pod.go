@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -263,7 +264,7 @@ func (n *Node) files(ctx context.Context, p *pod, v corev1.Volume) (map[string][
 		s, err := n.s.Kubernetes.CoreV1().Secrets(p.namespace).Get(ctx, v.Secret.SecretName, metav1.GetOptions{})
 		if err != nil {
 			if v.Secret.Optional != nil && *v.Secret.Optional && apierrors.IsNotFound(err) {
-				return nil, nil
+				return map[string][]byte{}, nil
 			}
 			return nil, err
 		}
@@ -272,7 +273,7 @@ func (n *Node) files(ctx context.Context, p *pod, v corev1.Volume) (map[string][
 		m, err := n.s.Kubernetes.CoreV1().ConfigMaps(p.namespace).Get(ctx, v.ConfigMap.Name, metav1.GetOptions{})
 		if err != nil {
 			if v.ConfigMap.Optional != nil && *v.ConfigMap.Optional && apierrors.IsNotFound(err) {
-				return nil, nil
+				return map[string][]byte{}, nil
 			}
 			return nil, err
 		}
@@ -283,7 +284,7 @@ func (n *Node) files(ctx context.Context, p *pod, v corev1.Volume) (map[string][
 		maps.Copy(data, m.BinaryData)
 		return items(data, v.ConfigMap.Items)
 	}
-	return nil, nil // an empty folder; tokens are in the kubeconfig
+	return map[string][]byte{}, nil // an empty folder; tokens are in the kubeconfig
 }
 
 // items chooses keys and gives them paths.
@@ -308,7 +309,7 @@ func probe(p *pod) func(context.Context) error {
 	r := c.ReadinessProbe
 	switch {
 	case r != nil && r.HTTPGet != nil:
-		url := fmt.Sprintf("http://%s:%d%s", p.ip, portOf(c, r.HTTPGet.Port), r.HTTPGet.Path)
+		url := "http://" + net.JoinHostPort(p.ip, strconv.Itoa(int(portOf(c, r.HTTPGet.Port)))) + r.HTTPGet.Path
 		return func(ctx context.Context) error {
 			req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
 			if err != nil {

@@ -17,6 +17,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // A proxy is a Service's port: it leads to the ready pods, in turn. It listens
@@ -68,27 +69,15 @@ func (n *Node) serve() {
 			continue
 		}
 		names[s.Spec.ClusterIP] = called
+		if len(ready) == 0 {
+			continue
+		}
 		for _, port := range s.Spec.Ports {
 			address := net.JoinHostPort(s.Spec.ClusterIP, strconv.Itoa(int(port.Port)))
-			if len(ready) == 0 {
-				continue
-			}
 			wanted[address] = true
-			px := n.proxies[address]
-			if px == nil {
-				l, err := net.Listen("tcp", address)
-				if err != nil {
-					n.s.log("service %s: %v", base, err)
-					continue
-				}
-				px = &proxy{node: n, l: l}
-				n.proxies[address] = px
-				go px.run()
+			if err := n.lead(address, port.TargetPort, ready); err != nil {
+				n.s.log("service %s: %v", base, err)
 			}
-			target := port.TargetPort
-			px.mu.Lock()
-			px.to, px.port = ready, func(p *pod) int32 { return portOf(p.spec.Containers[0], target) }
-			px.mu.Unlock()
 		}
 	}
 	for address, p := range n.proxies {
@@ -98,6 +87,24 @@ func (n *Node) serve() {
 		}
 	}
 	n.name(names)
+}
+
+// lead makes an address lead to a port of pods, by a proxy of its own.
+func (n *Node) lead(address string, target intstr.IntOrString, to []*pod) error {
+	px := n.proxies[address]
+	if px == nil {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return err
+		}
+		px = &proxy{node: n, l: l}
+		n.proxies[address] = px
+		go px.run()
+	}
+	px.mu.Lock()
+	defer px.mu.Unlock()
+	px.to, px.port = to, func(p *pod) int32 { return portOf(p.spec.Containers[0], target) }
+	return nil
 }
 
 // name makes the Services' names lead to their addresses, in an /etc/hosts of our
@@ -308,18 +315,19 @@ func (n *Node) Dial(ctx context.Context, namespace, deployment, service string) 
 			continue
 		}
 		for _, sp := range s.Spec.Ports {
-			if int(sp.Port) == number {
-				to := portOf(p.spec.Containers[0], sp.TargetPort)
-				if err := n.allowed(from, p, to); err != nil {
-					return err
-				}
-				d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from.ip)}}
-				c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(p.ip, strconv.Itoa(int(to))))
-				if err != nil {
-					return err
-				}
-				return c.Close()
+			if int(sp.Port) != number {
+				continue
 			}
+			to := portOf(p.spec.Containers[0], sp.TargetPort)
+			if err := n.allowed(from, p, to); err != nil {
+				return err
+			}
+			d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from.ip)}}
+			c, err := d.DialContext(ctx, "tcp", net.JoinHostPort(p.ip, strconv.Itoa(int(to))))
+			if err != nil {
+				return err
+			}
+			return c.Close()
 		}
 	}
 	return fmt.Errorf("service %s has no ready pod", service)

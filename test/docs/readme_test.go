@@ -60,3 +60,22 @@ func TestEachFunctionIsDescribed(t *testing.T) {
 		}
 	}
 }
+
+// TestEachProgramHasItsPage proves that every program in hack is explained to those who
+// run it, and listed where they look.
+func TestEachProgramHasItsPage(t *testing.T) {
+	mains, err := filepath.Glob(filepath.Join(pipeline.Root(), "hack", "*", "go.mod"))
+	if err != nil || len(mains) < 4 {
+		t.Fatalf("found %d programs: %v", len(mains), err)
+	}
+	index := read(t, filepath.Join("hack", "README.md"))
+	for _, m := range mains {
+		name := filepath.Base(filepath.Dir(m))
+		if _, err := os.Stat(filepath.Join(filepath.Dir(m), "README.md")); err != nil {
+			t.Errorf("hack/%s has no page: %v", name, err)
+		}
+		if !strings.Contains(index, "]("+name+"/README.md)") {
+			t.Errorf("hack/README.md does not list %s", name)
+		}
+	}
+}

@@ -3,7 +3,6 @@ package suite
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -130,7 +130,7 @@ func (s *Suite) storage(ctx context.Context) error {
 	s.Storage = "http://" + address
 	_, err = s.Run(ctx, controlplane.Command{
 		Name: "storage", Path: s.Tools["FAKE_GCS_SERVER"],
-		Args:  []string{"-scheme", "http", "-host", "127.0.0.1", "-port", fmt.Sprint(port), "-public-host", address, "-data", data, "-filesystem-root", filepath.Join(s.Dir, "storage-root"), "-log-level", "warn"},
+		Args:  []string{"-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port), "-public-host", address, "-data", data, "-filesystem-root", filepath.Join(s.Dir, "storage-root"), "-log-level", "warn"},
 		Ready: answers(s.Storage + "/storage/v1/b?project=acme-data"),
 	})
 	return err
@@ -270,7 +270,7 @@ func (s *Suite) Buckets(ctx context.Context) {
 				if name == "" || made[name] {
 					continue
 				}
-				body, _ := json.Marshal(map[string]string{"name": name}) // a text
+				body := fmt.Appendf(nil, "{%q: %q}", "name", name)
 				if _, err := do(ctx, http.MethodPost, s.Storage+"/storage/v1/b?project=acme-data", body); err != nil && !strings.Contains(err.Error(), "409") {
 					s.o.Log("cannot make bucket %s: %v", name, err)
 					continue

@@ -31,7 +31,7 @@ type Answer struct {
 }
 
 // A Refusal is why a question has no answer.
-type Refusal struct {
+type Refusal struct { //nolint:errname // as the page calls it
 	Code    int    `json:"code"`
 	Down    string `json:"down"`
 	Message string `json:"message"`
@@ -90,7 +90,7 @@ func (c *Chat) Ask(ctx context.Context, question string, grows func(html string)
 		return Answer{}, err
 	}
 	b, err := io.ReadAll(rsp.Body)
-	if err = errors.Join(err, rsp.Body.Close()); err != nil {
+	if err := errors.Join(err, rsp.Body.Close()); err != nil {
 		return Answer{}, err
 	}
 	if rsp.StatusCode != http.StatusAccepted {
@@ -152,7 +152,10 @@ func follow(r io.Reader, grows func(string)) (Answer, error) {
 
 // A Used is what a model was billed for, in tokens, disjoint.
 type Used struct {
-	Input, CachedInput, Output, Thoughts int
+	Input       int `json:"input"`
+	CachedInput int `json:"cachedInput"`
+	Output      int `json:"output"`
+	Thoughts    int `json:"thoughts"`
 }
 
 // A Charge is one call on the fake provider's bill.

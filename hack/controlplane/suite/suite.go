@@ -259,24 +259,6 @@ func (s *Suite) world(ctx context.Context) error {
 // install follows package/install/README.md.
 func (s *Suite) install(ctx context.Context) error {
 	began := time.Now()
-	apply := func(paths ...string) ([]string, error) {
-		var names []string
-		for _, p := range paths {
-			objs, err := controlplane.DecodeFiles(s.manifests(p))
-			if err != nil {
-				return nil, err
-			}
-			for _, o := range objs {
-				if strings.HasPrefix(o.GetAPIVersion(), "pkg.crossplane.io/v1") && slices.Contains([]string{"Provider", "Function", "Configuration"}, o.GetKind()) {
-					names = append(names, o.GetKind()+"/"+o.GetName())
-				}
-			}
-			if err := s.Apply(ctx, s.here(objs)...); err != nil {
-				return nil, err
-			}
-		}
-		return names, nil
-	}
 	healthy := func(names []string) error {
 		for _, n := range names {
 			kind, name, _ := strings.Cut(n, "/")
@@ -286,7 +268,7 @@ func (s *Suite) install(ctx context.Context) error {
 		}
 		return nil
 	}
-	packages, err := apply("crds", "rbac.yaml", "providers.yaml", "functions.yaml")
+	packages, err := s.applyManifests(ctx, "crds", "rbac.yaml", "providers.yaml", "functions.yaml")
 	if err != nil {
 		return err
 	}
@@ -294,7 +276,7 @@ func (s *Suite) install(ctx context.Context) error {
 		return err
 	}
 	s.o.Log("%d providers and functions healthy after %s", len(packages), time.Since(began).Round(10*time.Millisecond))
-	if packages, err = apply("providerconfigs.yaml", "gcp", "pricing.yaml", "configuration.yaml"); err != nil {
+	if packages, err = s.applyManifests(ctx, "providerconfigs.yaml", "gcp", "pricing.yaml", "configuration.yaml"); err != nil {
 		return err
 	}
 	if err := healthy(packages); err != nil {
@@ -316,6 +298,26 @@ func (s *Suite) install(ctx context.Context) error {
 	}
 	s.o.Log("suite installed after %s", time.Since(began).Round(10*time.Millisecond))
 	return nil
+}
+
+// applyManifests applies install manifests, and returns kind and name of the packages among them.
+func (s *Suite) applyManifests(ctx context.Context, paths ...string) ([]string, error) {
+	var names []string
+	for _, p := range paths {
+		objs, err := controlplane.DecodeFiles(s.manifests(p))
+		if err != nil {
+			return nil, err
+		}
+		for _, o := range objs {
+			if strings.HasPrefix(o.GetAPIVersion(), "pkg.crossplane.io/v1") && slices.Contains([]string{"Provider", "Function", "Configuration"}, o.GetKind()) {
+				names = append(names, o.GetKind()+"/"+o.GetName())
+			}
+		}
+		if err := s.Apply(ctx, s.here(objs)...); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 // freeze keeps the package manager from putting the Configuration's Compositions

@@ -116,29 +116,12 @@ func (o options) agents() suite.Agents {
 // firstOrder orders an agent and waits until it answers.
 func firstOrder(ctx context.Context, o options, s *suite.Suite) error {
 	order := filepath.Join(o.checkout, "examples", "agent-first-order")
+	how := orderAlive
 	if s.Node == nil {
-		dataset := o.file("dataset.yaml")
-		if err := ofNow(filepath.Join(order, "required.yaml"), dataset); err != nil {
-			return err
-		}
-		if err := s.Order(ctx, dataset, filepath.Join(order, "xr.yaml")); err != nil {
-			return err
-		}
-		go s.Work(ctx)
-	} else {
-		if err := forward(o.file(storageSoc), s.Storage); err != nil {
-			return err
-		}
-		go pages(ctx, o, s)
-		if err := controlplane.Eventually(ctx, time.Minute, "the dataset-watcher to find california-housing", func(ctx context.Context) error {
-			_, err := s.Get(ctx, suite.API, "XDataset", "", "california-housing")
-			return err
-		}); err != nil {
-			return err
-		}
-		if err := s.Order(ctx, filepath.Join(order, "xr.yaml")); err != nil {
-			return err
-		}
+		how = orderAtPlay
+	}
+	if err := how(ctx, o, s, order); err != nil {
+		return err
 	}
 	if err := s.WaitFor(ctx, 4*time.Minute, "Ready", suite.API, "XDatasetAgent", "", "housing-bot"); err != nil {
 		return err
@@ -147,6 +130,34 @@ func firstOrder(ctx context.Context, o options, s *suite.Suite) error {
 		return s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", suite.API, "XAgentBudget", "agent-housing-bot", "housing-bot")
 	}
 	return s.WaitForAgent(ctx, 2*time.Minute, "housing-bot")
+}
+
+// orderAtPlay orders an agent whose pods don't run: what it would do is played.
+func orderAtPlay(ctx context.Context, o options, s *suite.Suite, order string) error {
+	dataset := o.file("dataset.yaml")
+	if err := ofNow(filepath.Join(order, "required.yaml"), dataset); err != nil {
+		return err
+	}
+	if err := s.Order(ctx, dataset, filepath.Join(order, "xr.yaml")); err != nil {
+		return err
+	}
+	go s.Work(ctx)
+	return nil
+}
+
+// orderAlive orders an agent that runs, for a dataset that the watcher finds.
+func orderAlive(ctx context.Context, o options, s *suite.Suite, order string) error {
+	if err := forward(o.file(storageSoc), s.Storage); err != nil {
+		return err
+	}
+	go pages(ctx, o, s)
+	if err := controlplane.Eventually(ctx, time.Minute, "the dataset-watcher to find california-housing", func(ctx context.Context) error {
+		_, err := s.Get(ctx, suite.API, "XDataset", "", "california-housing")
+		return err
+	}); err != nil {
+		return err
+	}
+	return s.Order(ctx, filepath.Join(order, "xr.yaml"))
 }
 
 // written are the times of a story.
