@@ -12,8 +12,39 @@ import (
 
 var (
 	section = regexp.MustCompile(`^## (\d+\.\d+\.\d+) / (unreleased|\d{4}-\d{2}-\d{2})$`)
+	entry   = regexp.MustCompile(`^\* \[(CHANGE|FEATURE|ENHANCEMENT|BUGFIX)\] \S`)
 	shipped = regexp.MustCompile(`/whisperops/[a-z-]+:(v[0-9][^\s"]*)`)
 )
+
+// entryKinds are the kinds of entries, in the order in which a section has them.
+var entryKinds = []string{"CHANGE", "FEATURE", "ENHANCEMENT", "BUGFIX"}
+
+// TestChangelog proves that people and tools can read CHANGELOG.md: sections with a version
+// and a date, in them lines that say of what kind they are, what forces people to act first.
+// What is not released yet may lie there as it came.
+func TestChangelog(t *testing.T) {
+	last, released := "", false
+	for i, line := range strings.Split(read(t, "CHANGELOG.md"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "## "):
+			if !section.MatchString(line) {
+				t.Errorf("CHANGELOG.md:%d: want ## 0.2.0 / unreleased, or a date, got %q", i+1, line)
+			}
+			last, released = "", !strings.HasSuffix(line, "unreleased")
+		case !released:
+		case strings.HasPrefix(line, "- "), strings.HasPrefix(line, "* "):
+			m := entry.FindStringSubmatch(line)
+			if m == nil {
+				t.Errorf("CHANGELOG.md:%d: want * [CHANGE], [FEATURE], [ENHANCEMENT] or [BUGFIX], got %q", i+1, line)
+				continue
+			}
+			if strings.Index(strings.Join(entryKinds, " "), m[1]) < strings.Index(strings.Join(entryKinds, " "), last) {
+				t.Errorf("CHANGELOG.md:%d: [%s] stands above [%s]: the order is %s", i+1, m[1], last, strings.Join(entryKinds, ", "))
+			}
+			last = m[1]
+		}
+	}
+}
 
 // TestOneVersion proves that all that is shipped asks for the version on top of
 // CHANGELOG.md: packages and images are released together.
