@@ -53,11 +53,7 @@ func (n *Node) serve() {
 		called := []string{base + ".svc", base, base + ".svc.cluster.local"}
 		headless := s.Spec.ClusterIP == corev1.ClusterIPNone
 		var ready []*pod
-		for _, k := range slices.Sorted(maps.Keys(n.pods)) {
-			p := n.pods[k]
-			if p.namespace != s.Namespace || !labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.labels)) {
-				continue
-			}
+		for _, p := range n.behind(s) {
 			if headless && (p.ready || s.Spec.PublishNotReadyAddresses) {
 				names[p.ip] = append(names[p.ip], called...) // the pods themselves
 			}
@@ -87,6 +83,17 @@ func (n *Node) serve() {
 		}
 	}
 	n.name(names)
+}
+
+// behind are the pods that a Service selects, in the order of their names.
+func (n *Node) behind(s *corev1.Service) []*pod {
+	var out []*pod
+	for _, k := range slices.Sorted(maps.Keys(n.pods)) {
+		if p := n.pods[k]; p.namespace == s.Namespace && labels.SelectorFromSet(s.Spec.Selector).Matches(labels.Set(p.labels)) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // lead makes an address lead to a port of pods, by a proxy of its own.

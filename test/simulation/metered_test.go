@@ -103,7 +103,7 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	close(p.gate(p.arrived, id))
 	<-p.gate(p.release, id)
 	c := p.calls[n]
-	json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck,errchkjson // a test
+	json.NewEncoder(w).Encode(map[string]any{ //nolint:errcheck // a test
 		"candidates":   []any{map[string]any{"finishReason": "STOP"}},
 		"modelVersion": models[0],
 		"usageMetadata": map[string]any{

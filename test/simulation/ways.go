@@ -35,15 +35,15 @@ func (w *World) disturb(r *rand.Rand, l *life) {
 		at := l.start
 		for range 1 + r.IntN(3) { // so far apart that none is another's company
 			at = at.Add(between(r, 10*time.Minute, max(11*time.Minute, length/3)))
-			samples := []time.Duration{1, 10}[r.IntN(2)]
+			lasts := []time.Duration{step, 10 * step}[r.IntN(2)]
 			depth := []func(v uint64) uint64{
 				func(v uint64) uint64 { return min(v, 1) },
 				func(v uint64) uint64 { return min(v, 20) },
 				func(v uint64) uint64 { return v / 2 },
 				func(v uint64) uint64 { return v },
 			}[r.IntN(4)]
-			l.dips = append(l.dips, dip{Span: Span{at, at.Add(samples * step)}, depth: depth})
-			at = at.Add(samples * step)
+			l.dips = append(l.dips, dip{Span: Span{at, at.Add(lasts)}, depth: depth})
+			at = at.Add(lasts)
 		}
 	}
 	if w.Traits.Relabels && length > 4*time.Minute {

@@ -160,14 +160,15 @@ type Used struct {
 
 // A Charge is one call on the fake provider's bill.
 type Charge struct {
-	Agent, Model string
-	Outcome      string // complete, or how it ended early
-	Usage        Used
+	Agent   string `json:"agent"`
+	Model   string `json:"model"`
+	Outcome string `json:"outcome"` // complete, or how it ended early
+	Usage   Used   `json:"usage"`
 }
 
 type bill struct {
-	Calls  []Charge
-	Totals map[string]map[string]Used
+	Calls  []Charge                   `json:"calls"`
+	Totals map[string]map[string]Used `json:"totals"`
 }
 
 func (s *Suite) bill(ctx context.Context) (bill, error) {
