@@ -20,7 +20,12 @@ import (
 
 // A Key names the series of one counter, without its class.
 type Key struct {
-	Agent, Namespace, Model, Context, Tier, Outcome string
+	Agent     string `json:"agent"`
+	Namespace string `json:"namespace"`
+	Model     string `json:"model"`
+	Context   string `json:"context"`
+	Tier      string `json:"tier"`
+	Outcome   string `json:"outcome"`
 }
 
 // keySeparator stands in no label's value: it isn't UTF-8.
@@ -40,8 +45,8 @@ func parseKey(b []byte) (Key, bool) {
 
 // An Entry is what a call used.
 type Entry struct {
-	Key    Key
-	Tokens usage.Tokens
+	Key    Key          `json:"key"`
+	Tokens usage.Tokens `json:"tokens"`
 }
 
 // A Journal keeps counters on a local disk, so that they survive the process. A

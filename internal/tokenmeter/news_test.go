@@ -87,7 +87,7 @@ func (f inMemory) RoundTrip(r *http.Request) (*http.Response, error) { return f(
 // provide answers after a while, and bills.
 func (n *newsWorld) provide(*http.Request) (*http.Response, error) {
 	time.Sleep(n.call + time.Duration(n.random(int64(2*n.call))))
-	in, out := uint64(1+n.random(2000)), uint64(n.random(1000)) //nolint:gosec // not negative
+	in, out := uint64(1+n.random(2000)), uint64(n.random(1000))
 	n.mu.Lock()
 	n.bill = n.bill.Plus(usage.Tokens{usage.Input: in, usage.Output: out})
 	n.mu.Unlock()
