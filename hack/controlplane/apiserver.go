@@ -91,12 +91,11 @@ func StartAPIServer(ctx context.Context, o Options) (_ *APIServer, err error) {
 	if _, err := os.Stat(filepath.Join(o.Dir, "pki")); err == nil {
 		return nil, fmt.Errorf("cannot start a control plane in %s: it holds the state of another one; remove it or choose another folder", o.Dir)
 	}
-	for _, d := range []string{"logs", "pids"} {
-		if err := os.MkdirAll(filepath.Join(o.Dir, d), 0o700); err != nil {
-			return nil, err
-		}
+	processes, err := NewProcesses(o.Dir)
+	if err != nil {
+		return nil, err
 	}
-	s := &APIServer{Processes: &Processes{dir: o.Dir}, Dir: o.Dir, Tools: o.Tools, log: o.Log, Kubeconfig: filepath.Join(o.Dir, "admin.kubeconfig")}
+	s := &APIServer{Processes: processes, Dir: o.Dir, Tools: o.Tools, log: o.Log, Kubeconfig: filepath.Join(o.Dir, "admin.kubeconfig")}
 	defer func() {
 		if err != nil {
 			s.Stop()

@@ -326,7 +326,7 @@ func probe(p *pod) func(context.Context) error {
 			return nil
 		}
 	case r != nil && r.TCPSocket != nil:
-		return dialable(fmt.Sprintf("%s:%d", p.ip, portOf(c, r.TCPSocket.Port)))
+		return Listening(fmt.Sprintf("%s:%d", p.ip, portOf(c, r.TCPSocket.Port)))
 	}
 	return func(context.Context) error { return nil }
 }

@@ -23,6 +23,7 @@ type Command struct {
 	Path string
 	Args []string
 	Env  []string // replaces the environment; nil keeps PATH and HOME only
+	Dir  string   // working folder; empty: the present one
 	// Ready reports nil once the process does its work. It is called until it does.
 	Ready func(context.Context) error
 	// Within is how long Ready may take; zero means a minute.
@@ -48,6 +49,16 @@ type Processes struct {
 	dir string
 	mu  sync.Mutex
 	all []*Process
+}
+
+// NewProcesses returns processes that keep logs and pids below a folder, which is made.
+func NewProcesses(dir string) (*Processes, error) {
+	for _, d := range []string{"logs", "pids"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	return &Processes{dir: dir}, nil
 }
 
 // Run starts a process and waits until it is ready.
@@ -144,7 +155,7 @@ func (p *Process) spawn() error {
 	if cmd.Env == nil {
 		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + os.Getenv("HOME")}
 	}
-	cmd.Stdout, cmd.Stderr = log, log
+	cmd.Stdout, cmd.Stderr, cmd.Dir = log, log, p.Dir
 	if err := start(cmd); err != nil {
 		return fmt.Errorf("cannot start %s: %w", p.Name, err)
 	}
@@ -355,8 +366,8 @@ func FreePort() (int, error) {
 	return a.Port, nil
 }
 
-// dialable is the readiness of whatever listens at a TCP address.
-func dialable(address string) func(context.Context) error {
+// Listening is the readiness of whatever listens at a TCP address.
+func Listening(address string) func(context.Context) error {
 	return func(ctx context.Context) error {
 		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
 		if err != nil {

@@ -239,7 +239,7 @@ func (r *runtimes) startFunction(ctx context.Context, rev *unstructured.Unstruct
 	}
 	if err := r.run(ctx, n, string(rev.GetUID()), Command{
 		Name: n, Path: program, Args: []string{"--debug", "--address", address, "--metrics-address", fmt.Sprintf("127.0.0.1:%d", ports[1])},
-		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.s.Dir, "TLS_SERVER_CERTS_DIR=" + filepath.Join(dir, "tls")}, Ready: dialable(address), Respawn: true,
+		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + r.s.Dir, "TLS_SERVER_CERTS_DIR=" + filepath.Join(dir, "tls")}, Ready: Listening(address), Respawn: true,
 	}); err != nil {
 		return err
 	}

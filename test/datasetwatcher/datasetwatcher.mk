@@ -1,6 +1,5 @@
 WATCHER_BIN := $(OUTPUT)/bin/dataset-watcher
-WATCHER_ENV  = DATASET_WATCHER=$(WATCHER_BIN) FAKE_GCS_SERVER=$(FAKE_GCS_SERVER) GITEA=$(GITEA) \
-               GITEA_SOURCE="$$(cd test/tools/gitea && GOWORK=off go list -m -f '{{.Dir}}' code.gitea.io/gitea)"
+WATCHER_ENV  = DATASET_WATCHER=$(WATCHER_BIN) FAKE_GCS_SERVER=$(FAKE_GCS_SERVER) GITEA=$(GITEA) GITEA_FILES=$(GITEA_FILES)
 
 .PHONY: test-watcher
 test-watcher: build-watcher ## the dataset watcher on a real API server, storage emulator and Gitea
@@ -16,6 +15,6 @@ bench-watcher: build-watcher ## what the dataset watcher costs with 1,000 object
 	@env=($(WATCHER_ENV)); cd test/datasetwatcher && env "$${env[@]}" GOWORK=off go run ./bench $(BENCH_FLAGS)
 
 .PHONY: build-watcher
-build-watcher: $(ETCD) $(KUBE_APISERVER) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) $(FAKE_GCS_SERVER) $(GITEA)
+build-watcher: $(ETCD) $(KUBE_APISERVER) $(KUBE_CONTROLLER_MANAGER) $(KUBECTL) $(FAKE_GCS_SERVER) $(GITEA) $(GITEA_FILES)
 	@mkdir -p $(OUTPUT)/bin
 	@go build -ldflags '-s -w' -o $(WATCHER_BIN) ./cmd/dataset-watcher

@@ -92,7 +92,7 @@ $(eval $(call tool-rule,$(KYVERNO),kyverno,github.com/kyverno/kyverno/cmd/kyvern
 
 # Its go.mod wants a newer Go than ours. With a v before its version the server refuses
 # its own command line.
-$(eval $(call tool-rule,$(ARGOCD),argo-cd,github.com/argoproj/argo-cd/v3/cmd,-X github.com/argoproj/argo-cd/v3/common.version=$(ARGOCD_VERSION:v%=%),8 minutes,,,auto))
+$(eval $(call tool-rule,$(ARGOCD),argo-cd,.,-X github.com/argoproj/argo-cd/v3/common.version=$(ARGOCD_VERSION:v%=%),8 minutes,,,auto))
 
 # Crossplane's own manifests and the provider's package travel in their modules,
 # not in their binaries; so do Argo CD's, and Gitea's pages. $(call tool-files,folder to make,module folder,module,folders to copy,toolchain)
@@ -123,12 +123,27 @@ $(CRDS):
 	@tmp=$@.building-$$$$; trap 'rm -rf "$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; mkdir "$$tmp" && \
 	  $(TOOLS_SRC)/schemas/modules.sh "$$tmp" && if [ ! -d $@ ]; then mv "$$tmp" $@; fi
 
+# Backstage's backend, and the page with its form, as their lock files pin them. No script
+# of a package is run: the database is PostgreSQL, and nothing is compiled.
+BACKSTAGE_SRC := $(TOOLS_SRC)/../../hack/portal
+BACKSTAGE := $(TOOLS_DIR)/backstage-$(shell cat $(BACKSTAGE_SRC)/backend/package-lock.json $(BACKSTAGE_SRC)/page/* 2>/dev/null | cksum | cut -d' ' -f1)
+$(BACKSTAGE):
+	@mkdir -p $(@D)
+	@echo "installing Backstage once for this machine (3 minutes, 330 MB) ..." >&2
+	@src=$$(cd $(BACKSTAGE_SRC) && pwd); tmp=$@.building-$$$$; trap 'rm -rf "$$tmp"' EXIT; trap 'exit 130' INT TERM HUP; \
+	  cp -R "$$src/backend" "$$tmp" && (cd "$$tmp" && npm ci --ignore-scripts --omit=optional --no-progress --loglevel=error) && \
+	  cp -R "$$src/page" "$$tmp/source" && (cd "$$tmp/source" && npm ci --ignore-scripts --no-progress --loglevel=error && node build.mjs ../page) && \
+	  rm -rf "$$tmp/source" && if [ ! -d $@ ]; then mv "$$tmp" $@; fi
+
 # What a control plane needs; hack/controlplane reads the paths from tools-paths.
 CONTROLPLANE_TOOLS := CROSSPLANE_CLI CROSSPLANE_CORE CROSSPLANE_FILES ETCD KUBE_APISERVER KUBE_CONTROLLER_MANAGER KUBECTL \
                       PROVIDER_KUBERNETES PROVIDER_KUBERNETES_FILES PROMETHEUS FAKE_GCS_SERVER
+
+# What make portal needs beside it.
+PORTAL_TOOLS := GITEA GITEA_FILES ARGOCD ARGOCD_FILES BACKSTAGE
 
 .PHONY: tools tools-paths
 tools: $(foreach t,$(CONTROLPLANE_TOOLS),$($(t))) ## build what a control plane needs, once per machine
 
 tools-paths:
-	@$(foreach t,$(CONTROLPLANE_TOOLS),echo '$(t)=$($(t))';)
+	@$(foreach t,$(CONTROLPLANE_TOOLS) $(PORTAL_TOOLS),echo '$(t)=$($(t))';)

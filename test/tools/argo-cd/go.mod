@@ -4,7 +4,6 @@ go 1.27.0
 
 toolchain go1.27.3
 
-tool github.com/argoproj/argo-cd/v3/cmd
 
 require github.com/argoproj/argo-cd/v3 v3.6.1
 

@@ -4,6 +4,8 @@
 //	controlplane up -dir DIR -packages DIR -standins DIR [-schemas DIR]
 //	controlplane up -dir DIR -packages DIR -standins DIR -configuration XPKG|DIR [-more DIR]
 //	controlplane dataset -dir DIR -file CSV [-name NAME]
+//	controlplane portal -dir DIR -programs DIR
+//	controlplane portal-down -dir DIR
 //	controlplane down -dir DIR
 //
 // The control plane runs in namespaces of its own where the machine allows it:
@@ -35,12 +37,12 @@ func main() {
 type options struct {
 	dir, packages, standIns, schemas, checkout, python string
 	csv, name                                          string
-	configuration, more                                string
+	configuration, more, programs                      string
 }
 
 func run(ctx context.Context, args []string) error {
 	if len(args) == 0 {
-		return errors.New("say what to do: up, dataset or down")
+		return errors.New("say what to do: up, dataset, portal, portal-down or down")
 	}
 	var o options
 	fs := flag.NewFlagSet("controlplane "+args[0], flag.ContinueOnError)
@@ -54,6 +56,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.more, "more", "", "folder with *.xpkg that the Configuration wants")
 	fs.StringVar(&o.csv, "file", "", "of dataset: a CSV")
 	fs.StringVar(&o.name, "name", "", "of dataset: how it and its agent are called; default: the file's name")
+	fs.StringVar(&o.programs, "programs", "", "of portal: folder with the programs ledger and dataset-watcher")
 	if err := fs.Parse(args[1:]); err != nil {
 		return err
 	}
@@ -67,10 +70,16 @@ func run(ctx context.Context, args []string) error {
 		return down(o)
 	case "dataset":
 		return dataset(ctx, o)
+	case "portal":
+		return portalUp(ctx, o)
+	case "portal-down":
+		return portalDown(o)
+	case "portal-serve": // by portal
+		return portalServe(ctx, o)
 	case "serve": // by up, inside the namespaces
 		return serve(ctx, o)
 	case "proxy": // by up, outside them
 		return proxy(context.WithoutCancel(ctx), o) // it ends with the control plane, not with a signal
 	}
-	return fmt.Errorf("unknown verb %q; known: up, dataset, down", args[0])
+	return fmt.Errorf("unknown verb %q; known: up, dataset, portal, portal-down, down", args[0])
 }

@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -44,38 +45,30 @@ func serve(ctx context.Context, o options) error {
 func hold(ctx context.Context, o options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	out, err := os.OpenFile(o.file(progress), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	say, err := sayer(o.file(progress))
 	if err != nil {
 		return err
 	}
-	var mu sync.Mutex
-	say := func(format string, args ...any) {
-		mu.Lock()
-		defer mu.Unlock()
-		_, _ = fmt.Fprintf(out, strings.TrimSuffix(format, "\n")+"\n", args...) // progress is a courtesy
-	}
-	control, err := net.Listen("unix", o.file(controlSoc))
-	if err != nil {
-		return fmt.Errorf("cannot listen for commands: %w", err)
-	}
-	var open []net.Conn // kept open until the very end: who waits for it sees it
-	go func() {
-		for {
-			c, err := control.Accept()
-			if err != nil {
-				return
+	var watching atomic.Pointer[suite.Suite]
+	if err := obey(o.file(controlSoc), map[string]func(){
+		stopCommand: cancel,
+		// make portal runs a dataset-watcher that also writes a catalog; two watchers
+		// would fight.
+		watcherCommand: func() {
+			if p := watcher(watching.Load()); p != nil {
+				p.Stop()
 			}
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
-			go func() {
-				line, _ := bufio.NewReader(c).ReadString('\n')
-				if line == "stop\n" {
-					cancel()
+		},
+		watcherBackCommand: func() {
+			if p := watcher(watching.Load()); p != nil && !p.Alive() {
+				if err := p.Start(ctx); err != nil {
+					say("cannot start the dataset-watcher again: %v", err)
 				}
-			}()
-		}
-	}()
+			}
+		},
+	}); err != nil {
+		return err
+	}
 	say("booting etcd, Kubernetes and Crossplane")
 	if o.configuration != "" {
 		return holdForeign(ctx, o, say)
@@ -88,6 +81,7 @@ func hold(ctx context.Context, o options) error {
 		return err
 	}
 	defer s.Stop()
+	watching.Store(s)
 	for socket, address := range map[string]string{apiSoc: s.URL, promSoc: s.Prometheus} {
 		if err := forward(o.file(socket), address); err != nil {
 			return err
@@ -99,6 +93,58 @@ func hold(ctx context.Context, o options) error {
 	}
 	say(ready)
 	<-ctx.Done()
+	return nil
+}
+
+// watcher is the dataset-watcher of a suite that runs one, or nil.
+func watcher(s *suite.Suite) *controlplane.Process {
+	if s == nil {
+		return nil
+	}
+	return s.Process("dataset-watcher")
+}
+
+// sayer returns what writes a line of progress into a file.
+func sayer(file string) (func(format string, args ...any), error) {
+	out, err := os.OpenFile(file, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	var mu sync.Mutex
+	return func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		_, _ = fmt.Fprintf(out, strings.TrimSuffix(format, "\n")+"\n", args...) // progress is a courtesy
+	}, nil
+}
+
+// obey runs commands that come through a socket, a line each, and answers when they are
+// done. Connections are kept open until the process ends: who waits for that sees it.
+func obey(socket string, commands map[string]func()) error {
+	control, err := net.Listen("unix", socket)
+	if err != nil {
+		return fmt.Errorf("cannot listen for commands: %w", err)
+	}
+	var mu sync.Mutex
+	var open []net.Conn
+	go func() {
+		for {
+			c, err := control.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			go func() {
+				line, _ := bufio.NewReader(c).ReadString('\n')
+				if do := commands[strings.TrimSpace(line)]; do != nil {
+					do()
+					_, _ = io.WriteString(c, done) // who asked may be gone
+				}
+			}()
+		}
+	}()
 	return nil
 }
 
@@ -147,7 +193,7 @@ func orderAtPlay(ctx context.Context, o options, s *suite.Suite, order string) e
 
 // orderAlive orders an agent that runs, for a dataset that the watcher finds.
 func orderAlive(ctx context.Context, o options, s *suite.Suite, order string) error {
-	if err := forward(o.file(storageSoc), s.Storage); err != nil {
+	if err := errors.Join(forward(o.file(storageSoc), s.Storage), os.WriteFile(o.file(storageAddress), []byte(s.Storage), 0o600)); err != nil {
 		return err
 	}
 	go pages(ctx, o, s)

@@ -31,6 +31,16 @@ const (
 	ready      = "READY"
 )
 
+// Commands of the control socket.
+const (
+	stopCommand    = "stop"
+	watcherCommand = "stop the dataset-watcher"
+
+	watcherBackCommand = "start the dataset-watcher"
+
+	done = "done\n" // the answer to each
+)
+
 func (o options) file(name string) string { return filepath.Join(o.dir, name) }
 
 // pageSoc is the socket of an agent's chat page.
@@ -68,7 +78,7 @@ func up(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	if err := follow(ctx, o, ended); err != nil {
+	if err := follow(ctx, o.file(progress), "the control plane", o.file("serve.log"), ended, func(began time.Time) error { return finish(ctx, o, began) }); err != nil {
 		if ctx.Err() != nil {
 			fmt.Fprintln(os.Stderr, "interrupted; stopping what was started")
 			return errors.Join(err, down(o))
@@ -146,12 +156,12 @@ func daemon(o options, log string, argv ...string) (int, <-chan error, error) {
 	return cmd.Process.Pid, ended, nil
 }
 
-// follow prints what serve says until it is ready or gone.
-func follow(ctx context.Context, o options, ended <-chan error) error {
+// follow prints what a daemon says of its progress until it is ready or gone.
+func follow(ctx context.Context, file, what, log string, ended <-chan error, finish func(began time.Time) error) error {
 	began := time.Now()
 	offset := int64(0)
 	for {
-		f, err := os.Open(o.file(progress))
+		f, err := os.Open(file)
 		if err == nil {
 			if _, err := f.Seek(offset, io.SeekStart); err != nil {
 				return err
@@ -165,7 +175,7 @@ func follow(ctx context.Context, o options, ended <-chan error) error {
 				offset += int64(len(line))
 				if strings.HasPrefix(line, ready) {
 					_ = f.Close() // it was read
-					return finish(ctx, o, began)
+					return finish(began)
 				}
 				fmt.Printf("%5.1fs  %s", time.Since(began).Seconds(), line)
 			}
@@ -175,8 +185,8 @@ func follow(ctx context.Context, o options, ended <-chan error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case how := <-ended:
-			log, _ := os.ReadFile(o.file("serve.log")) // without it, why tells what is known
-			return fmt.Errorf("the control plane did not come up: %s", why(string(log), how))
+			said, _ := os.ReadFile(log) // without it, why tells what is known
+			return fmt.Errorf("%s did not come up: %s", what, why(string(said), how))
 		case <-time.After(100 * time.Millisecond):
 		}
 	}
@@ -323,6 +333,31 @@ func recorded(o options) (pid int, started string, err error) {
 	return pid, started, err
 }
 
+// end asks who listens at a control socket to stop, and waits until it has.
+func end(socket string) {
+	c := tell(socket, stopCommand)
+	if c == nil {
+		return // it has
+	}
+	_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+	_, _ = io.Copy(io.Discard, c) // ends when the process does
+	_ = c.Close()                 // nothing more to say
+}
+
+// tell gives a command through a control socket, and returns the connection when it was
+// carried out; nil if nobody listens. The connection ends with the process.
+func tell(socket, command string) net.Conn {
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		return nil
+	}
+	if _, err := io.WriteString(c, command+"\n"); err != nil {
+		return nil
+	}
+	_, _ = io.ReadFull(c, make([]byte, len(done))) // or its end, which is seen by whoever reads on
+	return c
+}
+
 // down asks serve to stop, makes sure that it did, and removes the state.
 func down(o options) error {
 	switch _, err := os.Stat(o.file(marker)); {
@@ -332,13 +367,10 @@ func down(o options) error {
 	case err != nil:
 		return fmt.Errorf("cannot tell whether a control plane runs: %w", err)
 	}
-	if c, err := net.Dial("unix", o.file(controlSoc)); err == nil {
-		if _, err := io.WriteString(c, "stop\n"); err == nil {
-			_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
-			_, _ = io.Copy(io.Discard, c) // ends when serve does
-		}
-		_ = c.Close() // nothing more to say
+	if err := portalDown(o); err != nil {
+		return err
 	}
+	end(o.file(controlSoc))
 	pid, started, err := recorded(o)
 	if err == nil {
 		// The kernel ends everything in the namespaces with this process.

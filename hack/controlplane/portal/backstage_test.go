@@ -1,0 +1,160 @@
+package portal
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"sigs.k8s.io/yaml"
+
+	"whisperops.io/functions/hack/controlplane"
+)
+
+// startBackstage runs Backstage alone: no Gitea, no cluster.
+func startBackstage(t *testing.T) *Portal {
+	t.Helper()
+	tools, err := controlplane.FindTools(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tools.Need("BACKSTAGE"); err != nil {
+		t.Skip("make test-portal-form installs it: ", err)
+	}
+	checkout, err := controlplane.Checkout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Portal{
+		Access: Access{Token: "a-token-of-this-test", Gitea: &controlplane.Gitea{URL: "http://127.0.0.1:9", User: "portal", Password: "secret"}},
+		o:      Options{Dir: t.TempDir(), Checkout: checkout, Tools: tools, Ledger: "/bin/false", BaseDomain: "34.61.7.12.sslip.io", ProjectID: "acme-data", Log: t.Logf},
+	}
+	if p.Processes, err = controlplane.NewProcesses(p.o.Dir); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(p.Stop)
+	if err := p.backstage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// nasty are the values of test/portal.
+type nasty struct{ Descriptions, Names, Domains []string }
+
+// What a person types into the form arrives in the order byte for byte, read as
+// Kubernetes reads it, or is refused by the form: never anything else. The scaffolder is
+// the real one, in its dry run, which publishes nothing.
+func TestFormValues(t *testing.T) {
+	p := startBackstage(t)
+	read := func(parts ...string) []byte {
+		data, err := os.ReadFile(p.checkout(parts...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	var bad nasty
+	if err := json.Unmarshal(read("test", "portal", "nasty.json"), &bad); err != nil {
+		t.Fatal(err)
+	}
+	values := []object{}
+	with := func(field string, all ...string) {
+		for _, v := range all {
+			o := object{
+				"agent_name": "housing-bot", "dataset": "resource:default/california-housing", "budget_usd": 12.5, "description": "Answers questions",
+				"base_domain": "34.61.7.12.sslip.io", "project_id": "acme-data",
+			}
+			o[field] = v
+			values = append(values, o)
+		}
+	}
+	with("description", bad.Descriptions...)
+	with("agent_name", append(bad.Names, "ab", "-ab", "ab-", "Abc", "a_b", "a b", "ä-bot", "../abc", "abc\n", "my-google-bot", strings.Repeat("a", 25))...)
+	with("base_domain", append(bad.Domains, "__BASE_DOMAIN__", "a..b", "-a.b", "a.b/", "a b", "A.b", "a.b\n")...)
+	arrived := 0
+	for _, v := range values {
+		order, refused := p.dryRun(t, "dataset-whisperer", v)
+		want := object{
+			"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "metadata": object{"name": v["agent_name"]},
+			"spec": object{
+				"agentName": v["agent_name"], "datasetRef": object{"name": "california-housing"}, "budgetUsd": 12.5, "description": v["description"],
+				"baseDomain": v["base_domain"], "projectId": "acme-data",
+			},
+		}
+		if refused != "" {
+			t.Logf("refused: %q %q %q: %s", v["agent_name"], v["base_domain"], v["description"], refused)
+			continue
+		}
+		arrived++
+		got := object{}
+		if err := yaml.UnmarshalStrict(order["manifests/xdatasetagent.yaml"], &got); err != nil {
+			t.Errorf("%q: %v\n%s", v, err, order["manifests/xdatasetagent.yaml"])
+			continue
+		}
+		if w, g := canonical(t, want), canonical(t, got); w != g {
+			t.Errorf("want %s\ngot  %s", w, g)
+		}
+	}
+	t.Logf("of %d values %d arrived", len(values), arrived)
+	// 4 descriptions, 11 names, 7 domains.
+	if refused := len(values) - arrived; refused != 22 {
+		t.Errorf("want the form to refuse 22 values, it refuses %d", refused)
+	}
+}
+
+func canonical(t *testing.T, v any) string {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+// dryRun runs a baked template without publishing anything, and returns the files that
+// it wrote, or why the scaffolder refused the values.
+func (p *Portal) dryRun(t *testing.T, template string, values object) (files map[string][]byte, refused string) {
+	t.Helper()
+	root := p.file("backstage", "templates", template)
+	data, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	entity := object{}
+	if err := yaml.Unmarshal(data, &entity); err != nil {
+		t.Fatal(err)
+	}
+	contents := []object{}
+	if err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		rel, _ := filepath.Rel(root, path)
+		contents = append(contents, object{"path": rel, "base64Content": base64.StdEncoding.EncodeToString(data)})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	answer := struct {
+		DirectoryContents []struct {
+			Path          string
+			Base64Content []byte
+		}
+	}{}
+	if err := p.Do(t.Context(), http.MethodPost, "/api/scaffolder/v2/dry-run", object{"template": entity, "values": values, "secrets": object{}, "directoryContents": contents}, &answer); err != nil {
+		if !strings.Contains(err.Error(), ": 400 ") {
+			t.Fatalf("%q: %v", values, err)
+		}
+		return nil, err.Error()
+	}
+	files = map[string][]byte{}
+	for _, f := range answer.DirectoryContents {
+		files[f.Path] = f.Base64Content
+	}
+	return files, ""
+}
