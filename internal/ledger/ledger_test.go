@@ -148,7 +148,7 @@ func object(gvr schema.GroupVersionResource, kind, namespace, name string, more 
 
 func newWorld(t *testing.T, objects ...runtime.Object) *world {
 	t.Helper()
-	kinds := map[schema.GroupVersionResource]string{applications: "ApplicationList", orders: "XDatasetAgentList", budgets: "XAgentBudgetList", namespaces: "NamespaceList"}
+	kinds := map[schema.GroupVersionResource]string{applications: "ApplicationList", sets: "ApplicationSetList", orders: "XDatasetAgentList", budgets: "XAgentBudgetList", namespaces: "NamespaceList"}
 	for _, k := range partKinds {
 		kinds[k] = "PartList"
 	}
@@ -202,6 +202,51 @@ func retirement(w *world, r *repo, out *strings.Builder) Retirement {
 	return Retirement{
 		Cluster: Cluster{Client: w, ArgoCDNamespace: "argocd"}, AgentName: "housing-bot", Repository: r, File: OrderFile,
 		Settle: time.Millisecond, Poll: time.Millisecond, Timeout: 5 * time.Second, Out: out,
+	}
+}
+
+func TestDeliver(t *testing.T) {
+	set := object(sets, "ApplicationSet", "argocd", "agents", nil)
+	cases := map[string]struct {
+		reason string
+		there  []runtime.Object
+		makes  string // whatever patches the set makes this Application
+		events []string
+		want   string
+	}{
+		"There": {"What Argo CD delivers already needs nothing.", []runtime.Object{app(), set}, "", nil, ""},
+		"Woken": {"The set is woken once, and makes the Application.", []runtime.Object{set}, "agent-housing-bot", []string{"patch applicationsets"}, ""},
+		"Found nothing": {
+			"A set that finds no repository is named, with the command that says why.", []runtime.Object{set}, "agent-other-bot", []string{"patch applicationsets"},
+			"after 20ms there is no Application agent-housing-bot: the order is in Git, but Argo CD does not deliver it; kubectl describe applicationset agents -n argocd says what it found",
+		},
+		"No set": {"Somebody else may make the Application; it does not come here.", nil, "", []string{"patch applicationsets"}, "after 20ms there is no Application agent-housing-bot"},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, tc.there...)
+			w.PrependReactor("patch", "applicationsets", func(a kubetesting.Action) (bool, runtime.Object, error) {
+				w.note("patch applicationsets")
+				if tc.makes == "" {
+					return false, nil, nil
+				}
+				made := app()
+				made.SetName(tc.makes)
+				return true, set, w.Tracker().Add(made)
+			})
+			timeout := time.Minute
+			if tc.want != "" {
+				timeout = 20 * time.Millisecond
+			}
+			err := Cluster{Client: w, ArgoCDNamespace: "argocd"}.Deliver(t.Context(), "housing-bot", "agents", timeout, time.Millisecond)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("%s\nwant %q, got %v", tc.reason, tc.want, err)
+			}
+			w.events = slices.Compact(w.events) // two reactors note one request
+			if diff := cmp.Diff(tc.events, w.events); diff != "" {
+				t.Errorf("%s\n-want +got:\n%s", tc.reason, diff)
+			}
+		})
 	}
 }
 

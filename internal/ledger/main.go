@@ -23,6 +23,7 @@ const usage = `ledger keeps the files in which agents are ordered.
 
   ledger check --agent housing-bot --order order.yaml      is the name free?
   ledger edit --agent housing-bot --set budgetUsd=7.5      one commit, then Argo CD looks
+  ledger deliver --agent housing-bot                       Argo CD finds a new order now
   ledger refresh --agent housing-bot                       Argo CD looks now
   ledger retire --agent housing-bot --yes                  silence, dismantle, erase
   ledger wait --healthy functions.pkg.crossplane.io/x      until a platform is installed
@@ -36,7 +37,7 @@ func Main() {
 		func(ctx context.Context, args []string) error { return Run(ctx, args, os.Getenv, os.Stdout, os.Stderr) })
 }
 
-// Run runs one command: edit, retire or refresh.
+// Run runs one command: check, deliver, edit, refresh, retire or wait.
 func Run(ctx context.Context, args []string, env func(string) string, out, errOut io.Writer) error {
 	if len(args) == 0 {
 		fmt.Fprint(errOut, usage)
@@ -44,7 +45,7 @@ func Run(ctx context.Context, args []string, env func(string) string, out, errOu
 	}
 	f := &flags{out: out}
 	commands := map[string]func(context.Context) error{
-		"check": f.check, "edit": f.edit, "refresh": f.refresh, "retire": f.retire, "wait": f.wait,
+		"check": f.check, "deliver": f.deliver, "edit": f.edit, "refresh": f.refresh, "retire": f.retire, "wait": f.wait,
 	}
 	switch command := args[0]; {
 	case command == "help" || command == "-h" || command == "--help":
@@ -87,7 +88,7 @@ type flags struct {
 	agent, giteaURL, owner, branch, file, tokenFile string
 	argoCDNamespace                                 string
 	message                                         string
-	order                                           string
+	order, applicationSet                           string
 	prerequisites                                   []Prerequisite
 	set                                             changes
 	refreshAfter, keepRepository, yes               bool
@@ -102,7 +103,7 @@ func (f *flags) run(ctx context.Context, command string, args []string, env func
 		fs.StringVar(&f.agent, "agent", "", "name of the agent, as the order's agentName says it")
 	}
 	fs.StringVar(&f.argoCDNamespace, "argocd-namespace", or(env("ARGOCD_NAMESPACE"), "argocd"), "namespace of Argo CD's Applications (env ARGOCD_NAMESPACE)")
-	if command != "refresh" && command != "wait" {
+	if command != "deliver" && command != "refresh" && command != "wait" {
 		fs.StringVar(&f.giteaURL, "gitea-url", env("GITEA_URL"), "address of the Gitea that holds the orders, https://<host> (env GITEA_URL)")
 		fs.StringVar(&f.owner, "gitea-owner", or(env("GITEA_OWNER"), "agents"), "organisation of the orders' repositories, agent-<name> each (env GITEA_OWNER)")
 		fs.StringVar(&f.branch, "gitea-branch", or(env("GITEA_BRANCH"), "main"), "branch that Argo CD reads (env GITEA_BRANCH)")
@@ -112,6 +113,10 @@ func (f *flags) run(ctx context.Context, command string, args []string, env func
 	switch command {
 	case "check":
 		fs.StringVar(&f.order, "order", "", "the order that is to be made; an identical one in the repository is what a run that failed halfway has left, and no obstacle")
+	case "deliver":
+		fs.StringVar(&f.applicationSet, "applicationset", "agents", "ApplicationSet that finds the orders' repositories")
+		fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the Application")
+		fs.DurationVar(&f.poll, "poll", time.Second, "time between two looks")
 	case "wait":
 		fs.Var(prerequisites{&f.prerequisites, Healthy}, "healthy", "package that must be healthy, providers.pkg.crossplane.io/<name> for example; may be repeated")
 		fs.Var(prerequisites{&f.prerequisites, Established}, "established", "CRD that must be established, <plural>.<group>; may be repeated")
@@ -160,7 +165,7 @@ func (f *flags) validate(command string, rest []string) error {
 		return fmt.Errorf("unexpected argument %q: flags start with --", rest[0])
 	case command == "wait" && len(f.prerequisites) == 0:
 		return errors.New("say what to wait for: --healthy or --established")
-	case (command == "wait" || command == "retire") && (f.settle < 0 || f.poll <= 0 || f.timeout <= 0):
+	case (command == "wait" || command == "retire" || command == "deliver") && (f.settle < 0 || f.poll <= 0 || f.timeout <= 0):
 		return errors.New("--settle, --poll and --timeout must be more than 0")
 	case command == "wait":
 		return nil
@@ -230,6 +235,18 @@ func (f *flags) edit(ctx context.Context) error {
 	if err := f.refresh(ctx); err != nil {
 		return fmt.Errorf("the change is in Git, but Argo CD was not told; it will look by itself: %w", err)
 	}
+	return nil
+}
+
+func (f *flags) deliver(ctx context.Context) error {
+	c, err := f.cluster()
+	if err != nil {
+		return err
+	}
+	if err := c.Deliver(ctx, f.agent, f.applicationSet, f.timeout, f.poll); err != nil {
+		return err
+	}
+	fmt.Fprintf(f.out, "Argo CD delivers %s\n", ApplicationName(f.agent))
 	return nil
 }
 

@@ -23,6 +23,7 @@ import (
 
 var (
 	applications = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applications"}
+	sets         = schema.GroupVersionResource{Group: "argoproj.io", Version: "v1alpha1", Resource: "applicationsets"}
 	orders       = schema.GroupVersionResource{Group: "whisperops.io", Version: "v1alpha1", Resource: "xdatasetagents"}
 	budgets      = schema.GroupVersionResource{Group: "whisperops.io", Version: "v1alpha1", Resource: "xagentbudgets"}
 	namespaces   = schema.GroupVersionResource{Version: "v1", Resource: "namespaces"}

@@ -36,7 +36,7 @@ func (p *Portal) backstage(ctx context.Context) error {
 	if err := p.bake(ctx); err != nil {
 		return err
 	}
-	dir := p.file("backstage")
+	dir := p.Backstage()
 	// Node looks for modules, and Backstage for a package.json, from where a file lies.
 	if out, err := exec.CommandContext(ctx, "cp", "-R", p.checkout("hack", "portal", "backend")+"/.", p.checkout("package", "portal", "ledger-action"), dir).CombinedOutput(); err != nil {
 		return fmt.Errorf("cannot copy the backend: %w: %s", err, out)
@@ -80,6 +80,9 @@ func (p *Portal) backstageReady(ctx context.Context) error {
 	return err
 }
 
+// Backstage is the folder of the backend; the baked templates are in templates below it.
+func (p *Portal) Backstage() string { return p.file("backstage") }
+
 // bake writes the templates for this portal.
 func (p *Portal) bake(ctx context.Context) error {
 	cmd := exec.CommandContext(ctx, p.checkout("package", "portal", "bake.sh"), p.file("backstage", "templates"),
@@ -104,6 +107,9 @@ func (p *Portal) config(port int, database object, templates []string) object {
 	}}
 	for _, t := range templates {
 		locations = append(locations, object{"type": "file", "target": t, "rules": []object{{"allow": []string{"Template"}}}})
+	}
+	for _, e := range p.o.Entities {
+		locations = append(locations, object{"type": "file", "target": e, "rules": []object{{"allow": []string{"Component", "Resource"}}}})
 	}
 	return object{
 		"app":          object{"title": "whisperops", "baseUrl": p.Backend},

@@ -43,6 +43,8 @@ type Options struct {
 	Ledger string
 	// BaseDomain and ProjectID are baked into the form.
 	BaseDomain, ProjectID string
+	// Entities are files with more entities for Backstage's catalog.
+	Entities []string
 	// Log gets a line for each thing that takes noticeable time.
 	Log func(format string, args ...any)
 }
@@ -129,6 +131,26 @@ func Start(ctx context.Context, o Options) (_ *Portal, err error) {
 			return nil, fmt.Errorf("cannot start %s: %w", step.name, err)
 		}
 		o.Log("%s ready after %s", step.name, time.Since(began).Round(10*time.Millisecond))
+	}
+	return p, nil
+}
+
+// StartForm runs Backstage and the page alone, without a Gitea and a cluster: what the
+// form takes and what becomes of it can be seen, and nothing published.
+func StartForm(ctx context.Context, o Options) (_ *Portal, err error) {
+	if err := o.Tools.Need("BACKSTAGE"); err != nil {
+		return nil, err
+	}
+	p := &Portal{o: o, Access: Access{Token: rand.Text(), Dir: o.Dir, Gitea: &controlplane.Gitea{URL: "http://127.0.0.1:9", User: "portal", Password: rand.Text()}}}
+	if p.Processes, err = controlplane.NewProcesses(o.Dir); err != nil {
+		return nil, err
+	}
+	if err = p.backstage(ctx); err == nil {
+		err = p.serve(ctx)
+	}
+	if err != nil {
+		p.Stop()
+		return nil, err
 	}
 	return p, nil
 }

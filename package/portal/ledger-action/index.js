@@ -7,14 +7,14 @@ const path = require('node:path');
 const { createBackendModule } = require('@backstage/backend-plugin-api');
 const { createTemplateAction, scaffolderActionsExtensionPoint } = require('@backstage/plugin-scaffolder-node');
 
-const COMMANDS = ['check', 'edit', 'retire'];
+const COMMANDS = ['check', 'deliver', 'edit', 'retire'];
 
 // args returns the command line. Values are arguments of their own, never parts of a
 // shell's line.
 function args(input, workspace) {
-  // The picker of agents gives the name of the entity.
+  // The picker of agents gives the name of the entity; the order form the agent's own.
   const agent = input.agent.replace(/^agent-/, '');
-  const out = [input.command, `--agent=${input.command === 'check' ? input.agent : agent}`];
+  const out = [input.command, `--agent=${['check', 'deliver'].includes(input.command) ? input.agent : agent}`];
   const chosen = Object.entries(input.set ?? {}).filter(([, value]) => value !== null && value !== undefined && value !== '');
   for (const [field, value] of chosen) out.push(`--set=${field}=${value}`);
   if (input.command === 'check') {
@@ -41,7 +41,7 @@ function run(argv, log, signal) {
 const ledger = () =>
   createTemplateAction({
     id: 'whisperops:ledger',
-    description: 'Checks, edits or retires the order of an agent in Git',
+    description: 'Checks, delivers, edits or retires the order of an agent in Git',
     supportsDryRun: true,
     schema: {
       input: {

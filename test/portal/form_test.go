@@ -12,10 +12,13 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"whisperops.io/functions/hack/controlplane"
+	"whisperops.io/functions/hack/controlplane/portal"
 )
 
-// startBackstage runs Backstage alone: no Gitea, no cluster.
-func startBackstage(t *testing.T) *Portal {
+type object = map[string]any
+
+// startForm runs Backstage and the page with the form, alone.
+func startForm(t *testing.T, entities ...string) *portal.Portal {
 	t.Helper()
 	tools, err := controlplane.FindTools(t.Context())
 	if err != nil {
@@ -24,22 +27,23 @@ func startBackstage(t *testing.T) *Portal {
 	if err := tools.Need("BACKSTAGE"); err != nil {
 		t.Skip("make test-portal-form installs it: ", err)
 	}
-	checkout, err := controlplane.Checkout()
+	p, err := portal.StartForm(t.Context(), portal.Options{
+		Dir: t.TempDir(), Checkout: root(t), Tools: tools, Ledger: "/bin/false", BaseDomain: "34.61.7.12.sslip.io", ProjectID: "acme-data", Entities: entities, Log: t.Logf,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Portal{
-		Access: Access{Token: "a-token-of-this-test", Gitea: &controlplane.Gitea{URL: "http://127.0.0.1:9", User: "portal", Password: "secret"}},
-		o:      Options{Dir: t.TempDir(), Checkout: checkout, Tools: tools, Ledger: "/bin/false", BaseDomain: "34.61.7.12.sslip.io", ProjectID: "acme-data", Log: t.Logf},
-	}
-	if p.Processes, err = controlplane.NewProcesses(p.o.Dir); err != nil {
-		t.Fatal(err)
-	}
 	t.Cleanup(p.Stop)
-	if err := p.backstage(t.Context()); err != nil {
+	return p
+}
+
+func root(t *testing.T) string {
+	t.Helper()
+	dir, err := controlplane.Checkout()
+	if err != nil {
 		t.Fatal(err)
 	}
-	return p
+	return dir
 }
 
 // nasty are the values of test/portal.
@@ -49,16 +53,13 @@ type nasty struct{ Descriptions, Names, Domains []string }
 // Kubernetes reads it, or is refused by the form: never anything else. The scaffolder is
 // the real one, in its dry run, which publishes nothing.
 func TestFormValues(t *testing.T) {
-	p := startBackstage(t)
-	read := func(parts ...string) []byte {
-		data, err := os.ReadFile(p.checkout(parts...))
-		if err != nil {
-			t.Fatal(err)
-		}
-		return data
+	p := startForm(t)
+	data, err := os.ReadFile("nasty.json")
+	if err != nil {
+		t.Fatal(err)
 	}
 	var bad nasty
-	if err := json.Unmarshal(read("test", "portal", "nasty.json"), &bad); err != nil {
+	if err := json.Unmarshal(data, &bad); err != nil {
 		t.Fatal(err)
 	}
 	values := []object{}
@@ -73,11 +74,11 @@ func TestFormValues(t *testing.T) {
 		}
 	}
 	with("description", bad.Descriptions...)
-	with("agent_name", append(bad.Names, "ab", "-ab", "ab-", "Abc", "a_b", "a b", "ä-bot", "../abc", "abc\n", "my-google-bot", strings.Repeat("a", 25))...)
+	with("agent_name", append(bad.Names, "ab", "-ab", "ab-", "Abc", "a_b", "a b", "ä-bot", "../abc", "abc\n", "my-google-bot", "my-g00gle-bot", strings.Repeat("a", 25))...)
 	with("base_domain", append(bad.Domains, "__BASE_DOMAIN__", "a..b", "-a.b", "a.b/", "a b", "A.b", "a.b\n")...)
 	arrived := 0
 	for _, v := range values {
-		order, refused := p.dryRun(t, "dataset-whisperer", v)
+		order, refused := dryRun(t, p, "dataset-whisperer", v)
 		want := object{
 			"apiVersion": "whisperops.io/v1alpha1", "kind": "XDatasetAgent", "metadata": object{"name": v["agent_name"]},
 			"spec": object{
@@ -100,9 +101,9 @@ func TestFormValues(t *testing.T) {
 		}
 	}
 	t.Logf("of %d values %d arrived", len(values), arrived)
-	// 4 descriptions, 11 names, 7 domains.
-	if refused := len(values) - arrived; refused != 22 {
-		t.Errorf("want the form to refuse 22 values, it refuses %d", refused)
+	// 4 descriptions, 12 names, 7 domains.
+	if refused := len(values) - arrived; refused != 23 {
+		t.Errorf("want the form to refuse 23 values, it refuses %d", refused)
 	}
 }
 
@@ -117,10 +118,10 @@ func canonical(t *testing.T, v any) string {
 
 // dryRun runs a baked template without publishing anything, and returns the files that
 // it wrote, or why the scaffolder refused the values.
-func (p *Portal) dryRun(t *testing.T, template string, values object) (files map[string][]byte, refused string) {
+func dryRun(t *testing.T, p *portal.Portal, template string, values object) (files map[string][]byte, refused string) {
 	t.Helper()
-	root := p.file("backstage", "templates", template)
-	data, err := os.ReadFile(filepath.Join(root, "template.yaml"))
+	dir := filepath.Join(p.Backstage(), "templates", template)
+	data, err := os.ReadFile(filepath.Join(dir, "template.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,12 +130,12 @@ func (p *Portal) dryRun(t *testing.T, template string, values object) (files map
 		t.Fatal(err)
 	}
 	contents := []object{}
-	if err := filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+	if err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
 		}
 		data, err := os.ReadFile(path)
-		rel, _ := filepath.Rel(root, path)
+		rel, _ := filepath.Rel(dir, path)
 		contents = append(contents, object{"path": rel, "base64Content": base64.StdEncoding.EncodeToString(data)})
 		return err
 	}); err != nil {
