@@ -212,7 +212,7 @@ func TestRefusalsAreNotRepeated(t *testing.T) {
 	for name, ask := range map[string]func(context.Context, *world) (status int, message string){
 		"genai": func(ctx context.Context, w *world) (int, string) {
 			_, err := w.gemini(t).Models.GenerateContent(ctx, "gemini-3.8-flash", genai.Text("x"), &genai.GenerateContentConfig{
-				HTTPOptions: &genai.HTTPOptions{RetryOptions: &genai.HTTPRetryOptions{Attempts: genai.Ptr(int32(retry))}},
+				HTTPOptions: &genai.HTTPOptions{RetryOptions: &genai.HTTPRetryOptions{Attempts: new(int32(retry))}},
 			})
 			var e genai.APIError
 			errors.As(err, &e)
