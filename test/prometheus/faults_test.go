@@ -176,7 +176,7 @@ func (s *suite) retention(t *testing.T) { //nolint:thelper // a test of its own
 }
 
 // outage kills Prometheus under agents that go on, and then the functions.
-func (s *suite) outage(t *testing.T) { //nolint:thelper // a test of its own
+func (s *suite) outage(t *testing.T) {
 	r := rand.New(rand.NewPCG(*seed, 11))
 	p := s.world.Agent("outage").Start("pod-0")
 	running := s.budget("outage", time.Now(), quick(s.a.url, nil))
