@@ -273,7 +273,7 @@ func NeverStoppedUnder(h History) []Violation {
 
 // counted is what was counted of an agent's calls: all, or, where a token-meter was
 // killed while some were under way, the sum without some of those that its budget shows.
-func (e End) counted() Picos {
+func (e *End) counted() Picos {
 	sums := map[Picos]bool{e.Money.Spent: true}
 	for _, d := range e.Doubts {
 		for s := range maps.Clone(sums) {
