@@ -10,7 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
+	workloads "whisperops.io/functions/apis/input/workloads/v1alpha1"
 )
 
 // The table that is installed has no flaw, prices the model that agents get without
@@ -33,15 +33,15 @@ func TestShippedTable(t *testing.T) {
 	for _, f := range tab.Flaws {
 		t.Error(f)
 	}
-	if tab.Find(input.DefaultModel) == nil {
-		t.Errorf("%s, the default of render-workloads, has no price", input.DefaultModel)
+	if tab.Find(workloads.DefaultModel) == nil {
+		t.Errorf("%s, the default of render-workloads, has no price", workloads.DefaultModel)
 	}
-	last, err := servedUntil(cm.Data["prices.yaml"], input.DefaultModel)
+	last, err := servedUntil(cm.Data["prices.yaml"], workloads.DefaultModel)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if time.Now().After(last) {
-		t.Errorf("%s, the default of render-workloads, may be shut down since %s: look at the provider's page, and take another, or move the date in package/install/pricing.yaml", input.DefaultModel, last.Format(time.DateOnly))
+		t.Errorf("%s, the default of render-workloads, may be shut down since %s: look at the provider's page, and take another, or move the date in package/install/pricing.yaml", workloads.DefaultModel, last.Format(time.DateOnly))
 	}
 	if n := len(tab.Changes([]string{"gemini-3.8-flash", "gemini-4-carbon"}, time.Date(2026, 11, 27, 0, 0, 0, 0, time.UTC), time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC))); n != 2 {
 		t.Errorf("%d changes are known, want 2", n)
