@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/known/structpb"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
+	workloads "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/internal/errors"
@@ -155,10 +156,10 @@ func TestInputNamesTheField(t *testing.T) {
 }
 
 func TestInputOfNullIsTheDefault(t *testing.T) {
-	in, want := &input.RenderWorkloadsInput{}, &input.RenderWorkloadsInput{}
+	in, want := &workloads.RenderWorkloadsInput{}, &workloads.RenderWorkloadsInput{}
 	want.Default()
 	want.APIVersion, want.Kind = "fn.whisperops.io/v1alpha1", "RenderWorkloadsInput"
-	want.Images = input.Images{Sandbox: "sandbox:v1", ChatFrontend: "chat:v1"}
+	want.Images = workloads.Images{Sandbox: "sandbox:v1", ChatFrontend: "chat:v1"}
 	err := (&Call{Req: &fnv1.RunFunctionRequest{Input: object(t, map[string]any{
 		"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "RenderWorkloadsInput",
 		"images":  map[string]any{"sandbox": "sandbox:v1", "chatFrontend": "chat:v1"},
