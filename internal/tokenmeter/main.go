@@ -222,7 +222,7 @@ func (f Flags) upstreams() Upstreams {
 		all.Vertex = up(address, "", "", "")
 		all.Vertex.Project, all.Vertex.Location = f.VertexProject, f.VertexLocation
 		if f.VertexCredentials == "adc" {
-			all.Vertex.Authorize = googleToken()
+			all.Vertex.Authorize = googleToken(tokenTime)
 		}
 	}
 	return all

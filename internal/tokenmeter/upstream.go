@@ -124,33 +124,79 @@ func keyFile(path, header, prefix string) func(context.Context, http.Header) err
 	}
 }
 
+// tokenTime is how long a call waits for a token of Google's.
+const tokenTime = 20 * time.Second
+
 // googleToken authorizes with Google's application default credentials: Workload
-// Identity, or the key file that GOOGLE_APPLICATION_CREDENTIALS names.
-func googleToken() func(context.Context, http.Header) error {
-	var mu sync.Mutex
-	var source oauth2.TokenSource
-	return func(_ context.Context, h http.Header) error {
-		mu.Lock()
-		if source == nil {
-			// The source keeps the context, so that it must not be a call's. A server of
-			// tokens that doesn't answer must not hold calls for as long as one may take.
-			ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Timeout: 20 * time.Second})
-			s, err := google.DefaultTokenSource(ctx, "https://www.googleapis.com/auth/cloud-platform") //nolint:contextcheck // as above
-			if err != nil {
-				mu.Unlock()
-				return fmt.Errorf("cannot find Google's credentials: %w", err)
-			}
-			source = s
+// Identity, or the key file that GOOGLE_APPLICATION_CREDENTIALS names. Calls wait for a
+// token together, and no longer than some time: a server of tokens may hang, and that of
+// metadata is asked without a bound of its own.
+func googleToken(wait time.Duration) func(context.Context, http.Header) error {
+	g := &googleTokens{}
+	return func(ctx context.Context, h http.Header) error {
+		ctx, cancel := context.WithTimeout(ctx, wait)
+		defer cancel()
+		f := g.fetch() //nolint:contextcheck // it is for other calls too
+		select {
+		case <-f.done:
+		case <-ctx.Done():
+			return errors.New("cannot get a token of Google's for the meter's service account: the key file's token_uri or the metadata server doesn't answer")
 		}
-		s := source
-		mu.Unlock()
-		token, err := s.Token()
-		if err != nil {
-			return errors.New("cannot get a token of Google's for the meter's service account" + refusedBy(err))
+		if f.err != nil {
+			return f.err
 		}
-		token.SetAuthHeader(&http.Request{Header: h})
+		f.token.SetAuthHeader(&http.Request{Header: h})
 		return nil
 	}
+}
+
+// googleTokens are fetched one at a time. The source keeps the one that is good.
+type googleTokens struct {
+	mu     sync.Mutex
+	source oauth2.TokenSource // only used by the fetch under way
+	now    *tokenFetch
+}
+
+type tokenFetch struct {
+	done  chan struct{}
+	token *oauth2.Token
+	err   error
+}
+
+// fetch is the one under way, or a new one.
+func (g *googleTokens) fetch() *tokenFetch {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.now != nil {
+		return g.now
+	}
+	f := &tokenFetch{done: make(chan struct{})}
+	g.now = f
+	go func() {
+		f.token, f.err = g.get()
+		g.mu.Lock()
+		g.now = nil
+		g.mu.Unlock()
+		close(f.done)
+	}()
+	return f
+}
+
+func (g *googleTokens) get() (*oauth2.Token, error) {
+	if g.source == nil {
+		// The source keeps the context, so that it must not be a call's.
+		ctx := context.WithValue(context.Background(), oauth2.HTTPClient, &http.Client{Timeout: tokenTime})
+		s, err := google.DefaultTokenSource(ctx, "https://www.googleapis.com/auth/cloud-platform")
+		if err != nil {
+			return nil, fmt.Errorf("cannot find Google's credentials: %w", err)
+		}
+		g.source = s
+	}
+	token, err := g.source.Token()
+	if err != nil {
+		return nil, errors.New("cannot get a token of Google's for the meter's service account" + refusedBy(err))
+	}
+	return token, nil
 }
 
 // refusedBy says how a server of tokens refused one. The whole error may quote the

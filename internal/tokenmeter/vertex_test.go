@@ -18,7 +18,9 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"cloud.google.com/go/compute/metadata"
 	"golang.org/x/oauth2"
@@ -29,10 +31,10 @@ import (
 
 const cloudPlatform = "https://www.googleapis.com/auth/cloud-platform"
 
-// googleTokens plays the two ways to a token of Google's: a token endpoint, which wants to
+// fakeGoogle plays the two ways to a token of Google's: a token endpoint, which wants to
 // see a claim signed with the service account's key, and a metadata server, which gives
 // one to whoever can reach it.
-type googleTokens struct {
+type fakeGoogle struct {
 	key *rsa.PrivateKey
 
 	mu       sync.Mutex
@@ -42,7 +44,7 @@ type googleTokens struct {
 	problems []error
 }
 
-func (g *googleTokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (g *fakeGoogle) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	var err error
@@ -72,7 +74,7 @@ func (g *googleTokens) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // claim checks what a holder of the key says.
-func (g *googleTokens) claim(r *http.Request) error {
+func (g *fakeGoogle) claim(r *http.Request) error {
 	assertion := r.FormValue("assertion")
 	signed, signature, _ := cutLast(assertion, ".")
 	sig, err := base64.RawURLEncoding.DecodeString(signature)
@@ -111,7 +113,7 @@ func cutLast(s, sep string) (before, after string, found bool) {
 }
 
 // change what it does.
-func (g *googleTokens) change(f func()) {
+func (g *fakeGoogle) change(f func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f()
@@ -137,7 +139,7 @@ func TestVertexWithItsOwnCredentials(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := &googleTokens{key: key, lifetime: c.lifetime}
+			g := &fakeGoogle{key: key, lifetime: c.lifetime}
 			tokens := httptest.NewServer(g)
 			defer tokens.Close()
 			dir := t.TempDir()
@@ -235,6 +237,38 @@ func writeKey(t *testing.T, dir string, key *rsa.PrivateKey, tokenURI string) st
 		t.Fatal(err)
 	}
 	return file
+}
+
+// TestATokenThatNeverComes: a metadata server that hangs holds no call for longer than it
+// may wait, and is asked once for all of them.
+func TestATokenThatNeverComes(t *testing.T) {
+	var asked atomic.Int64
+	over := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/token") {
+			asked.Add(1)
+			<-over
+		}
+	}))
+	defer hangs.Close()
+	defer close(over)
+	t.Setenv("GOOGLE_APPLICATION_CREDENTIALS", "")
+	t.Setenv("HOME", t.TempDir())
+	t.Setenv("GCE_METADATA_HOST", strings.TrimPrefix(hangs.URL, "http://"))
+	authorize := googleToken(50 * time.Millisecond)
+	var calls sync.WaitGroup
+	for range 10 {
+		calls.Go(func() {
+			if err := authorize(t.Context(), http.Header{}); err == nil || !strings.Contains(err.Error(), "doesn't answer") {
+				t.Errorf("a call without a token got %v", err)
+			}
+		})
+	}
+	calls.Wait()
+	until(t, func() bool { return asked.Load() > 0 })
+	if n := asked.Load(); n != 1 {
+		t.Errorf("the metadata server was asked %d times at once", n)
+	}
 }
 
 // TestRefusedBy: whoever runs the meter learns how a token was refused, and reads no key.
