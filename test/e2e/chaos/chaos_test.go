@@ -53,6 +53,11 @@ func TestChaos(t *testing.T) {
 	if err := w.watch(ctx, w.Dynamic); err != nil {
 		t.Fatal(err)
 	}
+	squatters := Squat(c.Seed, 2+c.Agents/5)
+	leave, err := w.squat(ctx, squatters)
+	if err != nil {
+		t.Fatal(err)
+	}
 	working, stopWork := context.WithCancel(ctx)
 	defer stopWork()
 	var others sync.WaitGroup
@@ -73,6 +78,12 @@ func TestChaos(t *testing.T) {
 		t.Error("nobody paid through the token-meter")
 	}
 	w.check(t)
+	if ctx.Err() == nil {
+		if err := leave(ctx); err != nil {
+			t.Error(err)
+		}
+		t.Logf("%d orders met %d things of squatters, which are as they were", len(squatters.Orders), len(squatters.Things))
+	}
 	w.empty(ctx, t)
 	w.check(t)
 	if t.Failed() {
