@@ -1,13 +1,16 @@
 package portal
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"sigs.k8s.io/yaml"
 
@@ -158,4 +161,66 @@ func dryRun(t *testing.T, p *portal.Portal, template string, values object) (fil
 		files[f.Path] = f.Base64Content
 	}
 	return files, ""
+}
+
+const dataset = `apiVersion: backstage.io/v1alpha1
+kind: Resource
+metadata:
+  name: california-housing
+  labels: {whisperops.io/ready: "true"}
+spec: {type: dataset, owner: "group:default/platform"}
+`
+
+// The form in a real Chromium: the only dataset is chosen by itself, a name that can't be
+// is refused in words, and the fields that the platform baked are shown nowhere.
+func TestFormInChromium(t *testing.T) {
+	if os.Getenv("CHROMIUM") == "" {
+		t.Skip("set CHROMIUM=/usr/bin/chromium: docs/open-ends.md says why it is not run by itself")
+	}
+	entities := filepath.Join(t.TempDir(), "datasets.yaml")
+	if err := os.WriteFile(entities, []byte(dataset), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := startForm(t, entities)
+	if err := controlplane.Eventually(t.Context(), 2*time.Minute, "dataset and template to be in the catalog", func(ctx context.Context) error {
+		for _, entity := range []string{"resource/default/california-housing", "template/default/dataset-whisperer"} {
+			if err := p.Do(ctx, http.MethodGet, "/api/catalog/entities/by-name/"+entity, nil, nil); err != nil {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "node", "browser.mjs", p.URL, p.Gitea.User, p.Gitea.Password)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	saw := struct {
+		Budget, Dataset, Picker, Refusal, Review, Error string
+		Hidden                                          bool
+		Complaints                                      []string
+	}{}
+	if err := json.Unmarshal(out, &saw); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if saw.Error != "" {
+		t.Fatal(saw.Error)
+	}
+	if saw.Budget != "5" || saw.Hidden || len(saw.Complaints) > 0 {
+		t.Errorf("want a budget of 5, nothing of the platform's, and no complaint: %+v", saw)
+	}
+	if !strings.Contains(saw.Dataset, "california-housing") || saw.Picker != "decided" {
+		t.Errorf("want the only dataset to be chosen by itself, got %q, %s", saw.Dataset, saw.Picker)
+	}
+	if !strings.Contains(saw.Refusal, "begin with a letter") {
+		t.Errorf("want the refusal in words, got %q", saw.Refusal)
+	}
+	for what, want := range map[string]bool{"housing-bot": true, "california-housing": true, "sslip.io": false, "acme-data": false} {
+		if strings.Contains(saw.Review, what) != want {
+			t.Errorf("review shows %s: want %t\n%s", what, want, saw.Review)
+		}
+	}
 }

@@ -156,7 +156,10 @@ func (p *Portal) postgres(ctx context.Context) (object, error) {
 	if _, err := p.Run(ctx, controlplane.Command{Name: "postgres", Path: path, Args: args, Ready: controlplane.Listening(fmt.Sprintf("127.0.0.1:%d", port))}); err != nil {
 		return nil, err
 	}
-	return object{"client": "pg", "connection": object{"host": "127.0.0.1", "port": port, "user": "backstage", "password": password}}, nil
+	// On a machine that does much else the first connections take longer than a minute, and a
+	// backend that has waited in vain stays as it is.
+	patient := object{"acquireConnectionTimeout": 5 * time.Minute / time.Millisecond}
+	return object{"client": "pg", "knexConfig": patient, "connection": object{"host": "127.0.0.1", "port": port, "user": "backstage", "password": password}}, nil
 }
 
 // unprivileged returns a command line that runs a program as somebody who is not root,

@@ -1,0 +1,82 @@
+// Opens the order form in a real Chromium, as a person would, and writes what it saw as
+// JSON: node browser.mjs <address> <user> <password>. Chromium is driven through a pipe
+// (its DevTools protocol), so that nothing is to be installed.
+import { spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+const [address, user, password] = process.argv.slice(2);
+const profile = mkdtempSync(path.join(tmpdir(), 'portal-browser-'));
+const chromium = spawn(process.env.CHROMIUM ?? '/usr/bin/chromium', [
+  '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--remote-debugging-pipe', `--user-data-dir=${profile}`,
+], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+const [, , , to, from] = chromium.stdio;
+
+const waiting = new Map();
+const complaints = [];
+let id = 0;
+let rest = '';
+from.on('data', data => {
+  const messages = (rest + data).split('\0');
+  rest = messages.pop();
+  for (const m of messages.map(x => JSON.parse(x))) {
+    if (m.method === 'Runtime.exceptionThrown') complaints.push(m.params.exceptionDetails.exception?.description ?? m.params.exceptionDetails.text);
+    waiting.get(m.id)?.(m);
+    waiting.delete(m.id);
+  }
+});
+let sessionId;
+const send = (method, params = {}) => new Promise((resolve, reject) => {
+  waiting.set(++id, m => (m.error ? reject(new Error(`${method}: ${m.error.message}`)) : resolve(m.result)));
+  to.write(`${JSON.stringify({ id, method, params, sessionId })}\0`);
+});
+
+async function look(expression) {
+  const { result, exceptionDetails } = await send('Runtime.evaluate', { expression, returnByValue: true, awaitPromise: true });
+  if (exceptionDetails) throw new Error(`${expression}: ${exceptionDetails.text}`);
+  return result.value;
+}
+
+async function until(expression, seconds = 90) {
+  for (const end = Date.now() + seconds * 1000; Date.now() < end; await new Promise(r => setTimeout(r, 200))) {
+    const value = await look(expression);
+    if (value) return value;
+  }
+  throw new Error(`gave up waiting for ${expression}; the page says: ${await look('document.body.innerText')}`);
+}
+
+const click = text => until(`(() => { const b = [...document.querySelectorAll('button')].find(b => b.innerText.trim().toLowerCase() === ${JSON.stringify(text)} && !b.disabled); b?.click(); return !!b })()`);
+
+async function type(field, text) {
+  await until(`!!document.getElementById(${JSON.stringify(field)})`);
+  await look(`(() => { const e = document.getElementById(${JSON.stringify(field)}); e.focus(); e.select() })()`);
+  await send('Input.insertText', { text });
+}
+
+const saw = {};
+try {
+  const { targetId } = await send('Target.createTarget', { url: 'about:blank' });
+  ({ sessionId } = await send('Target.attachToTarget', { targetId, flatten: true }));
+  for (const domain of ['Page', 'Runtime', 'Network']) await send(`${domain}.enable`);
+  await send('Network.setExtraHTTPHeaders', { headers: { Authorization: `Basic ${btoa(`${user}:${password}`)}` } });
+  await send('Page.navigate', { url: `${address}/create/templates/default/dataset-whisperer` });
+  await until(`!!document.getElementById('root_agent_name')`);
+  saw.budget = await look(`document.getElementById('root_budget_usd').value`);
+  saw.hidden = await look(`document.body.innerText.includes('Base domain')`);
+  saw.dataset = await until(`document.getElementById('root_dataset')?.value`);
+  saw.picker = await look(`document.getElementById('root_dataset').disabled ? 'decided' : 'open'`);
+  await type('root_agent_name', 'Housing Bot');
+  await click('review');
+  saw.refusal = await until(`[...document.querySelectorAll('p, li, span, div')].map(e => e.innerText).find(t => t?.startsWith('Use lower-case letters'))`);
+  await type('root_agent_name', 'housing-bot');
+  await click('review');
+  saw.review = await until(`document.body.innerText.includes('housing-bot') && [...document.querySelectorAll('button')].some(b => b.innerText.trim().toLowerCase() === 'create') && document.body.innerText`);
+} catch (e) {
+  saw.error = e.message;
+} finally {
+  saw.complaints = complaints;
+  process.stdout.write(JSON.stringify(saw));
+  chromium.kill();
+  chromium.on('exit', () => { rmSync(profile, { recursive: true, force: true }); process.exit(0); });
+}
