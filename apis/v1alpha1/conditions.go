@@ -215,7 +215,7 @@ type Cure struct {
 
 // Cures lists every condition with every reason, in the order in which people meet
 // them: those of the order, of its budget, of a dataset.
-func Cures() []Cure {
+func Cures() []Cure { //nolint:funlen // a table
 	const t, f, u = metav1.ConditionTrue, metav1.ConditionFalse, metav1.ConditionUnknown
 	agent := func(typ string, s metav1.ConditionStatus, cure string, reasons ...string) Cure {
 		return Cure{KindXDatasetAgent, typ, s, reasons, cure}

@@ -225,7 +225,7 @@ func TestDeliver(t *testing.T) {
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, tc.there...)
-			w.PrependReactor("patch", "applicationsets", func(a kubetesting.Action) (bool, runtime.Object, error) {
+			w.PrependReactor("patch", "applicationsets", func(kubetesting.Action) (bool, runtime.Object, error) {
 				w.note("patch applicationsets")
 				if tc.makes == "" {
 					return false, nil, nil

@@ -67,8 +67,7 @@ func leaves(path string, of reflect.Type, visit func(string)) {
 		visit(path)
 		return
 	}
-	for i := range of.NumField() {
-		f := of.Field(i)
+	for f := range of.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if f.Anonymous { // kind and metadata
 			continue

@@ -46,9 +46,9 @@ func withInputs(t *rapid.T, when string) []crossplane.Step {
 		},
 		"render-workloads": {
 			"kind": "RenderWorkloadsInput", "images": map[string]any{"sandbox": one("s:1", "s:2"), "chatFrontend": "c:1"},
-			"ingress":     map[string]any{"className": one("nginx", "traefik"), "tlsIssuer": one("", "letsencrypt")},
-			"model":       map[string]any{"name": one("gemini-2.5-pro", "gemini-2.5-flash")},
-			"network":     map[string]any{"kagentNamespace": one("kagent", "ai")},
+			"ingress":       map[string]any{"className": one("nginx", "traefik"), "tlsIssuer": one("", "letsencrypt")},
+			"model":         map[string]any{"name": one("gemini-2.5-pro", "gemini-2.5-flash")},
+			"network":       map[string]any{"kagentNamespace": one("kagent", "ai")},
 			"kagentVersion": one("v0.9", "v0.10"), "podTemplate": one(map[string]any{}, map[string]any{"runAs": "Platform", "qosClass": "Guaranteed"}),
 			"podSecurity": one("restricted", "baseline"), "objectProviderConfig": one("in-cluster", "other"),
 		},

@@ -106,11 +106,11 @@ func TestWhatHasComeIsBounded(t *testing.T) {
 				t.Fatal("it comes and comes")
 			case <-time.After(300 * time.Millisecond):
 			}
-			if now := came.Load(); now == last {
+			now := came.Load()
+			if now == last {
 				return now
-			} else {
-				last = now
 			}
+			last = now
 		}
 	}()
 	// In room, on their way in, and a window of each; and what frames need.

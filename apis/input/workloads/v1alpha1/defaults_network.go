@@ -18,7 +18,7 @@ import (
 
 // validate is strict: the API server refuses a policy with one bad name in it, and
 // the agent's pods, which it doesn't refuse, would run without any.
-func (n Network) validate() error { //nolint:gocognit,gocyclo // one field after the other
+func (n Network) validate() error { //nolint:gocognit // one field after the other
 	for _, f := range []struct{ field, value, is string }{
 		{"network.kagentNamespace", n.KagentNamespace, "it names the namespace of kagent's controller"},
 		{"network.ingressNamespace", n.IngressNamespace, "it names the namespace of the ingress controller"},

@@ -113,7 +113,7 @@ var (
 )
 
 // validatePods says what of the pods can't be used, or nil.
-func (in *RenderWorkloadsInput) validatePods() error {
+func (in *RenderWorkloadsInput) validatePods() error { //nolint:gocognit // one block after the other
 	type block struct {
 		name   string
 		pod    PodTemplate
