@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -396,5 +395,5 @@ func TestPlatformNeighbours(t *testing.T) {
 			}
 		})
 	}
-	t.Log(fmt.Sprintf("%d inputs taken by both, %d refused", both, refused))
+	t.Logf("%d inputs taken by both, %d refused", both, refused)
 }
