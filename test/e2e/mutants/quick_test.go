@@ -7,7 +7,7 @@ import (
 )
 
 // TestQuick runs the unit test that must notice a mutant, where one does, when QUICK is set.
-func TestQuick(t *testing.T) {
+func TestQuick(t *testing.T) { //nolint:tparallel // each part compiles: one after the other
 	t.Parallel()
 	if os.Getenv("QUICK") == "" {
 		t.Skip("make mutants-quick runs it")

@@ -188,7 +188,7 @@ func (p *provider) look(ctx context.Context, c *controller.Controller, key contr
 
 var errWrote = errors.New("the object was written")
 
-func (p *provider) sync(ctx context.Context, c *controller.Controller, key controller.Key, k kind, mr *unstructured.Unstructured) error {
+func (p *provider) sync(ctx context.Context, c *controller.Controller, key controller.Key, k kind, mr *unstructured.Unstructured) error { //nolint:gocognit // one look at one resource, from top to bottom
 	before := mr.DeepCopy()
 	if !slices.Contains(mr.GetFinalizers(), finalizer) {
 		mr.SetFinalizers(append(mr.GetFinalizers(), finalizer))
