@@ -50,7 +50,7 @@ type client struct {
 }
 
 // Stirred says whether an agent is known to have moved since a ledger.
-func (c *client) Stirred(key string, remember bool) bool { //nolint:gocritic // a set that is not there yet is made
+func (c *client) Stirred(key string, remember bool) bool {
 	return c.stirred != nil && c.stirred(key, remember)
 }
 
@@ -122,7 +122,7 @@ const maxTransports = 16
 const maxStirred = 1 << 14
 
 // remembered says whether a key is in a bounded set, and puts it there.
-func (c *Connections) remembered(set *map[string]bool, most int, key string, remember bool) bool {
+func (c *Connections) remembered(set *map[string]bool, most int, key string, remember bool) bool { //nolint:gocritic // a set that is not there yet is made
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if remember {
