@@ -36,16 +36,16 @@ type server struct {
 }
 
 // startPrometheus starts one that scrapes nothing.
-func startPrometheus(t *testing.T) *server {
+func startPrometheus(t *testing.T, name, binary string) *server {
 	t.Helper()
 	dir, address := t.TempDir(), freeAddress(t)
 	config := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(config, []byte("storage: {tsdb: {out_of_order_time_window: 24h}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "prometheus", *prometheusBinary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	run(t, "prometheus", binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--web.enable-remote-write-receiver", "--log.level=warn")
-	s := &server{name: "Prometheus", url: "http://" + address, write: "/api/v1/write"}
+	s := &server{name: name, url: "http://" + address, write: "/api/v1/write"}
 	s.ready(t, "/-/ready")
 	return s
 }

@@ -21,6 +21,7 @@ import (
 
 var (
 	prometheusBinary = flag.String("prometheus", "", "path of a prometheus binary")
+	newerBinary      = flag.String("newer-prometheus", "", "path of a prometheus binary of a later version; may be empty")
 	victoriaBinary   = flag.String("victoriametrics", "", "path of a victoria-metrics binary")
 )
 
@@ -113,7 +114,17 @@ func exactNames(metrics map[string]any) map[string]any {
 
 func TestSameFigure(t *testing.T) {
 	needServers(t)
-	sameFigure(t, startPrometheus(t), startVictoriaMetrics(t))
+	servers := []*server{usual(t), startVictoriaMetrics(t)}
+	if *newerBinary != "" {
+		servers = append(servers, startPrometheus(t, "the newer Prometheus", *newerBinary))
+	}
+	sameFigure(t, servers...)
+}
+
+// usual is the Prometheus of make check.
+func usual(t *testing.T) *server {
+	t.Helper()
+	return startPrometheus(t, "Prometheus", *prometheusBinary)
 }
 
 // sameFigure lets all lives be looked at through some servers.
@@ -192,7 +203,7 @@ func (l *life) seen(t *testing.T, agent string, from time.Time, servers []*serve
 // look, and nothing is lost.
 func TestNewSeriesShownLate(t *testing.T) {
 	needServers(t)
-	servers := []*server{startPrometheus(t), startVictoriaMetrics(t)}
+	servers := []*server{usual(t), startVictoriaMetrics(t)}
 	created := time.Now().Add(-5 * time.Minute)
 	l := &life{}
 	p := l.pod("late", "worker-0")
