@@ -355,6 +355,57 @@ func plannerKilled(t *testing.T, w *world) {
 	says(t, answer(t, c, "How many rows are there?"), float64(len(figures(t, w, "population", nil))))
 }
 
+// A model that answers with rubbish harms nobody: the person is told in words, the page
+// and the other agent go on, and what it cost is what the provider wants.
+func modelRubbish(t *testing.T, w *world) {
+	c := w.page(t, other)
+	neighbour := w.page(t, asked)
+	rows := float64(len(figures(t, w, "population", nil)))
+	for name, tc := range map[string]struct {
+		why, behaviour string
+		state          string // of the answer; empty: any
+		says           string // of answer, problem and detail together
+	}{
+		"Text":    {"What is no JSON can't be read by any client.", `"rubbish":"text"`, "failed", ""},
+		"Huge":    {"An answer of 10 MB is cut, not kept.", `"rubbish":"huge"`, "", ""},
+		"Tools":   {"A planner that calls its worker whatever it hears is stopped, and told to stop.", `"rubbish":"tools"`, "failed", "without coming to an answer"},
+		"Cut":     {"A stream that breaks for ever is no answer.", `"rubbish":"cut"`, "", ""},
+		"Silence": {"An answer without a word is not shown as one.", `"rubbish":"silence"`, "", ""},
+		"Refused": {"A request that the provider refuses isn't sent again and again.", `"status":400`, "failed", ""},
+		"Down":    {"A provider that is down may be asked again, but not for ever.", `"status":503`, "failed", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if err := w.Behave(t.Context(), fmt.Sprintf(`[{"match":"oddly",%s}]`, tc.behaviour)); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), 2*patient)
+			defer cancel()
+			began := time.Now()
+			a, err := c.Ask(ctx, "Tell me oddly how many rows there are", nil)
+			if err != nil {
+				t.Fatalf("%s: %v", tc.why, err)
+			}
+			told := a.Markdown
+			if a.Problem != nil {
+				told += a.Problem.Message + " " + a.Problem.Detail
+			}
+			t.Logf("%s after %s: %.300s %+v", a.State, time.Since(began).Round(time.Second), a.Markdown, a.Problem)
+			if strings.TrimSpace(told) == "" || len(a.HTML) > 1<<20 || !strings.Contains(told, tc.says) || tc.state != "" && a.State != tc.state {
+				t.Errorf("%s: want %s and words (%s), got %s, %d bytes of HTML: %.500s", tc.why, tc.state, tc.says, a.State, len(a.HTML), told)
+			}
+			if a.Problem != nil && a.Problem.Code == http.StatusPaymentRequired {
+				t.Errorf("a model's rubbish is told to be a matter of money: %+v", a.Problem)
+			}
+			says(t, answer(t, neighbour, "How many rows are there?"), rows)
+		})
+	}
+	if err := w.Behave(t.Context(), `[]`); err != nil {
+		t.Fatal(err)
+	}
+	says(t, answer(t, c, "How many rows are there?"), rows)
+	w.paid(t, other)
+}
+
 // Money that runs out while an answer streams: the answer ends, the next question is
 // refused with a sentence, a raise lets it go on, and no token is lost or counted twice.
 func budgetEmptied(t *testing.T, w *world) {

@@ -69,6 +69,7 @@ var acts = []act{
 	{{"SandboxKilled", false, sandboxKilled, []string{other}}},
 	{{"PlannerKilled", false, plannerKilled, []string{other}}},
 	{{"MeterKilled", true, meterKilled, []string{other}}},
+	{{"ModelRubbish", false, modelRubbish, []string{asked, other}}},
 	{{"BudgetEmptied", true, budgetEmptied, []string{asked}}},
 	{{"Policies", false, policies, []string{"ruled-bot"}}},
 	{{"Restored", false, restored, []string{"kept-bot"}}},
