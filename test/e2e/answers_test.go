@@ -361,6 +361,8 @@ func modelRubbish(t *testing.T, w *world) {
 	c := w.page(t, other)
 	neighbour := w.page(t, asked)
 	rows := float64(len(figures(t, w, "population", nil)))
+	w.setBudget(t, other, 500) // 10 MB of words cost some 24 USD
+	w.seeBudget(t, heard, "the budget to be raised", other, field(float64(500), "status", "decidedBudgetUsd"))
 	for name, tc := range map[string]struct {
 		why, behaviour string
 		state          string // of the answer; empty: any
