@@ -104,7 +104,7 @@ func TestWavesDeliverTheInstallManifests(t *testing.T) {
 		}
 	}
 	// Chosen and edited by the platform, not delivered as they are.
-	own := regexp.MustCompile(`^package/install/(dataset-watcher|token-meter|admission|tenancy|guards?|usages?|policies|vap|activation)[/.-]`)
+	own := regexp.MustCompile(`^package/install/(dataset-watcher|token-meter|admission|tenancy|guards?|usages?|policies|vap|activation|platforms)[/.-]`)
 	for _, file := range yamls(t, "package/install") {
 		rel, _ := filepath.Rel(root, file)
 		if taken[rel] == "" && !own.MatchString(rel) {
