@@ -387,6 +387,9 @@ func TestBadPlanners(t *testing.T) {
 			fmt.Fprint(w, `data: {"jsonrpc":"2.0","id":"1","resu`)
 		}), ""},
 		"HugeEvent": {sse(func(w http.ResponseWriter) { event(w, status(strings.Repeat("a", 11<<20))) }), "could not be read"},
+		"Silence": {sse(func(w http.ResponseWriter) {
+			event(w, `{"kind":"status-update","taskId":"t","contextId":"c","final":true,"status":{"state":"completed"}}`)
+		}), "without a word"},
 		"EndlessStream": {sse(func(w http.ResponseWriter) {
 			for range 20 {
 				event(w, status(strings.Repeat("b", 8<<20)))

@@ -340,6 +340,8 @@ func (x *exchange) end(ctx context.Context, err error) {
 	now, notice, state := x.now(), "", TurnFailed
 	var problem *Problem
 	switch {
+	case x.ts.State == transcript.Done && x.ts.Answer() == "" && len(x.ts.Pictures) == 0:
+		problem = &Problem{Code: 503, Down: "answer", Message: "The agent ended without a word. Ask again, or in another way."}
 	case x.ts.State == transcript.Done:
 		state = TurnDone
 	case x.ts.State == transcript.Asking && !stopped:

@@ -288,6 +288,12 @@ func (j *Journal) do(o journalOp, wait bool) error {
 	case err := <-o.done:
 		return err
 	case <-j.closed:
+	}
+	// Those of the last write are told before the journal closes, and may see both.
+	select {
+	case err := <-o.done:
+		return err
+	default:
 		return errors.New("the journal is closed")
 	}
 }

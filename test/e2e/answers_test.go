@@ -372,7 +372,7 @@ func modelRubbish(t *testing.T, w *world) {
 		"Huge":    {"An answer of 10 MB is cut, not kept.", `"rubbish":"huge"`, "", ""},
 		"Tools":   {"A planner that calls its worker whatever it hears is stopped, and told to stop.", `"rubbish":"tools"`, "failed", "without coming to an answer"},
 		"Cut":     {"A stream that breaks for ever is no answer.", `"rubbish":"cut"`, "", ""},
-		"Silence": {"An answer without a word is not shown as one.", `"rubbish":"silence"`, "", ""},
+		"Silence": {"An answer without a word is not shown as one.", `"rubbish":"silence"`, "failed", "without a word"},
 		"Refused": {"A request that the provider refuses isn't sent again and again.", `"status":400`, "failed", ""},
 		"Down":    {"A provider that is down may be asked again, but not for ever.", `"status":503`, "failed", ""},
 	} {
