@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -144,12 +145,16 @@ func (g *garage) render(order map[string]any) (map[string]map[string]any, error)
 }
 
 // skeleton fills in what the order form writes, as Backstage does with
-// expressions of the form ${{ values.x }}: in names of files and in files. It
-// returns the files by name.
+// expressions of the form ${{ values.x }}, and | dump behind it, which quotes: in
+// names of files and in files. It returns the files by name.
 func (g *garage) skeleton(values map[string]string) (map[string][]byte, error) {
 	pairs := []string{}
 	for _, k := range slices.Sorted(maps.Keys(values)) {
-		pairs = append(pairs, "${{ values."+k+" }}", values[k])
+		quoted, err := json.Marshal(values[k])
+		if err != nil {
+			return nil, fmt.Errorf("cannot quote %s: %w", k, err)
+		}
+		pairs = append(pairs, "${{ values."+k+" }}", values[k], "${{ values."+k+" | dump }}", string(quoted))
 	}
 	fill := strings.NewReplacer(pairs...).Replace
 	files := map[string][]byte{}
