@@ -62,10 +62,11 @@ func OpenStore(retention, outOfOrder time.Duration) (*Store, error) {
 	}
 	db.DisableCompactions() // Settle does it, when time says so
 	return &Store{dir: dir, db: db, engine: promql.NewEngine(promql.EngineOpts{
-		MaxSamples:    50_000_000,
-		Timeout:       time.Minute,
-		LookbackDelta: 5 * time.Minute,
-		Parser:        parser.NewParser(parser.Options{}),
+		MaxSamples:       50_000_000,
+		Timeout:          time.Minute,
+		LookbackDelta:    5 * time.Minute,
+		EnableAtModifier: true, // every server has it; an engine by itself has to be told
+		Parser:           parser.NewParser(parser.Options{}),
 	})}, nil
 }
 

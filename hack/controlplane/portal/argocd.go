@@ -110,11 +110,17 @@ func (p *Portal) argoCDPrograms(ctx context.Context) error {
 			env = append(env, variable+"="+p.file("argocd", folder))
 		}
 	}
-	// Without the wrapper beside it the repository server denies every application.
-	for name, target := range map[string]string{"argocd": p.o.Tools["ARGOCD"], "git-verify-wrapper.sh": filepath.Join(p.o.Tools["ARGOCD_FILES"], "git-verify-wrapper.sh")} {
-		if err := os.Symlink(target, filepath.Join(bin, name)); err != nil {
-			return err
-		}
+	if err := os.Symlink(p.o.Tools["ARGOCD"], filepath.Join(bin, "argocd")); err != nil {
+		return err
+	}
+	// Without the wrapper the repository server denies every application. It comes out of
+	// a Go module, whose files are never executable.
+	wrapper, err := os.ReadFile(filepath.Join(p.o.Tools["ARGOCD_FILES"], "git-verify-wrapper.sh"))
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(bin, "git-verify-wrapper.sh"), wrapper, 0o700); err != nil { //nolint:gosec // a script to be run
+		return err
 	}
 	run := func(name, health string, args ...string) error {
 		_, err := p.Run(ctx, controlplane.Command{
