@@ -87,6 +87,8 @@ var wrongs = map[string]map[string]wrong{
 		"spec.datasetRef.name minLength": `{"spec":{"datasetRef":{"name":""}}}`,
 		"spec.datasetRef.name maxLength": wrong(`{"spec":{"datasetRef":{"name":"` + strings.Repeat("a", 254) + `"}}}`),
 		"spec.description maxLength":     wrong(`{"spec":{"description":"` + strings.Repeat("a", 501) + `"}}`),
+		"spec.enforcement enum":          `{"spec":{"enforcement":"sometimes"}}`,
+		"spec.period enum":               `{"spec":{"period":"yearly"}}`,
 		"spec.projectId pattern":         `{"spec":{"projectId":"acme"}}`,
 		"spec.projectId rule 0":          `{"spec":{"projectId":"other-project"}}`,
 		"spec.projectId rule 1":          `{"spec":{"projectId":"goog-data"}}`,
