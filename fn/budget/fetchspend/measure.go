@@ -309,12 +309,11 @@ func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 	}
 	span := f.span(l, end)
 	answer, err := raw(ctx, q, f, func(exact bool) []string { return query.Still(r.Metrics, agent, span, time.UnixMilli(end), exact) }, end)
+	// Whoever can't be reached isn't asked twice. All else that goes wrong may be for
+	// this question alone, and then the samples are to be had.
 	var p query.Problem
-	switch {
-	case err == nil:
-	case errors.As(err, &p) && slices.Contains([]string{v1alpha1.ReasonQueryFailed, v1alpha1.ReasonTooManySamples, v1alpha1.ReasonBadAnswer, v1alpha1.ReasonNamesRefused}, p.Reason):
-	default:
-		return count.Tally{}, err // that the other query would be answered nobody can hope
+	if errors.As(err, &p) && (p.Reason == v1alpha1.ReasonPrometheusUnreachable || p.Reason == v1alpha1.ReasonQueryTimedOut) {
+		return count.Tally{}, err
 	}
 	cs, still := count.Still(answer, l, agent, r, end-span.Milliseconds(), end)
 	if err != nil || !still {

@@ -2,6 +2,7 @@ package fetchspend
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -97,6 +98,10 @@ func TestAskedOnceWhetherItIsStill(t *testing.T) {
 		"Still":   {why: "One query a look.", pods: map[string]string{"input pod=a": "10:00:30=5 .. 10:10:00=5 .. 15:00:00=5"}, want: []int{1, 1, 1}},
 		"TwoWays": {why: "Whether it is still can't be known, so that it is asked once.", pods: map[string]string{"input pod=a": "10:00:30=5 .. 10:10:00=5 .. 15:00:00=5", "input pod=a job=b": "10:00:30=5 .. 10:10:00=5 .. 15:00:00=5"}, want: []int{2, 1, 1}},
 		"Away":    {why: "The other query would not be answered either.", pods: map[string]string{"input pod=a": "10:00:30=5"}, fails: query.Problem{Reason: v1alpha1.ReasonPrometheusUnreachable}, want: []int{1, 1, 1}},
+		"TooSlow": {why: "A second wait would outlast the look.", pods: map[string]string{"input pod=a": "10:00:30=5"}, fails: query.Problem{Reason: v1alpha1.ReasonQueryTimedOut}, want: []int{1, 1, 1}},
+		"Policed": {why: "A proxy may forbid such a query, and let one for samples pass.", pods: map[string]string{"input pod=a": "10:00:30=5"}, fails: query.Problem{Reason: v1alpha1.ReasonUnauthorized}, want: []int{2, 1, 1}},
+		"Warned":  {why: "A warning may be about the functions in the query.", pods: map[string]string{"input pod=a": "10:00:30=5"}, fails: query.Problem{Reason: v1alpha1.ReasonPartialAnswer}, want: []int{2, 1, 1}},
+		"Strange": {why: "What nobody foresaw must not end the measuring.", pods: map[string]string{"input pod=a": "10:00:30=5"}, fails: errors.New("the @ modifier is disabled"), want: []int{2, 1, 1}},
 		"Refused": {why: "A server that doesn't know how to answer that is asked for samples.", pods: map[string]string{"input pod=a": "10:00:30=5"}, fails: query.Problem{Reason: v1alpha1.ReasonQueryFailed}, want: []int{2, 1, 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
