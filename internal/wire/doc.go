@@ -9,6 +9,6 @@
 // twice because of us, and of those that came twice the later one is read, as everywhere in
 // protobuf.
 //
-// Three messages are kept like that: the observed state, the desired state, and the
-// context. All functions of this package take decoded ones, too.
+// Four messages are kept like that: the observed state, the desired state, the step's input
+// and the context. All functions of this package take decoded ones, too.
 package wire

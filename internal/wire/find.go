@@ -10,7 +10,7 @@ import (
 const (
 	keyNum, valueNum = 1, 2 // of every map's entries
 
-	observedNum, desiredNum, contextNum = 2, 3, 5 // of a request
+	observedNum, desiredNum, inputNum, contextNum = 2, 3, 4, 5 // of a request
 
 	compositeNum, resourcesNum = 1, 2 // of a State
 
@@ -105,10 +105,16 @@ func entry(b []byte, in protowire.Number, key string) (held []byte, ok bool) {
 	if !ok {
 		return nil, false
 	}
-	if held = joined(e, valueNum); held == nil {
-		held = []byte{} // an entry without a value holds an empty one
+	return valueOf(e), true
+}
+
+// valueOf returns the message of an encoded entry of a map: an entry without a value holds an
+// empty one.
+func valueOf(entry []byte) []byte {
+	if held := joined(entry, valueNum); held != nil {
+		return held
 	}
-	return held, true
+	return []byte{}
 }
 
 // lastEntry returns a map's last entry of a key: its key and its value.

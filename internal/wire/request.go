@@ -8,11 +8,11 @@ import (
 )
 
 // Unmarshal reads a request as proto.Unmarshal does and refuses what that refuses, but
-// leaves observed and desired state and the context as they came. The request keeps parts
+// leaves observed and desired state, input and context as they came. The request keeps parts
 // of data, which nobody may change from then on.
 func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 	proto.Reset(req)
-	var observed, desired, left pieces
+	var observed, desired, input, left pieces
 	merge := proto.UnmarshalOptions{Merge: true}
 	decoded := 0 // up to here
 	for at := 0; at < len(data); {
@@ -28,13 +28,18 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 		}
 		held := data[at : at+n]
 		at += n
-		into := &observed
-		switch {
-		case typ == protowire.BytesType && num == observedNum:
-		case typ == protowire.BytesType && num == desiredNum:
+		if typ != protowire.BytesType {
+			continue
+		}
+		into, is := &observed, &state
+		switch num {
+		case observedNum:
+		case desiredNum:
 			into = &desired
-		case typ == protowire.BytesType && num == contextNum:
-			into = &left
+		case inputNum:
+			into, is = &input, &structure
+		case contextNum:
+			into, is = &left, &structure
 		default:
 			continue
 		}
@@ -43,10 +48,6 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 		}
 		decoded = at
 		v, _ := protowire.ConsumeBytes(held)
-		is := &state
-		if num == contextNum {
-			is = &structure
-		}
 		if err := check(v, is, protowire.DefaultRecursionLimit-1); err != nil {
 			return err
 		}
@@ -62,6 +63,10 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 	if desired.all != nil {
 		req.Desired = &fnv1.State{}
 		keep(req.GetDesired(), desired.bytes())
+	}
+	if input.all != nil {
+		req.Input = &structpb.Struct{}
+		keep(req.GetInput(), input.bytes())
 	}
 	if left.all != nil {
 		req.Context = &structpb.Struct{}

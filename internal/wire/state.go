@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"maps"
 	"slices"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -186,6 +187,21 @@ func Composed(s *fnv1.State, name string) Resource {
 	return Resource{raw: raw}
 }
 
+// All returns a state's composed resources by name, for who reads many of them.
+func All(s *fnv1.State) map[string]Resource {
+	all := make(map[string]Resource, 32)
+	each(kept(s), func(num protowire.Number, e []byte, _, _ int) bool {
+		if num == resourcesNum {
+			all[string(keyOf(e))] = Resource{raw: valueOf(e)}
+		}
+		return true
+	})
+	for name, r := range s.GetResources() {
+		all[name] = Resource{decoded: r}
+	}
+	return all
+}
+
 // AnyComposed says whether a state has composed resources.
 func AnyComposed(s *fnv1.State) (found bool) {
 	each(kept(s), func(num protowire.Number, _ []byte, _, _ int) bool {
@@ -247,6 +263,23 @@ func Field(s *structpb.Struct, key string) (*structpb.Value, bool) {
 	}
 	v := valueUnder(kept(s), key)
 	return v, v != nil
+}
+
+// Encoded returns what of a Struct is still as it came: nil where all is decoded. Nobody may
+// write into it.
+func Encoded(s *structpb.Struct) []byte { return kept(s) }
+
+// Whole returns a Struct, decoded.
+func Whole(s *structpb.Struct) *structpb.Struct {
+	b := kept(s)
+	if len(b) == 0 {
+		return s
+	}
+	out := &structpb.Struct{Fields: maps.Clone(s.GetFields())}
+	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(b, out); err != nil {
+		return s // can't be: it has been checked
+	}
+	return out
 }
 
 // SetField sets the value under a key of a Struct.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/structpb"
 	"pgregory.net/rapid"
@@ -48,11 +49,63 @@ func compare(t failer, b []byte) bool {
 		}
 		same(t, "context "+k, want, got)
 	}
+	same(t, "input", full.GetInput(), Whole(lazy.GetInput()))
+	sames(t, full.GetInput(), kept(lazy.GetInput()), full.GetContext(), kept(lazy.GetContext()))
 	writes(t, full, lazy)
 	if !bytes.Equal(before, b) {
 		t.Fatalf("the request's own bytes were written into")
 	}
 	return true
+}
+
+// sames compares two Structs with themselves, with each other, and with what protobuf makes
+// of them, which writes maps in any order.
+func sames(t failer, a *structpb.Struct, encodedA []byte, b *structpb.Struct, encodedB []byte) {
+	t.Helper()
+	if a == nil || b == nil {
+		return
+	}
+	a, b = proto.CloneOf(a), proto.CloneOf(b)
+	forget(a.ProtoReflect())
+	forget(b.ProtoReflect())
+	if Same(encodedA, encodedB) != Same(encodedB, encodedA) {
+		t.Fatalf("Same depends on which comes first")
+	}
+	if Same(encodedA, encodedB) && !proto.Equal(a, b) {
+		t.Fatalf("not the same: -one, +other:\n%s", cmp.Diff(a, b, protocmp.Transform()))
+	}
+	one, err := proto.Marshal(a)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	other, err := proto.Marshal(a)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	if !Same(one, other) {
+		t.Fatalf("Same doesn't know itself: %x and %x", one, other)
+	}
+}
+
+// forget drops the unknown fields of a message and of all in it: nobody reads them.
+func forget(m protoreflect.Message) {
+	m.SetUnknown(nil)
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap():
+			v.Map().Range(func(_ protoreflect.MapKey, v protoreflect.Value) bool {
+				forget(v.Message())
+				return true
+			})
+		case f.IsList():
+			for i := range v.List().Len() {
+				forget(v.List().Get(i).Message())
+			}
+		case f.Message() != nil:
+			forget(v.Message())
+		}
+		return true
+	})
 }
 
 // reads compares all that can be read of a state.
@@ -62,8 +115,15 @@ func reads(t failer, full, lazy *fnv1.State) {
 		t.Fatalf("AnyComposed(...) = %v", got)
 	}
 	readsOne(t, full.GetComposite(), Composite(lazy))
+	all := All(lazy)
+	if want, got := slices.Sorted(maps.Keys(full.GetResources())), slices.Sorted(maps.Keys(all)); !slices.Equal(want, got) {
+		t.Fatalf("All(...) has %q, want %q", got, want)
+	}
 	for _, k := range keys {
 		readsOne(t, full.GetResources()[k], Composed(lazy, k))
+		if one := Composed(lazy, k); one.decoded != all[k].decoded || !bytes.Equal(one.raw, all[k].raw) {
+			t.Fatalf("%q is another resource among all", k)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ var mostAllocations = map[string]float64{
 	"validate-dataset": 0.35, // seen: 0.29
 	"compute-tuning":   0.1,
 	"render-iam":       0.25,
-	"render-workloads": 0.3,
+	"render-workloads": 0.25,
 	"render-dashboard": 0.1,
 	"emit-budget":      0.1,
 }

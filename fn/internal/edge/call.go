@@ -3,8 +3,8 @@
 // response. It never converts what merely passes through a step: package wire hands
 // that on as it came.
 //
-// call.go has the Call that every station is handed, in.go what it reads, out.go
-// what it writes, part.go one observed resource, values.go single values.
+// call.go has the Call that every station is handed, in.go what it reads, input.go its
+// step's input, out.go what it writes, part.go one observed resource, values.go single values.
 package edge
 
 import (
@@ -25,14 +25,18 @@ type Call struct {
 	Req *fnv1.RunFunctionRequest
 	Rsp *fnv1.RunFunctionResponse
 	Log logging.Logger
+
+	inputs   *inputs                  // of the function; nil: nothing is remembered
+	observed map[string]wire.Resource // by name; nil until somebody asks
 }
 
 // A Function serves one step of a pipeline.
 type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
 
-	log logging.Logger
-	run func(*Call) error
+	log    logging.Logger
+	run    func(*Call) error
+	inputs inputs
 }
 
 // New returns the function that runs a step.
@@ -55,7 +59,7 @@ func (f *Function) RunFunction(ctx context.Context, req *fnv1.RunFunctionRequest
 // Crossplane discards the response that comes with one.
 func (f *Function) Answer(ctx context.Context, req *fnv1.RunFunctionRequest) (*fnv1.RunFunctionResponse, error) {
 	// Earlier steps' desired state comes along; no opinion on the TTL.
-	c := &Call{Ctx: ctx, Req: req, Rsp: reply.To(req), Log: f.log}
+	c := &Call{Ctx: ctx, Req: req, Rsp: reply.To(req), Log: f.log, inputs: &f.inputs}
 	err := f.run(c)
 	if err == nil {
 		err = c.sayAgain()

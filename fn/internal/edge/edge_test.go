@@ -11,6 +11,7 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -340,4 +341,56 @@ func TestRun(t *testing.T) {
 	if err != nil || len(rsp.GetResults()) != 1 || rsp.GetResults()[0].GetSeverity() != fnv1.Severity_SEVERITY_FATAL || rsp.GetMeta().GetTtl().AsDuration() != 0 {
 		t.Errorf("a failure is one fatal result, with no opinion on the TTL: %v", rsp)
 	}
+}
+
+// An input whose bytes hold the same isn't read again, and what one call does to it reaches
+// no other. A bad one is refused each time.
+func TestInputIsRemembered(t *testing.T) {
+	remembered := &inputs{}
+	with := func(label map[string]any) *input.RenderDashboardInput {
+		t.Helper()
+		b, err := proto.Marshal(&fnv1.RunFunctionRequest{Input: object(t, map[string]any{
+			"apiVersion": input.APIVersion, "kind": "RenderDashboardInput", "folder": "F", "datasourceUid": "d", "sidecarLabel": label,
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := &fnv1.RunFunctionRequest{}
+		if err := wire.Unmarshal(b, req); err != nil {
+			t.Fatal(err)
+		}
+		got, want := &input.RenderDashboardInput{}, &input.RenderDashboardInput{}
+		err, wantErr := (&Call{Req: req, inputs: remembered}).Input(got), (&Call{Req: req}).Input(want)
+		if errString(err) != errString(wantErr) {
+			t.Errorf("remembering says %v, reading %v", err, wantErr)
+		}
+		if diff := cmp.Diff(want, got); err == nil && diff != "" {
+			t.Errorf("-read, +remembered:\n%s", diff)
+		}
+		return got
+	}
+	ab := map[string]any{"a": "1", "b": "2", "c": "3"}
+	with(ab).SidecarLabel["a"] = "changed"
+	first := remembered.last.Load()
+	for range 20 { // protobuf writes maps in another order each time
+		with(ab)
+	}
+	if remembered.last.Load() != first {
+		t.Error("the same input was read twice")
+	}
+	with(map[string]any{"a": "1", "b": "2", "c": "4"})
+	if remembered.last.Load() == first {
+		t.Error("another input was taken for the same")
+	}
+	for range 2 {
+		with(map[string]any{"a": "not a label!"})
+	}
+	with(ab)
+}
+
+func errString(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }

@@ -2,19 +2,12 @@ package edge
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
-	"reflect"
-	"strings"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
 	"k8s.io/apimachinery/pkg/runtime"
-	strict "sigs.k8s.io/json"
 
-	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
-	"whisperops.io/functions/fn/internal/manifest"
 	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/internal/wire"
 )
@@ -32,30 +25,6 @@ func (c *Call) Ask(in runtime.Object, uses ...v1alpha1.OrderField) (*v1alpha1.XD
 	}
 	d, err := c.Dataset()
 	return xr, d, err
-}
-
-// Input decodes the step's input over its defaults, strictly: a typo fails early.
-// An absent input leaves the defaults.
-func (c *Call) Input(into runtime.Object) error {
-	if d, ok := into.(interface{ Default() }); ok {
-		d.Default()
-	}
-	if in := c.Req.GetInput(); in != nil {
-		want := inputKind(into)
-		if got := in.GetFields()["kind"].GetStringValue(); got != want {
-			return errors.Errorf("cannot use input: its kind is %q, this step takes %q", got, want)
-		}
-		if got := in.GetFields()["apiVersion"].GetStringValue(); got != input.APIVersion {
-			return errors.Errorf("cannot use input: its apiVersion is %q, this step takes %q", got, input.APIVersion)
-		}
-		if err := decodeStrict(in.AsMap(), into); err != nil {
-			return errors.Wrap(err, "cannot use input")
-		}
-	}
-	if v, ok := into.(interface{ Validate() error }); ok {
-		return errors.Wrap(v.Validate(), "cannot use input")
-	}
-	return nil
 }
 
 // Order returns the observed XDatasetAgent, or another kind that has the same
@@ -126,7 +95,10 @@ func (c *Call) ContextValue(key string) *structpb.Value {
 
 // Observed returns the observed composed resource of that name; it may not exist.
 func (c *Call) Observed(name string) Part {
-	return Part{r: wire.Composed(c.Req.GetObserved(), name)}
+	if c.observed == nil {
+		c.observed = wire.All(c.Req.GetObserved())
+	}
+	return Part{r: c.observed[name]}
 }
 
 // AnyObserved says whether any composed resource is observed.
@@ -159,12 +131,6 @@ func (c *Call) NamespaceCreated() time.Time {
 	return c.Observed(v1alpha1.PartNamespace).Time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
 }
 
-// inputKind returns the kind of an input: the name of its Go type.
-func inputKind(o any) string {
-	n := fmt.Sprintf("%T", o)
-	return n[strings.LastIndex(n, ".")+1:]
-}
-
 // managedFields is who last wrote which field of an XR.
 const managedFields = "managedFields"
 
@@ -183,60 +149,6 @@ func withoutManagedFields(s *structpb.Struct) map[string]any {
 			}
 		}
 		out[k] = meta
-	}
-	return out
-}
-
-// decodeStrict is decode that refuses fields it doesn't know, and names all of
-// them. Names are case-sensitive, as everywhere in Kubernetes.
-func decodeStrict(from map[string]any, into any) error {
-	b, err := json.Marshal(from)
-	if err != nil {
-		return err
-	}
-	known := reflect.New(reflect.TypeOf(into).Elem()).Interface()
-	unknown, err := strict.UnmarshalStrict(b, known, strict.DisallowUnknownFields)
-	if err != nil {
-		var typed *json.UnmarshalTypeError
-		if err := json.Unmarshal(b, known); err != nil && !errors.As(err, &typed) {
-			return errors.Wrapf(err, "field %q", culprit(from, func(v any) error { return decode(v, known) }))
-		}
-		return decode(from, known) // the same failure, said better
-	}
-	if err := errors.Join(unknown...); err != nil {
-		return err
-	}
-	return decode(withoutNulls(from), into)
-}
-
-// culprit finds the field that can't be decoded, for errors that don't say it: those
-// of durations.
-func culprit(from map[string]any, decode func(any) error) string {
-	for _, k := range manifest.Keys(from) {
-		alone := func(v any) error { return decode(map[string]any{k: v}) }
-		if alone(from[k]) == nil {
-			continue
-		}
-		if m, ok := from[k].(map[string]any); ok {
-			return k + "." + culprit(m, alone)
-		}
-		return k
-	}
-	return ""
-}
-
-// withoutNulls leaves out fields that hold nothing, as the API server does before
-// it fills in defaults: a list whose lines were commented out isn't an empty list.
-func withoutNulls(from map[string]any) map[string]any {
-	out := make(map[string]any, len(from))
-	for k, v := range from {
-		switch v := v.(type) {
-		case nil:
-		case map[string]any:
-			out[k] = withoutNulls(v)
-		default:
-			out[k] = v
-		}
 	}
 	return out
 }

@@ -3,6 +3,7 @@ package edge
 import (
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
@@ -180,6 +181,9 @@ func (c *Call) Require(key string, sel *fnv1.ResourceSelector) {
 	c.Rsp.Requirements.Resources[key] = sel
 }
 
+// manifests are buffers that AddComposed encodes into, before the response has them.
+var manifests = sync.Pool{New: func() any { return new([]byte) }}
+
 // AddComposed adds composed resources by name to the desired ones, each marked with the
 // order's uid. It refuses to put another kind under the name of an observed resource:
 // Crossplane would forget the observed one and leave it alive, unseen. A resource that
@@ -193,16 +197,21 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 	var taken []v1alpha1.TakenName
 	var (
 		add = make([]wire.Part, 0, len(parts))
-		all = make([]byte, 0, 2048*len(parts)) // most are shorter
+		buf = manifests.Get().(*[]byte) //nolint:forcetypeassert // there is nothing else in it
+		all = (*buf)[:0]
 		err error
 	)
+	defer func() {
+		if *buf = all; cap(all) <= 1<<20 { // what one giant needed isn't kept for all
+			manifests.Put(buf)
+		}
+	}()
 	for _, name := range manifest.Keys(parts) {
 		if err := xr.marks(parts[name]); err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
 		from := len(all)
-		all, err = manifest.Append(all, parts[name])
-		if err != nil {
+		if all, err = manifest.Append(all, parts[name]); err != nil {
 			return errors.Wrapf(err, "cannot render composed resource %q", name)
 		}
 		o := c.Observed(name)
@@ -225,8 +234,9 @@ func (c *Call) AddComposed(parts map[string]manifest.Object) error {
 // own parts.
 func (c *Call) NothingLost(why string, names ...string) error {
 	var lost []string
+	desired := wire.All(c.Rsp.GetDesired())
 	for _, n := range names {
-		if c.Observed(n).Exists() && !wire.Composed(c.Rsp.GetDesired(), n).Exists() {
+		if c.Observed(n).Exists() && !desired[n].Exists() {
 			lost = append(lost, n)
 		}
 	}

@@ -104,7 +104,15 @@ func TestWrappedObject(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tc.want, tc.in.Object()["spec"]); diff != "" {
+			got, err := Struct(tc.in.Object())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want, err := Struct(tc.want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want.AsMap(), got.AsMap()["spec"]); diff != "" {
 				t.Errorf("%s\nObject(): -want, +got:\n%s", tc.reason, diff)
 			}
 		})

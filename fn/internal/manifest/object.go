@@ -44,9 +44,11 @@ func (w Wrapped) Object() Object {
 	}
 }
 
-func (w Wrapped) readiness() Object {
+func (w Wrapped) readiness() any {
 	if w.Ready == "" {
-		return Object{"policy": "SuccessfulCreate"}
+		return asWritten
 	}
 	return Object{"policy": "DeriveFromCelQuery", "celQuery": w.Ready}
 }
+
+var asWritten = Constant(Object{"policy": "SuccessfulCreate"})

@@ -3,6 +3,7 @@ package renderworkloads
 import (
 	_ "embed" // the prompts
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -31,14 +32,11 @@ func parsePrompt(doc string) prompt { return strings.Split(doc, "@@") }
 // with fills the holes. A value is never scanned for holes itself, so a person's
 // text can't reach another value.
 func (p prompt) with(values map[string]string) string {
-	var b strings.Builder
-	for i, s := range p {
-		if i%2 == 1 {
-			s = values[s]
-		}
-		b.WriteString(s)
+	filled := slices.Clone(p)
+	for i := 1; i < len(p); i += 2 {
+		filled[i] = values[p[i]]
 	}
-	return b.String()
+	return strings.Join(filled, "")
 }
 
 // prompts is the ConfigMap that holds what planner and worker are told, and the
