@@ -188,17 +188,20 @@ const (
 	ReasonBinary    = "Binary"    // a program's own format, or no text
 	ReasonMarkup    = "Markup"    // a web page or XML: an error page, most of the time
 	ReasonNotCSV    = "NotCSV"    // text of another kind
+
+	ReasonColumnsDiffer = "ColumnsDiffer" // files of one folder begin with other first lines
 )
 
 // Reasons of an XDataset's conditions, beside those verdicts on content.
 const (
-	ReasonNotReadYet    = "NotReadYet"    // Ready=False: no first bytes could be read so far
-	ReasonObjectMissing = "ObjectMissing" // Ready=False and Verified=False: complete listings lack the object
-	ReasonDuplicate     = "Duplicate"     // Ready=False: another XDataset records the same object
-	ReasonListed        = "Listed"        // Verified=True
-	ReasonRegistryFell  = "RegistryFell"  // Verified=Unknown: too much was missing at once to be believed
-	ReasonUnique        = "Unique"        // NameUnique=True
-	ReasonNameTaken     = "NameTaken"     // NameUnique=False; NamesFree=False of an order or a budget
+	ReasonNotReadYet     = "NotReadYet"     // Ready=False: no first bytes could be read so far
+	ReasonObjectMissing  = "ObjectMissing"  // Ready=False and Verified=False: complete listings lack the object
+	ReasonFolderUnusable = "FolderUnusable" // Ready=False: a folder holds what can't be read with the rest, or too much
+	ReasonDuplicate      = "Duplicate"      // Ready=False: another XDataset records the same object
+	ReasonListed         = "Listed"         // Verified=True
+	ReasonRegistryFell   = "RegistryFell"   // Verified=Unknown: too much was missing at once to be believed
+	ReasonUnique         = "Unique"         // NameUnique=True
+	ReasonNameTaken      = "NameTaken"      // NameUnique=False; NamesFree=False of an order or a budget
 )
 
 // A Cure is what a person does about a condition: docs/troubleshooting.md shows all
@@ -288,9 +291,10 @@ func Cures() []Cure { //nolint:funlen // a table
 
 		dataset(ConditionDatasetReady, t, "", ReasonAvailable),
 		dataset(ConditionDatasetReady, f, "The file is no CSV that can be used; the message says what it is. Upload it again as CSV in UTF-8.", ReasonEmpty, ReasonBlank, ReasonBinary, ReasonMarkup, ReasonNotCSV),
+		dataset(ConditionDatasetReady, f, "A folder that is one dataset: the message names the file that is unlike the others, or can't be read with them. Export it again, or take it out of the folder.", ReasonColumnsDiffer, ReasonFolderUnusable),
 		dataset(ConditionDatasetReady, f, "The watcher could not read the file yet; its log says why. It tries again.", ReasonNotReadYet),
 		dataset(ConditionDatasetReady, f, "The object is gone from the bucket. Upload it again, or let the dataset go with it.", ReasonObjectMissing),
-		dataset(ConditionDatasetReady, f, "Another XDataset records the same object. Delete one of them.", ReasonDuplicate),
+		dataset(ConditionDatasetReady, f, "Another XDataset records the same object, or the folder that holds it. Delete one of them.", ReasonDuplicate),
 		dataset(ConditionDatasetVerified, t, "", ReasonListed),
 		dataset(ConditionDatasetVerified, f, "As Ready: the object is gone from the bucket.", ReasonObjectMissing),
 		dataset(ConditionDatasetVerified, u, "Too much was missing at once to be believed. If it is meant, declare it: see the watcher's page.", ReasonRegistryFell),

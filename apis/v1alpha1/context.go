@@ -54,10 +54,11 @@ type Dataset struct {
 	// Name of the XDataset.
 	Name string `json:"name"`
 
-	// GCSPath of the CSV: gs://<bucket>/<object>.csv.
+	// GCSPath of the CSV, gs://<bucket>/<object>.csv, or of the folder whose CSVs are one
+	// table, gs://<bucket>/<folder>/.
 	GCSPath string `json:"gcsPath"`
 
-	// SizeBytes of the CSV.
+	// SizeBytes of the CSV, or of all CSVs of the folder.
 	SizeBytes int64 `json:"sizeBytes"`
 
 	// DisplayName is how people call the dataset.

@@ -134,8 +134,10 @@ func (d Dataset) Validate() error {
 	if d.Name == "" {
 		return fmt.Errorf("the dataset has no name")
 	}
-	if !strings.HasPrefix(d.GCSPath, "gs://") || !strings.HasSuffix(d.GCSPath, ".csv") || !strings.Contains(strings.TrimPrefix(d.GCSPath, "gs://"), "/") {
-		return fmt.Errorf("gcsPath %q of dataset %q must be gs://<bucket>/<object>.csv", d.GCSPath, d.Name)
+	path, is := strings.CutPrefix(d.GCSPath, "gs://")
+	_, object, _ := strings.Cut(path, "/")
+	if !is || !strings.HasSuffix(object, ".csv") && (!d.Folder() || strings.Trim(object, "/") == "") {
+		return fmt.Errorf("gcsPath %q of dataset %q must be gs://<bucket>/<object>.csv, or gs://<bucket>/<folder>/", d.GCSPath, d.Name)
 	}
 	if !bucketPattern.MatchString(d.Bucket()) {
 		return fmt.Errorf("gcsPath %q of dataset %q names no bucket: 3 to 222 lower-case letters, digits, dots, dashes and underscores", d.GCSPath, d.Name)
@@ -145,6 +147,9 @@ func (d Dataset) Validate() error {
 	}
 	return nil
 }
+
+// Folder says whether the dataset is a folder of CSVs.
+func (d Dataset) Folder() bool { return strings.HasSuffix(d.GCSPath, "/") }
 
 // Bucket returns the name of the bucket that holds the dataset.
 func (d Dataset) Bucket() string {

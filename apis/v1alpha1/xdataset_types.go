@@ -2,7 +2,8 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// An XDataset records one CSV of the datasets bucket. The dataset watcher makes
+// An XDataset records one CSV of the datasets bucket, or one folder of CSVs with the same
+// columns. The dataset watcher makes
 // it and alone owns its status; people order agents for it by its name.
 //
 // +kubebuilder:object:root=true
@@ -23,14 +24,16 @@ type XDataset struct {
 
 // XDatasetSpec says where a CSV is and how large.
 type XDatasetSpec struct {
-	// GCSPath of the CSV, with the object's own name: gs://<bucket>/<object>.csv. A
-	// bucket's name has at most 222 characters and an object's 1024.
+	// GCSPath of the CSV, with the object's own name: gs://<bucket>/<object>.csv; or of a
+	// folder, which ends in a slash: gs://<bucket>/<folder>/. The CSVs directly in it are
+	// one table then, in the order of their names. A bucket's name has at most 222
+	// characters and an object's 1024.
 	//
-	// +kubebuilder:validation:Pattern=`^gs://.+\.csv$`
+	// +kubebuilder:validation:Pattern=`^gs://.+(\.csv|[^/]/)$`
 	// +kubebuilder:validation:MaxLength=1252
 	GCSPath string `json:"gcsPath"`
 
-	// SizeBytes of the CSV. 0 is recorded too, so that an empty upload is seen;
+	// SizeBytes of the CSV, or of all CSVs of the folder. 0 is recorded too, so that an empty upload is seen;
 	// it is never ready.
 	//
 	// +kubebuilder:validation:Minimum=0
@@ -63,13 +66,14 @@ type XDatasetStatus struct {
 	LastSeen *metav1.Time `json:"lastSeen,omitempty"`
 
 	// Generation of the object in Google Cloud Storage whose first bytes were
-	// read, as a decimal string. It changes with every upload.
+	// read, as a decimal string. It changes with every upload. Of a folder: a number made of
+	// the names and generations of its files, which changes when any of them does.
 	//
 	// +optional
 	Generation string `json:"generation,omitempty"`
 
 	// CRC32C of that generation, base64 in big-endian byte order as Google Cloud
-	// Storage writes it.
+	// Storage writes it. Absent of a folder.
 	//
 	// +optional
 	CRC32C string `json:"crc32c,omitempty"`
@@ -79,6 +83,11 @@ type XDatasetStatus struct {
 	//
 	// +optional
 	UnpackedBytes *int64 `json:"unpackedBytes,omitempty"`
+
+	// Files is how many CSVs the folder holds. Absent of a single CSV.
+	//
+	// +optional
+	Files int64 `json:"files,omitempty"`
 
 	// Shape of the CSV, told from its first megabyte. Absent until that was read.
 	//

@@ -21,9 +21,8 @@ import (
 type Bucket interface {
 	// List returns every object, or an error: never a part of them.
 	List(ctx context.Context) ([]registry.Object, error)
-	// First returns the first registry.SampleBytes bytes of the object's generation,
-	// as they are stored.
-	First(ctx context.Context, o registry.Object) ([]byte, error)
+	// First returns the first n bytes of the object's generation, as they are stored.
+	First(ctx context.Context, o registry.Object, n int64) ([]byte, error)
 	// Unpacked returns how many bytes the object's generation unpacks to, which is
 	// stored with Content-Encoding gzip. It reads all of it.
 	Unpacked(ctx context.Context, o registry.Object) (int64, error)
@@ -79,12 +78,12 @@ func (g *gcs) object(o registry.Object) *storage.ObjectHandle {
 	return g.access.Object(g.bucket.Object(o.Name), o.Encrypted)
 }
 
-func (g *gcs) First(ctx context.Context, o registry.Object) ([]byte, error) {
-	r, err := g.object(o).Generation(o.Generation).ReadCompressed(true).NewRangeReader(ctx, 0, registry.SampleBytes)
+func (g *gcs) First(ctx context.Context, o registry.Object, n int64) ([]byte, error) {
+	r, err := g.object(o).Generation(o.Generation).ReadCompressed(true).NewRangeReader(ctx, 0, n)
 	if err != nil {
 		return nil, err
 	}
-	first, err := io.ReadAll(io.LimitReader(r, registry.SampleBytes))
+	first, err := io.ReadAll(io.LimitReader(r, n))
 	return first, errors.Join(err, r.Close())
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/url"
 	"os"
+	"path"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -34,6 +35,7 @@ import (
 type Flags struct {
 	Bucket         string
 	Prefix         string
+	Folders        []string
 	Interval       time.Duration
 	ListingTimeout time.Duration
 	RemoveAfter    int
@@ -71,6 +73,12 @@ func Parse(args []string, env func(string) string, out io.Writer) (Flags, error)
 	fs.SetOutput(out)
 	fs.StringVar(&f.Bucket, "bucket", "", "name of the Google Cloud Storage bucket that holds the datasets; STORAGE_EMULATOR_HOST is honoured")
 	fs.StringVar(&f.Prefix, "prefix", "", "look only at objects whose names begin so")
+	fs.Func("folders", "folders whose CSVs are one dataset each, with commas between them: exports/sales,daily/*; * stands for one part of a path. A folder is one too where an object in it has the metadata dataset=folder", func(v string) error {
+		for folder := range strings.SplitSeq(v, ",") {
+			f.Folders = append(f.Folders, strings.Trim(strings.TrimSpace(folder), "/"))
+		}
+		return nil
+	})
 	fs.StringVar(&f.Notifications, "notifications", "", "Pub/Sub subscription to which the bucket publishes its changes, projects/<project>/subscriptions/<name>; a change is seen within seconds then, and --interval is 10m unless it is set; PUBSUB_EMULATOR_HOST is honoured")
 	fs.StringVar(&f.BillingProject, "billing-project", "", "Google Cloud project that pays for requests to a bucket with requester pays")
 	fs.StringVar(&f.KeyFile, "encryption-key-file", "", "file with the key, 32 bytes in base64, of objects that their uploader encrypted with a key of its own; it is read once")
@@ -118,6 +126,8 @@ func (f Flags) check(rest []string) error {
 		return fmt.Errorf("unexpected argument %q: flags start with --", rest[0])
 	case f.Bucket == "" || strings.ContainsAny(f.Bucket, "/:"):
 		return fmt.Errorf("invalid value %q for flag --bucket: it must be the bare name of a bucket, without gs://", f.Bucket)
+	case f.wrongFolder() != "":
+		return fmt.Errorf("invalid value for flag --folders: %s", f.wrongFolder())
 	case f.Notifications != "" && !subscriptionName.MatchString(f.Notifications):
 		return fmt.Errorf("invalid value %q for flag --notifications: it must be projects/<project>/subscriptions/<name>", f.Notifications)
 	case f.Interval < time.Second:
@@ -140,6 +150,24 @@ func (f Flags) check(rest []string) error {
 		return errors.New("flag --git-token-file is empty: Gitea lets nobody write without a token")
 	}
 	return nil
+}
+
+// wrongFolder says what is wrong with one of the folders, or "".
+func (f Flags) wrongFolder() string {
+	for _, folder := range f.Folders {
+		literal, _, _ := strings.Cut(folder+"/", "*")
+		switch _, err := path.Match(folder, ""); {
+		case folder == "":
+			return "a folder has no name; the whole bucket can't be one dataset"
+		case err != nil:
+			return fmt.Sprintf("%q is no pattern: * stands for a part of a path, ? for a character, [ab] for one of some; a backslash takes their meaning away", folder)
+		case strings.HasSuffix(folder, ".csv"):
+			return fmt.Sprintf("%q is a CSV and no folder", folder)
+		case !strings.HasPrefix(literal, f.Prefix) && !strings.HasPrefix(f.Prefix, literal):
+			return fmt.Sprintf("%q does not begin with the value %q of flag --prefix, so that nothing in it is looked at", folder, f.Prefix)
+		}
+	}
+	return ""
 }
 
 // otherForge returns the name of a forge that is known not to be a Gitea, or "".
@@ -244,6 +272,7 @@ func newWatcher(ctx context.Context, f Flags, cfg *rest.Config, mgr ctrl.Manager
 	m := newMetrics(ctrlmetrics.Registry)
 	return &watcher{
 		settings:       f.settings(),
+		sizes:          &sizes{},
 		interval:       f.Interval,
 		listingTimeout: f.ListingTimeout,
 		passTimeout:    passTimeout,
@@ -262,7 +291,7 @@ func newWatcher(ctx context.Context, f Flags, cfg *rest.Config, mgr ctrl.Manager
 
 func (f Flags) settings() registry.Settings {
 	return registry.Settings{
-		Bucket: f.Bucket, Prefix: f.Prefix, Name: f.Name, RemoveAfter: f.RemoveAfter, MaxFall: f.MaxFallPercent / 100,
+		Bucket: f.Bucket, Prefix: f.Prefix, Folders: f.Folders, Name: f.Name, RemoveAfter: f.RemoveAfter, MaxFall: f.MaxFallPercent / 100,
 		StatusObject: fmt.Sprintf("-n %s configmap %s", f.Namespace, f.Name),
 	}
 }

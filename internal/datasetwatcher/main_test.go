@@ -31,6 +31,12 @@ func TestParse(t *testing.T) {
 		"NoNamespace":     {[]string{"--bucket=data", "--namespace="}, "flag --namespace is empty"},
 		"NoRequests":      {[]string{"--bucket=data", "--git-requests-per-second=0"}, "must be more than 0"},
 		"GitWithoutToken": {[]string{"--bucket=data", "--git-url=https://git.example.org", "--git-token-file="}, "flag --git-token-file is empty"},
+		"Folders":         {[]string{"--bucket=data", "--folders=/sales/, daily/*"}, ""},
+		"FolderUnnamed":   {[]string{"--bucket=data", "--folders=sales,/"}, "the whole bucket can't be one dataset"},
+		"FolderIsFile":    {[]string{"--bucket=data", "--folders=sales.csv"}, "is a CSV and no folder"},
+		"FolderPattern":   {[]string{"--bucket=data", "--folders=[a"}, "is no pattern"},
+		"FolderElsewhere": {[]string{"--bucket=data", "--prefix=team-a/", "--folders=team-b/sales"}, "flag --prefix"},
+		"FolderBelow":     {[]string{"--bucket=data", "--prefix=team-a/", "--folders=team-a/*,*/sales"}, ""},
 		"ForgottenDashes": {[]string{"--bucket=data", "debug"}, `unexpected argument "debug"`},
 		"Unknown":         {[]string{"--bukket=data"}, "flag provided but not defined: -bukket"},
 	}

@@ -3,7 +3,7 @@ package datasetwatcher
 import (
 	"github.com/prometheus/client_golang/prometheus"
 
-	"whisperops.io/functions/internal/datasetwatcher/registry"
+	"whisperops.io/functions/internal/csvfile"
 )
 
 // metrics of the watcher. Only the leader's move.
@@ -53,7 +53,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	for _, s := range []string{stateReady, stateNotReady, stateMissing, stateUnverified} {
 		m.datasets.WithLabelValues(s)
 	}
-	for _, reason := range registry.IgnoredReasons() {
+	for _, reason := range csvfile.IgnoredReasons() {
 		m.ignored.WithLabelValues(reason)
 	}
 	for _, result := range []string{"complete", "failed"} {

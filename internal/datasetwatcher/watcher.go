@@ -1,7 +1,6 @@
 package datasetwatcher
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +18,7 @@ import (
 	"k8s.io/client-go/tools/events"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/csvfile"
 	"whisperops.io/functions/internal/datasetwatcher/catalog"
 	"whisperops.io/functions/internal/datasetwatcher/registry"
 	"whisperops.io/functions/internal/gcsaccess"
@@ -46,6 +46,7 @@ type watcher struct {
 	now       func() time.Time
 
 	memory    registry.Memory
+	sizes     *sizes
 	last      string // the object that was read last
 	waiting   int    // objects that wait for later passes
 	told      told
@@ -62,7 +63,7 @@ type told struct {
 	catalog string // of the last publication
 	missing int    // of the fall
 	fall    string // what to do about it
-	ignored []registry.Ignored
+	ignored []csvfile.Ignored
 }
 
 // health is what the probes see.
@@ -252,54 +253,6 @@ func (w *watcher) list(ctx context.Context) ([]registry.Object, error) {
 	return objects, nil
 }
 
-// read fetches the first bytes of objects and judges them.
-func (w *watcher) read(ctx context.Context, objects []registry.Object) map[string]registry.Read {
-	mu := sync.Mutex{}
-	reads := map[string]registry.Read{}
-	_, err := each(objects, func(o registry.Object) (string, error) {
-		first, err := w.bucket.First(ctx, o)
-		r, result := registry.Read{}, "ok"
-		if err != nil {
-			r.Problem, result = problem(err), "error"
-			err = fmt.Errorf("cannot read the first bytes of %q: %w", o.Name, err)
-		} else {
-			r.Verdict = registry.Sniff(first[:min(len(first), registry.SniffBytes)], o.Size, o.Encoding)
-			if r.Unpacked, err = w.unpacked(ctx, o, first); err != nil {
-				r = registry.Read{Problem: problem(err)}
-				result, err = "error", fmt.Errorf("cannot tell the size of %q: %w", o.Name, err)
-			} else {
-				r.Shape = registry.Measure(first, o.Size, o.Encoding, r.Unpacked)
-			}
-		}
-		w.metrics.reads.WithLabelValues(result).Inc()
-		mu.Lock()
-		defer mu.Unlock()
-		reads[o.Name] = r
-		return o.Name, err
-	})
-	if err != nil {
-		w.log.Info("Some objects could not be read", "error", err.Error())
-	}
-	return reads
-}
-
-// unpacked counts what readers get of an object that is stored with Content-Encoding
-// gzip, once for each of its generations; it is nil for others. One that only says so
-// is as large as it is stored.
-func (w *watcher) unpacked(ctx context.Context, o registry.Object, first []byte) (*int64, error) {
-	if !strings.EqualFold(o.Encoding, "gzip") {
-		return nil, nil //nolint:nilnil // nothing is packed
-	}
-	if !bytes.HasPrefix(first, []byte("\x1f\x8b")) {
-		return &o.Size, nil
-	}
-	n, err := w.bucket.Unpacked(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	return &n, nil
-}
-
 // note logs what a plan changed, and tells a fall.
 func (w *watcher) note(p registry.Plan) {
 	for _, d := range p.Creates {
@@ -307,6 +260,11 @@ func (w *watcher) note(p registry.Plan) {
 	}
 	for _, u := range p.Updates {
 		w.log.V(1).Info("Updated dataset", "dataset", u.Dataset.Name, "spec", u.Spec, "status", u.Status)
+		if u.FilesBefore > u.Dataset.Status.Files && u.Dataset.Status.Files > 0 {
+			note := fmt.Sprintf("%s of dataset %s holds %d files and held %d: what answers from now on lacks what stood in the others; if that is wrong, upload them again", u.Dataset.Spec.GCSPath, u.Dataset.Name, u.Dataset.Status.Files, u.FilesBefore)
+			w.log.Info("Files vanished from a folder", "dataset", u.Dataset.Name, "files", u.Dataset.Status.Files, "before", u.FilesBefore)
+			w.event(corev1.EventTypeWarning, "FilesVanished", "List", note)
+		}
 	}
 	for _, d := range p.Removes {
 		w.log.Info("Removed dataset", "dataset", d.Name, "gcs-path", d.Spec.GCSPath)
@@ -353,7 +311,7 @@ func (w *watcher) write(ctx context.Context, p registry.Plan, keep []v1alpha1.XD
 	for _, i := range p.Ignored {
 		reasons[i.Reason]++
 	}
-	for _, reason := range registry.IgnoredReasons() {
+	for _, reason := range csvfile.IgnoredReasons() {
 		w.metrics.ignored.WithLabelValues(reason).Set(float64(reasons[reason]))
 	}
 	w.metrics.objects.WithLabelValues("csv").Set(float64(p.Objects))
@@ -384,7 +342,7 @@ func (w *watcher) write(ctx context.Context, p registry.Plan, keep []v1alpha1.XD
 const ignoredNamed = 20
 
 // ignored says, line by line, what looks like a dataset and is none, and why.
-func ignored(all []registry.Ignored) string {
+func ignored(all []csvfile.Ignored) string {
 	var b strings.Builder
 	for i, o := range all {
 		if i == ignoredNamed {

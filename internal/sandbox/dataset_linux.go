@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"context"
 	"errors"
@@ -27,14 +28,19 @@ import (
 	"whisperops.io/functions/internal/gcsaccess"
 )
 
-// An object is what the store says about the dataset.
+// An object is what the store says about the dataset, or about one file of a folder.
 type object struct {
+	Name       string // of a file of a folder; "" for a dataset
 	Generation int64
 	Size       int64 // bytes as they are stored
 	CRC32C     uint32
 	Encoding   string // Content-Encoding
 	Updated    time.Time
 	Encrypted  bool // with a key of its uploader's
+
+	// Files of a folder that is one dataset; nil for a single CSV. Its Size is theirs
+	// together, its Generation another one whenever one of theirs is.
+	Files []object
 }
 
 // A store holds the dataset, and takes charts.
@@ -51,9 +57,9 @@ type gcs struct {
 	access gcsaccess.Access
 }
 
-// handle of the object, with the key of its uploader's if it is encrypted with one.
-func (g *gcs) handle(encrypted bool) *storage.ObjectHandle {
-	return g.access.Object(g.bucket.Object(g.key), encrypted)
+// handle of an object, with the key of its uploader's if it is encrypted with one.
+func (g *gcs) handle(name string, encrypted bool) *storage.ObjectHandle {
+	return g.access.Object(g.bucket.Object(name), encrypted)
 }
 
 // parsePath takes gs://bucket/key apart.
@@ -76,18 +82,25 @@ func newClient(ctx context.Context) (*storage.Client, error) {
 }
 
 func (g *gcs) Look(ctx context.Context) (object, error) {
-	a, err := g.handle(false).Attrs(ctx)
+	if isFolder(g.key) {
+		return g.list(ctx)
+	}
+	a, err := g.handle(g.key, false).Attrs(ctx)
 	if err == nil && a.CustomerKeySHA256 != "" && g.access.Key != nil {
-		a, err = g.handle(true).Attrs(ctx) // who has no key hears no checksum
+		a, err = g.handle(g.key, true).Attrs(ctx) // who has no key hears no checksum
 	}
 	if err != nil {
 		return object{}, err
 	}
-	return object{Generation: a.Generation, Size: a.Size, CRC32C: a.CRC32C, Encoding: a.ContentEncoding, Updated: a.Updated.UTC(), Encrypted: a.CustomerKeySHA256 != ""}, nil
+	return found(a), nil
+}
+
+func found(a *storage.ObjectAttrs) object {
+	return object{Generation: a.Generation, Size: a.Size, CRC32C: a.CRC32C, Encoding: a.ContentEncoding, Updated: a.Updated.UTC(), Encrypted: a.CustomerKeySHA256 != ""}
 }
 
 func (g *gcs) Open(ctx context.Context, o object) (io.ReadCloser, error) {
-	return g.handle(o.Encrypted).Generation(o.Generation).ReadCompressed(true).NewReader(ctx)
+	return g.handle(cmp.Or(o.Name, g.key), o.Encrypted).Generation(o.Generation).ReadCompressed(true).NewReader(ctx)
 }
 
 // A file is one generation of the dataset, as code reads it.
@@ -245,11 +258,6 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 	if err := d.fits(o.Size); err != nil {
 		return nil, err
 	}
-	r, err := d.store.Open(ctx, o)
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close() //nolint:errcheck // it was only read
 	path := filepath.Join(d.dir, "dataset-"+strconv.FormatInt(o.Generation, 10)+".csv")
 	w, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600) //nolint:gosec // our own folder
 	if err != nil {
@@ -263,13 +271,14 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 			_ = os.Remove(path) // it is no use
 		}
 	}()
-	sum := &counted{hash: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
-	n, err := d.unpack(w, io.TeeReader(r, sum))
+	n := int64(0)
+	if o.Files == nil {
+		n, err = d.copy(ctx, w, o, d.room(0))
+	} else {
+		n, err = d.join(ctx, w, o)
+	}
 	if err != nil {
 		return nil, err
-	}
-	if sum.n != o.Size || sum.hash.Sum32() != o.CRC32C {
-		return nil, fmt.Errorf("it arrived damaged: %d bytes with CRC32C %08x, and the store says %d bytes with %08x", sum.n, sum.hash.Sum32(), o.Size, o.CRC32C)
 	}
 	if n == 0 {
 		return nil, errEmpty
@@ -280,9 +289,31 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 	return &file{object: o, Path: path, Bytes: n, Fetched: time.Now(), Profile: profileFile(d.life, path)}, nil //nolint:contextcheck // it is read on when this call has ended
 }
 
+// copy writes one object, unpacked, of at most limit bytes, and checks that it came as it
+// is stored.
+func (d *dataset) copy(ctx context.Context, w io.Writer, o object, limit int64) (int64, error) {
+	r, err := d.store.Open(ctx, o)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close() //nolint:errcheck // it was only read
+	sum := &counted{hash: crc32.New(crc32.MakeTable(crc32.Castagnoli))}
+	n, err := d.unpack(w, io.TeeReader(r, sum), limit)
+	if err != nil {
+		return n, err
+	}
+	// A listing tells no checksum of what is encrypted with a key of its uploader's; of that
+	// the client has compared it.
+	told := o.Name == "" || !o.Encrypted
+	if sum.n != o.Size || told && sum.hash.Sum32() != o.CRC32C {
+		return n, fmt.Errorf("it arrived damaged: %d bytes with CRC32C %08x, and the store says %d bytes with %08x", sum.n, sum.hash.Sum32(), o.Size, o.CRC32C)
+	}
+	return n, nil
+}
+
 // unpack copies, and undoes gzip, which is told by its first bytes: uploads name it
 // in Content-Encoding, or don't.
-func (d *dataset) unpack(w io.Writer, r io.Reader) (int64, error) {
+func (d *dataset) unpack(w io.Writer, r io.Reader, limit int64) (int64, error) {
 	in := bufio.NewReaderSize(r, 1<<20)
 	magic, err := in.Peek(2)
 	if err != nil && !errors.Is(err, io.EOF) {
@@ -295,7 +326,6 @@ func (d *dataset) unpack(w io.Writer, r io.Reader) (int64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("it can't be unpacked: %w: upload it again", err)
 	}
-	limit := d.room()
 	n, err := io.Copy(w, io.LimitReader(plain, limit+1))
 	switch {
 	case err != nil:
@@ -307,24 +337,24 @@ func (d *dataset) unpack(w io.Writer, r io.Reader) (int64, error) {
 	return n, err
 }
 
-// room is how many bytes a file may have.
-func (d *dataset) room() int64 {
+// room is how many more bytes a file may have, of which some are written.
+func (d *dataset) room(written int64) int64 {
 	var s unix.Statfs_t
 	if err := unix.Statfs(d.dir, &s); err != nil {
-		return d.limit
+		return d.limit - written
 	}
-	return min(d.limit, int64(s.Bavail)*s.Bsize) //nolint:gosec // no disk has 2^63 bytes
+	return min(d.limit-written, int64(s.Bavail)*s.Bsize) //nolint:gosec // no disk has 2^63 bytes
 }
 
 func (d *dataset) fits(size int64) error {
-	if size > d.room() {
+	if size > d.room(0) {
 		return d.tooLarge(size)
 	}
 	return nil
 }
 
 func (d *dataset) tooLarge(size int64) error {
-	return fmt.Errorf("it has %s or more, and the sandbox has room for %s: order a smaller dataset, or let the platform raise maxSandboxGi, the input of step compute-tuning", mi(size), mi(d.room()))
+	return fmt.Errorf("it has %s or more, and the sandbox has room for %s: order a smaller dataset, or let the platform raise maxSandboxGi, the input of step compute-tuning", mi(size), mi(d.room(0)))
 }
 
 var errEmpty = errors.New("it is empty: upload it with its content")
@@ -336,7 +366,11 @@ func (d *dataset) explain(doing string, err error) error {
 	case advice != "":
 		return fmt.Errorf("%s the dataset %s: %s", doing, d.path, advice)
 	case errors.Is(err, storage.ErrObjectNotExist), errors.Is(err, storage.ErrBucketNotExist):
-		return fmt.Errorf("%s the dataset %s: there is no such object: it was deleted or renamed; ask whoever looks after the datasets", doing, d.path)
+		what := "there is no such object"
+		if isFolder(d.path) {
+			what = "there is no CSV in that folder"
+		}
+		return fmt.Errorf("%s the dataset %s: %s: it was deleted or renamed; ask whoever looks after the datasets", doing, d.path, what)
 	case errors.As(err, &g) && (g.Code == http.StatusForbidden || g.Code == http.StatusUnauthorized):
 		return fmt.Errorf("%s the dataset %s: access is refused (%d); right after an agent was made that is so for a minute or two: ask again then, and if it stays so, the agent's grants are missing", doing, d.path, g.Code)
 	default:

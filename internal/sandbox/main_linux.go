@@ -80,7 +80,7 @@ func parse(args []string, env func(string) string, out io.Writer) (settings, err
 	f.SetOutput(out)
 	f.StringVar(&s.host, "host", env("HOST"), "address to listen at; empty: all (env HOST)")
 	f.IntVar(&s.port, "port", int(number("PORT", 8080)), "port of MCP at /mcp, and of /healthz, /readyz and /metrics (env PORT)")
-	f.StringVar(&s.datasetPath, "dataset", env("DATASET_GCS_PATH"), "the CSV, gs://<bucket>/<object>; STORAGE_EMULATOR_HOST is honoured (env DATASET_GCS_PATH)")
+	f.StringVar(&s.datasetPath, "dataset", env("DATASET_GCS_PATH"), "the CSV, gs://<bucket>/<object>, or the folder whose CSVs are one table, gs://<bucket>/<folder>/; STORAGE_EMULATOR_HOST is honoured (env DATASET_GCS_PATH)")
 	f.StringVar(&s.datasetName, "dataset-name", env("DATASET_NAME"), "how the dataset is called (env DATASET_NAME)")
 	f.StringVar(&s.access.BillingProject, "billing-project", env("DATASET_BILLING_PROJECT"), "Google Cloud project that pays for reading the dataset from a bucket with requester pays (env DATASET_BILLING_PROJECT)")
 	f.StringVar(&s.outputBucket, "output-bucket", env("OUTPUT_BUCKET"), "bucket that charts are uploaded to, below charts/; empty: none (env OUTPUT_BUCKET)")

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/internal/manifest"
 )
 
@@ -48,6 +49,7 @@ func prompts(a Agent) manifest.Object {
 		"display-name": quotable(a.displayName(), 200),
 		"description":  quotable(a.description(), 500),
 		"size":         humanSize(a.Dataset.SizeBytes),
+		"files":        files(a.Dataset),
 		"memory":       strconv.FormatInt(a.SandboxMemMi, 10),
 		"timeout":      strconv.Itoa(executionTimeoutSeconds),
 	}
@@ -64,6 +66,14 @@ func prompts(a Agent) manifest.Object {
 		"metadata":   a.meta(promptsName),
 		"data":       data,
 	}
+}
+
+// files says what a dataset is made of. The worker needs no word of it: it finds one file.
+func files(d v1alpha1.Dataset) string {
+	if d.Folder() {
+		return "a folder of CSV files that are read as one"
+	}
+	return "one CSV file"
 }
 
 // plain is a person's text as one line of at most limit characters.

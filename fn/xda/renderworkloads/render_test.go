@@ -357,7 +357,7 @@ func TestPromptsTakeAnyText(t *testing.T) {
 }
 
 func TestPromptsHaveNoHoleLeft(t *testing.T) {
-	known := []string{"agent", "dataset", "display-name", "description", "size", "memory", "timeout"}
+	known := []string{"agent", "dataset", "display-name", "description", "size", "files", "memory", "timeout"}
 	used := map[string]bool{}
 	for doc, p := range map[string]prompt{"planner.md": plannerPrompt, "worker.md": workerPrompt} {
 		if len(p)%2 == 0 {

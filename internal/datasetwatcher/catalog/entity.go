@@ -54,7 +54,7 @@ func (l Layout) Entity(d v1alpha1.XDataset) ([]byte, error) {
 		"metadata": map[string]any{
 			"name":        d.Name,
 			"title":       d.Spec.DisplayName,
-			"description": "CSV of " + d.Status.SizeHuman + " at " + d.Spec.GCSPath,
+			"description": files(d) + " of " + d.Status.SizeHuman + " at " + d.Spec.GCSPath,
 			"annotations": map[string]string{
 				ManagedByAnnotation: l.Name,
 				pathAnnotation:      d.Spec.GCSPath,
@@ -66,6 +66,14 @@ func (l Layout) Entity(d v1alpha1.XDataset) ([]byte, error) {
 		"spec": map[string]any{"type": "dataset", "owner": l.Owner},
 	})
 	return append([]byte(head), y...), err
+}
+
+// files says what a dataset is made of.
+func files(d v1alpha1.XDataset) string {
+	if d.Status.Files > 0 {
+		return strconv.FormatInt(d.Status.Files, 10) + " CSVs"
+	}
+	return "CSV"
 }
 
 // Location returns the location file that lists the datasets' entities.

@@ -90,3 +90,12 @@ spec:
 		t.Errorf("want the root of the repository to be a folder like any other, got %s", got)
 	}
 }
+
+func TestFolderEntity(t *testing.T) {
+	d := dataset("sales")
+	d.Spec.GCSPath, d.Status.Files = "gs://data/sales/", 12
+	got, err := layout.Entity(d)
+	if want := "description: 12 CSVs of 1.9 MiB at gs://data/sales/\n"; err != nil || !bytes.Contains(got, []byte(want)) {
+		t.Errorf("want %q in it, got %v:\n%s", want, err, got)
+	}
+}

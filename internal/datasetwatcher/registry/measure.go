@@ -19,7 +19,7 @@ const SampleBytes = csvfile.SampleBytes
 // is known, unpacked. What can't be told is 0.
 func Measure(first []byte, stored int64, encoding string, unpacked *int64) v1alpha1.DatasetShape {
 	whole, size := int64(len(first)) >= stored, stored
-	if strings.EqualFold(encoding, "gzip") && bytes.HasPrefix(first, []byte("\x1f\x8b")) {
+	if isPacked(first, encoding) {
 		plain, packed, done, err := unpack(first)
 		if err != nil || packed == 0 {
 			return v1alpha1.DatasetShape{}
@@ -40,6 +40,11 @@ func Measure(first []byte, stored int64, encoding string, unpacked *int64) v1alp
 		return v1alpha1.DatasetShape{}
 	}
 	return v1alpha1.DatasetShape{Rows: p.FileRows(size), Columns: int64(p.ColumnCount), MemoryFactor: p.Factor(size)}
+}
+
+// isPacked says whether what is stored is a gzip archive that readers get unpacked.
+func isPacked(first []byte, encoding string) bool {
+	return strings.EqualFold(encoding, "gzip") && bytes.HasPrefix(first, []byte("\x1f\x8b"))
 }
 
 // unpackedSample is how much of a packed object is looked at.

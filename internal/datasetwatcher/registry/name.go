@@ -10,13 +10,11 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/unicode/norm"
+
+	"whisperops.io/functions/internal/csvfile"
 )
 
 const (
-	// extension of the objects that are datasets. It is compared as it stands, as
-	// the schema of spec.gcsPath does.
-	extension = ".csv"
-
 	// maxName is the length of an RFC 1123 label. XDatasets could have longer
 	// names, but theirs are used as labels and as entity names in the catalog.
 	maxName = 63
@@ -27,90 +25,11 @@ const (
 
 	// maxDisplayName is what the schema of spec.displayName allows, in characters.
 	maxDisplayName = 200
-
-	// maxObjectName is Google's limit on an object's name, in bytes.
-	maxObjectName = 1024
 )
 
-// An Ignored object is one that somebody may miss among the datasets.
-type Ignored struct {
-	Object string
-	Reason string // a word for metrics and logs
-	Advice string // what to do
-}
-
-// isDataset says whether an object is a CSV that an XDataset can name. Everything
-// else in the bucket is none of our business.
-func isDataset(object string) bool {
-	return strings.HasSuffix(object, extension) && whyNot(object) == (Ignored{})
-}
-
-// Reasons for which an object that looks like a dataset is none.
-const (
-	IgnoredName       = "Name"       // can't stand in JSON, or Google refuses it itself
-	IgnoredHidden     = "Hidden"     // belongs to a tool
-	IgnoredSpelling   = "Spelling"   // .CSV, or a blank behind it
-	IgnoredCompressed = "Compressed" // .csv.gz
-	IgnoredUnfinished = "Unfinished" // .csv.part
-)
-
-// IgnoredReasons are all of them.
-func IgnoredReasons() []string {
-	return []string{IgnoredName, IgnoredHidden, IgnoredSpelling, IgnoredCompressed, IgnoredUnfinished}
-}
-
-// packed and unfinished are what names of CSVs end in while they are none yet.
-var (
-	packed     = []string{".gz", ".bgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".br"}
-	unfinished = []string{".part", ".partial", ".filepart", ".crdownload", ".tmp", ".download"}
-)
-
-// whyNot says why an object that looks like a dataset is none, and is zero for datasets
-// and for what nobody takes for one.
-func whyNot(object string) Ignored {
-	because := func(reason, advice string) Ignored { return Ignored{Object: object, Reason: reason, Advice: advice} }
-	trimmed := strings.TrimRightFunc(object, func(r rune) bool { return unicode.IsSpace(r) || r == '\u200b' || r == '\ufeff' })
-	lower := strings.ToLower(trimmed)
-	stem := lower
-	ends := func(list []string) bool {
-		for _, e := range list {
-			if s, ok := strings.CutSuffix(lower, e); ok {
-				stem = s
-				return true
-			}
-		}
-		return false
-	}
-	compressed := ends(packed)
-	partial := !compressed && ends(unfinished)
-	switch {
-	case !strings.HasSuffix(stem, extension):
-		return Ignored{}
-	case len(object) > maxObjectName, !utf8.ValidString(object), strings.ContainsAny(object, "\r\n"):
-		return because(IgnoredName, "its name is too long, is no UTF-8 or holds a line end: rename it")
-	case hidden(object):
-		return because(IgnoredHidden, "a part of its name begins with a dot, or its folder is a tool's own: such files are left alone; rename it if it is a dataset")
-	case compressed:
-		return because(IgnoredCompressed, "it is compressed: upload it unpacked, or with Content-Encoding gzip under a name that ends in .csv")
-	case partial:
-		return because(IgnoredUnfinished, "it looks like an upload that has not ended: upload it again")
-	case !strings.HasSuffix(object, extension):
-		return because(IgnoredSpelling, "its name must end in .csv, in small letters and with nothing behind it: rename it")
-	}
-	return Ignored{}
-}
-
-// hidden says whether an object belongs to a tool: macOS' ._data.csv, editors' and
-// uploaders' dot files, and what Spark, Delta and archives keep for themselves.
-func hidden(object string) bool {
-	for part := range strings.SplitSeq(object, "/") {
-		switch {
-		case strings.HasPrefix(part, "."), part == "__MACOSX", part == "_temporary", part == "_delta_log", part == "_spark_metadata":
-			return true
-		}
-	}
-	return false
-}
+// isDataset says whether an object can be a dataset of its own: a CSV, or a folder of
+// them. Everything else in the bucket is none of our business.
+func isDataset(object string) bool { return csvfile.IsFolder(object) || csvfile.IsCSV(object) }
 
 // baseName returns the name that an object's dataset gets when nothing else
 // wants it: an RFC 1123 label made from the whole object name, folders included.
@@ -120,7 +39,7 @@ func baseName(object string) string {
 	b := strings.Builder{}
 	dash := false
 	// Decomposed, "é" is an "e" that a mark follows; the mark is dropped.
-	for _, r := range norm.NFKD.String(strings.TrimSuffix(object, extension)) {
+	for _, r := range norm.NFKD.String(strings.TrimSuffix(object, csvfile.Extension)) {
 		r = unicode.ToLower(r)
 		switch {
 		case r >= 'a' && r <= 'z' || r >= '0' && r <= '9':
@@ -166,16 +85,11 @@ func uniqueName(object string, round int) string {
 // say under display-name (in any spelling of it), otherwise its name in words:
 // "california_housing.csv" is "California Housing".
 func displayName(o Object) string {
-	keys := sortedKeys(o.Metadata)
-	for _, k := range keys {
-		if strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(k)) == "displayname" {
-			if n := shorten(words(o.Metadata[k], false)); n != "" {
-				return n
-			}
-		}
+	if n := shorten(words(metadata(o, "displayname"), false)); n != "" {
+		return n
 	}
 	parts := []string{}
-	for p := range strings.SplitSeq(strings.TrimSuffix(o.Name, extension), "/") {
+	for p := range strings.SplitSeq(strings.TrimSuffix(o.Name, csvfile.Extension), "/") {
 		if w := words(p, true); w != "" {
 			parts = append(parts, w)
 		}
@@ -184,6 +98,19 @@ func displayName(o Object) string {
 		return o.Name
 	}
 	return shorten(strings.Join(parts, " / "))
+}
+
+// metadata returns the value of an object's metadata under a key in any spelling, with the
+// key in small letters and without dashes. Of two spellings the first that says something
+// counts.
+func metadata(o Object, key string) string {
+	for _, k := range sortedKeys(o.Metadata) {
+		v := strings.TrimSpace(o.Metadata[k])
+		if v != "" && strings.NewReplacer("-", "", "_", "").Replace(strings.ToLower(k)) == key {
+			return v
+		}
+	}
+	return ""
 }
 
 // words makes one line of a text. With title, what separates words in file names

@@ -16,6 +16,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/csvfile"
 )
 
 // Settings are what a person has chosen.
@@ -23,6 +24,10 @@ type Settings struct {
 	Bucket string // name of the datasets bucket
 	Prefix string // only objects below it are looked at; empty: all
 	Name   string // of the watcher, the value of v1alpha1.LabelManagedBy
+
+	// Folders are patterns, as path.Match takes them, of folders without the last slash
+	// whose CSVs are one dataset: "exports/sales", "daily/*".
+	Folders []string
 
 	// RemoveAfter is how many complete listings in a row must lack an object
 	// before its dataset is removed; at least 1.
@@ -37,7 +42,7 @@ type Settings struct {
 	StatusObject string
 }
 
-// An Object is what a listing tells of an object.
+// An Object is what a listing tells of an object, or of a folder that is one dataset.
 type Object struct {
 	Name       string // UTF-8, at most 1024 bytes
 	Size       int64  // bytes, as stored
@@ -46,6 +51,12 @@ type Object struct {
 	Encoding   string // Content-Encoding; "" or "gzip"
 	Metadata   map[string]string
 	Encrypted  bool // with a key of its uploader's
+
+	// Files are the CSVs of a folder, by name, and All the names of everything that lies
+	// directly in it; nil for an object. A folder's Size is the sum of its files', and its
+	// Generation is made of theirs.
+	Files []Object
+	All   []string
 }
 
 // A Read is the answer to the reading of an object's first bytes: the verdict
@@ -92,6 +103,9 @@ type Update struct {
 	Dataset v1alpha1.XDataset // as it should be, with the resource version that was read
 	Spec    bool              // whether metadata or spec differ
 	Status  bool              // whether the status differs
+
+	// FilesBefore is how many files the dataset's folder held; 0 for a single CSV.
+	FilesBefore int64
 }
 
 // StatusFirst says in which order to write the two. A dataset that stops being
@@ -118,11 +132,11 @@ type Plan struct {
 	// Keep are the XDatasets of this watcher as they are once the plan is carried out, by name.
 	Keep []v1alpha1.XDataset
 
-	Fall    *Fall     // nil: the listing is believed
-	Pending int       // missing datasets that later passes remove if nothing changes
-	Objects int       // CSVs in the listing
-	Ignored []Ignored // objects that somebody may miss, by name
-	Foreign int       // XDatasets that are none of this watcher's business
+	Fall    *Fall             // nil: the listing is believed
+	Pending int               // missing datasets that later passes remove if nothing changes
+	Objects int               // CSVs in the listing, and folders that are one dataset
+	Ignored []csvfile.Ignored // objects that somebody may miss, by name
+	Foreign int               // XDatasets that are none of this watcher's business
 	Memory  Memory
 }
 
@@ -134,7 +148,7 @@ func Unread(s Settings, objects []Object, datasets []v1alpha1.XDataset) []Object
 	for _, name := range sortedKeys(r.objects) {
 		o := r.objects[name]
 		d, ok := r.recorded[name]
-		if o.Size > 0 && !(ok && judged(d.Status, o)) {
+		if o.Size > 0 && o.Problem() == "" && !(ok && judged(d.Status, o)) {
 			unread = append(unread, o)
 		}
 	}
@@ -199,6 +213,8 @@ func Make(s Settings, m Memory, w World, now time.Time) Plan {
 			Dataset: d,
 			Spec:    !equality.Semantic.DeepEqual(d.Spec, old.Spec) || !maps.Equal(d.Labels, old.Labels) || !maps.Equal(d.Annotations, old.Annotations),
 			Status:  !equality.Semantic.DeepEqual(d.Status, old.Status),
+
+			FilesBefore: old.Status.Files,
 		}
 		if u.Spec || u.Status {
 			p.Updates = append(p.Updates, u)
@@ -225,8 +241,9 @@ func Make(s Settings, m Memory, w World, now time.Time) Plan {
 type register struct {
 	Settings
 
-	objects map[string]Object // the CSVs of the listing, by name
-	ignored []Ignored
+	objects map[string]Object // the CSVs of the listing, by name, and folders that are one dataset
+	within  map[string]string // the folder that is one dataset with a CSV, by the CSV's name
+	ignored []csvfile.Ignored
 	foreign int
 
 	byName    map[string]v1alpha1.XDataset // every XDataset of the cluster
@@ -241,6 +258,7 @@ func newRegister(s Settings, objects []Object, datasets []v1alpha1.XDataset) *re
 	r := &register{
 		Settings:  s,
 		objects:   map[string]Object{},
+		within:    map[string]string{},
 		byName:    map[string]v1alpha1.XDataset{},
 		recorded:  map[string]v1alpha1.XDataset{},
 		missing:   map[string]v1alpha1.XDataset{},
@@ -250,24 +268,25 @@ func newRegister(s Settings, objects []Object, datasets []v1alpha1.XDataset) *re
 	// What was recorded before a rule came stays: an agent may use it.
 	known := map[string]bool{}
 	for _, d := range datasets {
-		if object, here := r.objectOf(d); here && strings.HasSuffix(object, extension) {
+		if object, here := r.objectOf(d); here && strings.HasSuffix(object, csvfile.Extension) {
 			known[object] = true
 		}
 	}
 	for _, o := range objects {
-		why := whyNot(o.Name)
+		why := csvfile.WhyNot(o.Name)
 		switch seen, ok := r.objects[o.Name]; {
-		case why.Reason == IgnoredHidden && known[o.Name] && (!ok || o.Generation > seen.Generation):
+		case why.Reason == csvfile.IgnoredHidden && known[o.Name] && (!ok || o.Generation > seen.Generation):
 			r.objects[o.Name] = o
-		case why != (Ignored{}):
+		case why != (csvfile.Ignored{}):
 			r.ignored = append(r.ignored, why)
-		case !strings.HasSuffix(o.Name, extension):
+		case !strings.HasSuffix(o.Name, csvfile.Extension):
 		case !ok || o.Generation > seen.Generation: // an upload while the pages were read may show twice
 			r.objects[o.Name] = o
 		}
 	}
-	slices.SortFunc(r.ignored, func(a, b Ignored) int { return strings.Compare(a.Object, b.Object) })
-	r.ignored = slices.CompactFunc(r.ignored, func(a, b Ignored) bool { return a.Object == b.Object })
+	r.folders(objects, datasets)
+	slices.SortFunc(r.ignored, func(a, b csvfile.Ignored) int { return strings.Compare(a.Object, b.Object) })
+	r.ignored = slices.CompactFunc(r.ignored, func(a, b csvfile.Ignored) bool { return a.Object == b.Object })
 	for _, d := range datasets {
 		r.byName[d.Name] = d
 		r.marked = r.marked || verified(d) == v1alpha1.ReasonRegistryFell
@@ -421,10 +440,8 @@ func (r *register) fall(m Memory, accepted int) *Fall {
 		count(d, false)
 	}
 	for _, d := range r.missing {
-		if object, here := r.objectOf(d); here {
-			if _, duplicate := r.objects[object]; duplicate {
-				continue
-			}
+		if r.elsewhere(d) != "" {
+			continue
 		}
 		count(d, true)
 	}
@@ -476,7 +493,8 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 		SizeHuman:  sizeHuman(d.Spec.SizeBytes),
 		LastSeen:   lastSeen(d.Name, old.LastSeen, now),
 		Generation: strconv.FormatInt(o.Generation, 10),
-		CRC32C:     crc32c(o.CRC32C),
+		CRC32C:     o.checksum(),
+		Files:      int64(len(o.Files)),
 		Conditions: old.Conditions,
 	}
 	if o.packed() {
@@ -489,6 +507,8 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 	read, answered := reads[o.Name]
 	var verdict Verdict
 	switch {
+	case o.Problem() != "":
+		verdict = Verdict{v1alpha1.ReasonFolderUnusable, o.Problem()}
 	case o.Size == 0:
 		verdict = emptyVerdict
 	case judged(old, o):
@@ -503,7 +523,7 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 		// A new upload that can't be read now: what was found out about the last
 		// one stands until it can.
 		verdict = Verdict{before.Reason, before.Message}
-		d.Status.Generation, d.Status.CRC32C, d.Status.Shape = old.Generation, old.CRC32C, old.Shape
+		d.Status.Generation, d.Status.CRC32C, d.Status.Shape, d.Status.Files = old.Generation, old.CRC32C, old.Shape, old.Files
 	default:
 		verdict = Verdict{v1alpha1.ReasonNotReadYet, notReadYet(read)}
 	}
@@ -511,7 +531,7 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 
 	conditions := []metav1.Condition{
 		condition(v1alpha1.ConditionDatasetReady, d.Status.Ready, verdict.Reason, verdict.Message),
-		condition(v1alpha1.ConditionDatasetVerified, true, v1alpha1.ReasonListed, "the last complete listing of the bucket holds the object"),
+		condition(v1alpha1.ConditionDatasetVerified, true, v1alpha1.ReasonListed, listedMessage(o.Name)),
 		r.nameUnique(d.Name, o.Name),
 	}
 	// Everything known when the registry fell is marked. What came later is not,
@@ -521,6 +541,29 @@ func (r *register) listed(d v1alpha1.XDataset, o Object, reads map[string]Read, 
 	}
 	d.Status.Conditions = settle(old.Conditions, conditions, now)
 	return d
+}
+
+func listedMessage(object string) string {
+	if csvfile.IsFolder(object) {
+		return "the last complete listing of the bucket holds files of the folder"
+	}
+	return "the last complete listing of the bucket holds the object"
+}
+
+// elsewhere says which other dataset records what a dataset was made for, or "".
+func (r *register) elsewhere(d v1alpha1.XDataset) string {
+	object, here := r.objectOf(d)
+	if _, listed := r.objects[object]; here && listed {
+		return fmt.Sprintf("XDataset %q records the same object: use that one; this one is removed once no agent uses it", r.recorded[object].Name)
+	}
+	if folder := r.within[object]; here && folder != "" {
+		name := r.newcomers[folder]
+		if recorded, ok := r.recorded[folder]; ok {
+			name = recorded.Name
+		}
+		return fmt.Sprintf("the folder %q is one dataset, XDataset %q, and holds this file: use that one; this one is removed once no agent uses it", folder, name)
+	}
+	return ""
 }
 
 // packed says whether readers get more than is stored.
@@ -552,12 +595,11 @@ func (r *register) lacking(d v1alpha1.XDataset, usage Usage, fall *Fall, now tim
 	if here {
 		unique = r.nameUnique(d.Name, object)
 	}
-	if _, listed := r.objects[object]; here && listed {
+	if message := r.elsewhere(d); message != "" {
 		d.Status.Ready = false
-		message := fmt.Sprintf("XDataset %q records the same object: use that one; this one is removed once no agent uses it", r.recorded[object].Name)
 		d.Status.Conditions = settle(d.Status.Conditions, []metav1.Condition{
 			condition(v1alpha1.ConditionDatasetReady, false, v1alpha1.ReasonDuplicate, message),
-			condition(v1alpha1.ConditionDatasetVerified, true, v1alpha1.ReasonListed, "the last complete listing of the bucket holds the object"),
+			condition(v1alpha1.ConditionDatasetVerified, true, v1alpha1.ReasonListed, listedMessage(object)),
 			unique,
 		}, now)
 		return d
@@ -654,7 +696,7 @@ func verified(d v1alpha1.XDataset) string {
 func judged(s v1alpha1.XDatasetStatus, o Object) bool {
 	c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionDatasetReady)
 	return c != nil && isVerdict(c.Reason) &&
-		s.Generation == strconv.FormatInt(o.Generation, 10) && s.CRC32C == crc32c(o.CRC32C) &&
+		s.Generation == strconv.FormatInt(o.Generation, 10) && s.CRC32C == o.checksum() &&
 		(!o.packed() || s.UnpackedBytes != nil) &&
 		// A status that contradicts itself proves nothing.
 		s.Ready == (c.Reason == v1alpha1.ReasonAvailable) && (o.Size == 0) == (c.Reason == v1alpha1.ReasonEmpty) &&
@@ -664,7 +706,7 @@ func judged(s v1alpha1.XDatasetStatus, o Object) bool {
 
 func isVerdict(reason string) bool {
 	switch reason {
-	case v1alpha1.ReasonAvailable, v1alpha1.ReasonEmpty, v1alpha1.ReasonBlank, v1alpha1.ReasonBinary, v1alpha1.ReasonMarkup, v1alpha1.ReasonNotCSV:
+	case v1alpha1.ReasonAvailable, v1alpha1.ReasonEmpty, v1alpha1.ReasonBlank, v1alpha1.ReasonBinary, v1alpha1.ReasonMarkup, v1alpha1.ReasonNotCSV, v1alpha1.ReasonColumnsDiffer:
 		return true
 	default:
 		return false
@@ -711,6 +753,14 @@ func settle(old, wanted []metav1.Condition, now time.Time) []metav1.Condition {
 		}
 	}
 	return wanted
+}
+
+// checksum is what the status says of an object's, "" of a folder's.
+func (o Object) checksum() string {
+	if csvfile.IsFolder(o.Name) {
+		return ""
+	}
+	return crc32c(o.CRC32C)
 }
 
 // crc32c writes a checksum as Google Cloud Storage does.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/csvfile"
 )
 
 var (
@@ -546,10 +547,10 @@ func TestIgnored(t *testing.T) {
 		}
 	}
 	want := map[string]string{
-		"b.CSV": IgnoredSpelling, "q2.Csv": IgnoredSpelling, "bad.csv ": IgnoredSpelling, //nolint:gocritic // the blank is what is wrong with it
-		"two\nlines.csv": IgnoredName, "bad\xff.csv": IgnoredName, strings.Repeat("x", 1024) + ".csv": IgnoredName,
-		"data.csv.gz": IgnoredCompressed, "data.CSV.ZIP": IgnoredCompressed, "a.csv.part": IgnoredUnfinished,
-		"._a.csv": IgnoredHidden, "deep/.b.csv": IgnoredHidden, "__MACOSX/a.csv": IgnoredHidden, "out/_temporary/0/part-0.csv": IgnoredHidden,
+		"b.CSV": csvfile.IgnoredSpelling, "q2.Csv": csvfile.IgnoredSpelling, "bad.csv ": csvfile.IgnoredSpelling, //nolint:gocritic // the blank is what is wrong with it
+		"two\nlines.csv": csvfile.IgnoredName, "bad\xff.csv": csvfile.IgnoredName, strings.Repeat("x", 1024) + ".csv": csvfile.IgnoredName,
+		"data.csv.gz": csvfile.IgnoredCompressed, "data.CSV.ZIP": csvfile.IgnoredCompressed, "a.csv.part": csvfile.IgnoredUnfinished,
+		"._a.csv": csvfile.IgnoredHidden, "deep/.b.csv": csvfile.IgnoredHidden, "__MACOSX/a.csv": csvfile.IgnoredHidden, "out/_temporary/0/part-0.csv": csvfile.IgnoredHidden,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want, +got:\n%s", diff)

@@ -16,7 +16,7 @@ const SniffBytes = 4096
 
 // A Verdict says whether an object's first bytes can be a CSV's.
 type Verdict struct {
-	Reason  string // one of the six reasons above
+	Reason  string // one of the reasons of isVerdict
 	Message string // a sentence, with the way out
 }
 
@@ -67,7 +67,7 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	if size == 0 || len(first) == 0 {
 		return emptyVerdict
 	}
-	if strings.EqualFold(encoding, "gzip") && bytes.HasPrefix(first, []byte("\x1f\x8b")) {
+	if isPacked(first, encoding) {
 		plain, err := gunzip(first)
 		if err != nil {
 			return Verdict{v1alpha1.ReasonBinary, "the file says it is compressed with gzip and can't be unpacked: upload it again"}
