@@ -83,6 +83,7 @@ var acts = []act{
 	{{"FunctionKilled", true, functionKilled, []string{"steady-bot"}}},
 	{{"Upgrade", false, upgrade, []string{"steady-bot", "upgraded-bot"}}},
 	{{"ProcessesKilled", false, processesKilled, []string{"steady-bot", "shaken-bot"}}},
+	{{"DeletedWhileProviderIsDown", false, deletedWhileProviderIsDown, []string{"orphan-bot"}}},
 	{{"MeterSilent", false, meterSilent, []string{other}}},
 	{{"NoKeyMaterial", true, noKeyMaterial, nil}},
 	{{"LeastPrivilege", true, leastPrivilege, nil}},

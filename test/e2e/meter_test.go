@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
 	"net/http"
@@ -99,6 +100,33 @@ func (w *world) charged(t *testing.T, agent string) (input, output, early, broke
 		}
 	}
 	return input, output, early, broken
+}
+
+// call asks for the model as the planner's pod does, but with words of its own, and
+// returns what the first token-meter that answers says.
+func (w *world) call(t *testing.T, agent string) (status int, says string) {
+	t.Helper()
+	pods := w.Node.Addresses("agent-"+agent, "planner")
+	meters := w.Node.Addresses(suite.MeterNamespace, suite.MeterName)
+	if len(pods) == 0 || len(meters) == 0 {
+		t.Fatalf("want a planner of %s and a token-meter, found addresses %v and %v", agent, pods, meters)
+	}
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(pods[0])}, Timeout: 5 * time.Second}
+	c := http.Client{Timeout: time.Minute, Transport: &http.Transport{DialContext: d.DialContext, DisableKeepAlives: true}}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost,
+		"http://"+net.JoinHostPort(meters[0], "8080")+"/agents/"+agent+"/gemini/v1beta/models/"+suite.Model+":generateContent", strings.NewReader(`{"contents":[]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsp, err := c.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(rsp.Body)
+	if err := errors.Join(err, rsp.Body.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return rsp.StatusCode, string(b)
 }
 
 // Token-meters that are killed in a stream come back with what they had counted, count

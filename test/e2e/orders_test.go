@@ -3,7 +3,9 @@ package e2e
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -149,4 +151,69 @@ func orderedAgainAtOnce(t *testing.T, w *world) {
 		t.Errorf("want 22 parts, got %d", n)
 	}
 	w.keyed(t, agent)
+}
+
+// An order that is deleted while the provider that stops its pods is down: its budget is
+// gone at once, its planner runs on, and gets no call that nobody would count. When the
+// provider is back, all of it goes.
+func deletedWhileProviderIsDown(t *testing.T, w *world) {
+	const agent = "orphan-bot"
+	c := w.page(t, agent)
+	ns := "agent-" + agent
+	rows := float64(len(figures(t, w, "population", nil)))
+	says(t, answer(t, c, "How many rows are there?"), rows)
+	w.paid(t, agent)
+	provider := w.process(t, "provider-kubernetes-")
+	provider.Kill()
+	back := false
+	defer func() {
+		if !back {
+			w.start(t, provider)
+		}
+	}()
+	input, output, _, _ := w.charged(t, agent)
+	w.delete(t, suite.API, "XDatasetAgent", "", agent)
+	if err := controlplane.Eventually(t.Context(), time.Minute, "the budget to be gone", func(ctx context.Context) error {
+		_, err := w.Get(ctx, suite.API, "XAgentBudget", ns, agent)
+		if err == nil {
+			err = errors.New("it is still there")
+		}
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.WaitForAgent(t.Context(), 30*time.Second, agent); err != nil {
+		t.Fatalf("want a planner that runs on, which is what this is about: %v", err)
+	}
+	_, err := c.Ask(t.Context(), "How many rows are there?", nil)
+	t.Logf("asked without a budget: %v", err)
+	var no *suite.Refusal
+	if !errors.As(err, &no) || no.Code != http.StatusServiceUnavailable || !strings.Contains(no.Message, "budget") {
+		t.Errorf("want 503 from the page with a word of the budget, got %v", err)
+	}
+	if status, says := w.call(t, agent); status != http.StatusForbidden || !strings.Contains(says, "is gone") {
+		t.Errorf("want the token-meter to refuse the planner's call, because its budget is gone; got %d %s", status, says)
+	}
+	if in, out, _, _ := w.charged(t, agent); in != input || out != output {
+		t.Errorf("the provider billed %d tokens of input and %d of output to an agent without a budget", in-input, out-output)
+	}
+	w.start(t, provider)
+	back = true
+	if err := controlplane.Eventually(t.Context(), 3*time.Minute, "the rest to be gone", func(ctx context.Context) error {
+		for _, r := range []ref{{"v1", "Namespace", "", ns}, {suite.API, "XDatasetAgent", "", agent}} {
+			_, err := w.Get(ctx, r.apiVersion, r.kind, r.namespace, r.name)
+			if err == nil {
+				err = fmt.Errorf("%s is left", r)
+			}
+			if err != nil && !apierrors.IsNotFound(err) {
+				return err
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
