@@ -68,8 +68,9 @@ var acts = []act{
 	{{"DatasetReplaced", false, datasetReplaced, []string{other}}},
 	{{"SandboxKilled", false, sandboxKilled, []string{other}}},
 	{{"PlannerKilled", false, plannerKilled, []string{other}}},
-	{{"MeterKilled", true, meterKilled, []string{other}}},
 	{{"ModelRubbish", false, modelRubbish, []string{asked, other}}},
+	// Behind what compares other's budget with its bill: a crash loses what it can't know.
+	{{"MeterKilled", true, meterKilled, []string{other}}},
 	{{"BudgetEmptied", true, budgetEmptied, []string{asked}}},
 	{{"Policies", false, policies, []string{"ruled-bot"}}},
 	{{"Restored", false, restored, []string{"kept-bot"}}},

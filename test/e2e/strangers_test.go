@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -273,6 +274,8 @@ func policies(t *testing.T, w *world) {
 			[]string{"create", "-f", write("xab.yaml", "apiVersion: whisperops.io/v1alpha1\nkind: XAgentBudget\nmetadata: {name: ruled-bot, namespace: default}\nspec: {agentName: ruled-bot, budgetUsd: 1}\n")}, "belongs into namespace agent-ruled-bot"},
 		{"A part out of a backup is deleted by the garbage collector, and what it stands for with it.",
 			[]string{"create", "-f", write("bucket.yaml", "apiVersion: storage.gcp.upbound.io/v1beta2\nkind: Bucket\n"+owned+"\nspec: {forProvider: {location: EU}}\n")}, "made by Crossplane only"},
+		{"Crossplane may be putting the order's uid on its parts in this moment.", []string{"delete", "xda", agent, "--cascade=orphan", "--wait=false"}, "annotate it with crossplane.io/paused=true first"},
+		{"With its parts an order may always go.", []string{"delete", "xda", agent, "--wait=false"}, ""},
 		{"A record is not the data.", []string{"delete", "bucket.storage.gcp.upbound.io", "agent-ruled-bot-bucket", "--wait=false"}, "holds what an agent made"},
 		{"Any domain would get an Ingress and a certificate.", []string{"create", "-f", order("domain-bot", "agents.example.org", "acme-data")}, "not in the list domains"},
 		{"Any project would get accounts and grants.", []string{"create", "-f", order("project-bot", "34.61.7.12.sslip.io", "victim-prod")}, "not in the list projects"},
@@ -362,8 +365,19 @@ func restored(t *testing.T, w *world) {
 		return all
 	}
 	before := uids()
-	// The records outlive the order, as where a backup brings them back without it.
-	w.kubectl(t, "delete", "xda", agent, "--cascade=orphan")
+	// The records outlive the order, as where a backup brings them back without it. These
+	// are the commands of docs/backup.md: without the pause, a reconcile that has begun puts
+	// the order's uid on its parts again, and all is deleted.
+	w.kubectl(t, "annotate", "xda", agent, "crossplane.io/paused=true")
+	w.kubectl(t, "wait", "xda", agent, "--timeout=60s", `--for=jsonpath={.status.conditions[?(@.type=="Synced")].reason}=ReconcilePaused`)
+	w.kubectl(t, "delete", "xda", agent, "--cascade=orphan", "--wait=false")
+	w.seeOrder(t, time.Minute, "the parts to be nobody's", agent, func(o *unstructured.Unstructured) error {
+		if slices.Contains(o.GetFinalizers(), metav1.FinalizerOrphanDependents) {
+			return errors.New("the garbage collector has not taken the order's uid off all of them")
+		}
+		return nil
+	})
+	w.kubectl(t, "annotate", "xda", agent, "crossplane.io/paused-")
 	w.gone(t, time.Minute, suite.API, "XDatasetAgent", "", agent)
 	w.apply(t, suite.NewOrder(agent, housing, 5))
 	w.seeOrder(t, heard, "the restored order to be refused", agent, condition("NamesFree", "False", "NameTaken"), func(o *unstructured.Unstructured) error {
