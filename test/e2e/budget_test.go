@@ -175,7 +175,11 @@ func prices(t *testing.T, w *world) {
 		}
 	}
 	usual, _, _ := unstructured.NestedString(table[0].Object, "data", "prices.yaml")
-	costs := func(usd string) string { return strings.Replace(usual, `"0.30"`, `"`+usd+`"`, 1) }
+	const its = other + `: {input: "0.30"`
+	if strings.Count(usual, its) != 1 {
+		t.Fatalf("want one row %s in:\n%s", its, usual)
+	}
+	costs := func(usd string) string { return strings.Replace(usual, its, other+`: {input: "`+usd+`"`, 1) }
 	broken := func(held int64, checks ...check) {
 		t.Helper()
 		untouched := w.untouched(t, agent, held)
@@ -203,10 +207,12 @@ func prices(t *testing.T, w *world) {
 	w.seeBudget(t, heard, "a lower price to start nobody", agent, spent(3), exhausted, condition("WithinBudget", "False", "PausedUntilRaised"))
 	broken(0, spent(3), exhausted)
 	untouched()
-	w.Meter.Spend(agent, "a-model-without-a-price", suite.Input, 100_000) // at the dearest row, 1.25 USD a million
-	w.seeBudget(t, heard, "a model without a price to cost the dearest", agent, spent(3.125), condition("PricingComplete", "False", "ModelsWithoutPrice"))
+	// Which row of the installed table is the dearest depends on the day.
+	set(strings.TrimRight(usual, "\n") + "\n  the-dearest: {input: \"10\", output: \"100\"}\n")
+	w.Meter.Spend(agent, "a-model-without-a-price", suite.Input, 100_000)
+	w.seeBudget(t, heard, "a model without a price to cost the dearest", agent, spent(4), condition("PricingComplete", "False", "ModelsWithoutPrice"))
 	w.setBudget(t, agent, 6)
-	w.seeBudget(t, heard, "the raise to start it", agent, spent(3.125), running)
+	w.seeBudget(t, heard, "the raise to start it", agent, spent(4), running)
 	w.replicas(t, 30*time.Second, agent, 1)
 }
 

@@ -108,6 +108,9 @@ func upgrade(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	for _, f := range functions {
+		if !f.IsDir() {
+			continue // the README
+		}
 		name := "function-" + f.Name()
 		old := w.process(t, name+"-")
 		ref := "xpkg.crossplane.io/whisperops/" + name + ":v99.0.0"
