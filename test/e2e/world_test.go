@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -316,9 +317,9 @@ func (w *world) replicas(t *testing.T, within time.Duration, agent string, n int
 // generation counts every change.
 func (w *world) untouched(t *testing.T, agent string, n int64) func() {
 	t.Helper()
-	look := func() map[string]int64 {
+	look := func() map[string]*unstructured.Unstructured {
 		t.Helper()
-		generations := map[string]int64{}
+		all := map[string]*unstructured.Unstructured{}
 		for _, d := range []string{"planner", "worker"} {
 			o, err := w.Get(t.Context(), "apps/v1", "Deployment", "agent-"+agent, d)
 			if err != nil {
@@ -327,17 +328,25 @@ func (w *world) untouched(t *testing.T, agent string, n int64) func() {
 			if err := field(n, "spec", "replicas")(o); err != nil {
 				t.Errorf("%s of %s: %v", d, agent, err)
 			}
-			generations[d+" "+string(o.GetUID())] = o.GetGeneration()
+			all[d+" "+string(o.GetUID())] = o
 		}
-		return generations
+		return all
 	}
 	before := look()
 	return func() {
 		t.Helper()
 		after := look()
-		for d, g := range before {
-			if after[d] != g {
-				t.Errorf("%s of %s was to stay at %d replicas all the time, but its spec was changed: generation was %d, is %d", d, agent, n, g, after[d])
+		for d, was := range before {
+			is := after[d]
+			if is == nil {
+				t.Errorf("%s of %s was to stay, and is gone or was made anew", d, agent)
+				continue
+			}
+			if is.GetGeneration() != was.GetGeneration() {
+				was.SetResourceVersion("")
+				is.SetResourceVersion("")
+				t.Errorf("%s of %s was to stay at %d replicas all the time, but its spec was changed: generation was %d, is %d (-before +after)\n%s",
+					d, agent, n, was.GetGeneration(), is.GetGeneration(), cmp.Diff(was.Object, is.Object))
 			}
 		}
 	}
