@@ -45,7 +45,7 @@ func Rootfs(file string) (v1.Layer, []DebianPackage, error) {
 			w.CloseWithError(err)
 		}()
 		return r, nil
-	}, tarball.WithCompressionLevel(6))
+	}, tarball.WithCompressionLevel(compression))
 	return layer, packages, err
 }
 

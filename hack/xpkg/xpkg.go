@@ -182,6 +182,10 @@ type file struct {
 	data []byte
 }
 
+// compression is gzip's own default: a seventh less is pulled than with that of the library,
+// which is the fastest.
+const compression = 6
+
 // layer packs files, and the folders that hold them, owned by root and without a date.
 func layer(files []file) (v1.Layer, error) {
 	var buf bytes.Buffer
@@ -207,7 +211,8 @@ func layer(files []file) (v1.Layer, error) {
 	if err := w.Close(); err != nil {
 		return nil, err
 	}
-	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil })
+	return tarball.LayerFromOpener(func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil },
+		tarball.WithCompressionLevel(compression), tarball.WithCompressedCaching) // compressed once, whoever asks for digest or bytes
 }
 
 // authorities are Mozilla's, from a pinned Go module, so that they do not

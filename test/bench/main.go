@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"whisperops.io/functions/internal/errors"
+	"whisperops.io/functions/test/page"
 	"whisperops.io/functions/test/pipeline"
 )
 
@@ -35,16 +36,16 @@ func main() {
 	flag.IntVar(&o.rounds, "rounds", 9, "rounds; the median counts")
 	flag.IntVar(&o.calls, "calls", 100, "calls per round")
 	flag.Float64Var(&o.maxSize, "max-size", 0, "measure sizes alone, and fail when one is above so much of the function that does nothing")
-	page := flag.String("page", "", "Markdown file in which the table takes the place of the last one")
+	file := flag.String("page", "", "Markdown file in which the table takes the place of the last one")
 	commits := flag.String("commits", "", "what was compared, for the page")
 	flag.Parse()
-	if err := run(o, *page, *commits); err != nil {
+	if err := run(o, *file, *commits); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(o options, page, commits string) error {
+func run(o options, file, commits string) error {
 	if o.maxSize > 0 {
 		return sizes(o)
 	}
@@ -62,10 +63,10 @@ func run(o options, page, commits string) error {
 	}
 	text := table(o, rows, commits)
 	fmt.Print(text) //nolint:forbidigo // a program for people
-	if page == "" {
+	if file == "" {
 		return nil
 	}
-	return replace(page, text)
+	return page.Replace(file, "make bench", text)
 }
 
 // sizes compares the binaries on disk.

@@ -6,8 +6,6 @@ import (
 	"runtime"
 	"strings"
 	"time"
-
-	"whisperops.io/functions/internal/errors"
 )
 
 // table writes a run down in Markdown.
@@ -61,24 +59,4 @@ func processor() string {
 	_, rest, _ := strings.Cut(string(b), "model name")
 	name, _, _ := strings.Cut(strings.TrimLeft(rest, "\t :"), "\n")
 	return strings.TrimSpace(runtime.GOOS + " " + runtime.GOARCH + " " + name)
-}
-
-// The table of a page stands between these.
-const (
-	begin = "<!-- make bench writes from here -->\n"
-	end   = "<!-- to here -->\n"
-)
-
-// replace puts a text in the place of what the last run wrote.
-func replace(page, text string) error {
-	old, err := os.ReadFile(page)
-	if err != nil {
-		return err
-	}
-	before, rest, ok := strings.Cut(string(old), begin)
-	_, after, closed := strings.Cut(rest, end)
-	if !ok || !closed {
-		return errors.Errorf("%s has no place for the table: a line %q and a line %q", page, strings.TrimSpace(begin), strings.TrimSpace(end))
-	}
-	return os.WriteFile(page, []byte(before+begin+"\n"+text+"\n"+end+after), 0o600)
 }

@@ -104,7 +104,7 @@ func load(ctx context.Context, o options, s *server, p *population) error {
 		if err != nil {
 			return err
 		}
-		defer b.stop()
+		defer b.stop() //nolint:gocritic // there are two at most, and both run to the end
 		builds = append(builds, b)
 	}
 	slices.SortFunc(builds, func(a, b *build) int { return strings.Compare(a.name, b.name) })
