@@ -158,3 +158,28 @@ func run(t *testing.T, s *Story) *Rendering {
 	}
 	return r
 }
+
+// TestStepsAndNoDataset: whatever step is put into the pipeline, an order without a dataset
+// isn't ready. function-sdk-go's helpers forget that it isn't.
+func TestStepsAndNoDataset(t *testing.T) {
+	stories, err := All(filepath.Join(pipeline.Root(), "examples"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := 0
+	for _, s := range stories {
+		if len(s.Steps) == 0 {
+			continue
+		}
+		tried++
+		t.Run(s.Name, func(t *testing.T) {
+			s.Required = nil
+			if r := run(t, s); r.Ready || r.Fatal != "" {
+				t.Errorf("want an order that is not ready, got ready=%t, fatal %q, parts %v", r.Ready, r.Fatal, slices.Sorted(maps.Keys(r.Parts)))
+			}
+		})
+	}
+	if tried == 0 {
+		t.Error("no story has steps of its own")
+	}
+}

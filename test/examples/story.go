@@ -29,10 +29,22 @@ type Story struct {
 	// platform team would have set.
 	Inputs map[string]map[string]any
 
+	// Steps of other people that this story's platform team has put into the pipeline, in
+	// the order in which they are put there.
+	Steps []Step
+
 	// Prometheus is what a budget's story finds there, and when; nil for others.
 	Prometheus *Recording
 
 	Want Outcome
+}
+
+// A Step is an entry of a Composition's pipeline, and where it goes: behind another one.
+type Step struct {
+	Behind      string         `json:"behind"`
+	Step        string         `json:"step"`
+	FunctionRef map[string]any `json:"functionRef"`
+	Input       map[string]any `json:"input,omitempty"`
 }
 
 // All reads every story below dir, sorted by name.
@@ -69,6 +81,9 @@ func Read(dir string) (*Story, error) {
 		return nil, errors.Wrap(err, "cannot read required.yaml")
 	}
 	if _, err := crossplane.ReadYAML(filepath.Join(dir, "inputs.yaml"), &s.Inputs); err != nil {
+		return nil, err
+	}
+	if _, err := crossplane.ReadYAML(filepath.Join(dir, "steps.yaml"), &s.Steps); err != nil {
 		return nil, err
 	}
 	r := &Recording{}
@@ -117,14 +132,14 @@ func (s *Story) foreign() bool {
 	return err == nil
 }
 
-// WithInputs returns the Composition in file with the story's inputs. changed says
+// WithInputs returns the Composition in file with the story's inputs and steps. changed says
 // whether that is another text than the file's.
 func (s *Story) WithInputs(file string) (text []byte, changed bool, err error) {
 	text, err = os.ReadFile(file)
 	if err != nil {
 		return nil, false, errors.Wrap(err, "cannot read Composition")
 	}
-	if len(s.Inputs) == 0 {
+	if len(s.Inputs) == 0 && len(s.Steps) == 0 {
 		return text, false, nil
 	}
 	var comp map[string]any
@@ -136,8 +151,31 @@ func (s *Story) WithInputs(file string) (text []byte, changed bool, err error) {
 			return nil, false, errors.Wrapf(err, "cannot set inputs in %s", file)
 		}
 	}
+	for _, step := range s.Steps {
+		if err := addStep(comp, step); err != nil {
+			return nil, false, errors.Wrapf(err, "cannot add step %q to %s", step.Step, file)
+		}
+	}
 	text, err = yaml.Marshal(comp)
 	return text, true, err
+}
+
+func addStep(comp map[string]any, step Step) error {
+	spec, _ := comp["spec"].(map[string]any)
+	pipeline, _ := spec["pipeline"].([]any)
+	i := slices.IndexFunc(pipeline, func(p any) bool {
+		m, _ := p.(map[string]any)
+		return m["step"] == step.Behind
+	})
+	if i < 0 {
+		return errors.Errorf("there is no step %q to put it behind", step.Behind)
+	}
+	added := map[string]any{"step": step.Step, "functionRef": step.FunctionRef}
+	if step.Input != nil {
+		added["input"] = step.Input
+	}
+	spec["pipeline"] = slices.Insert(pipeline, i+1, any(added))
+	return nil
 }
 
 func setInput(comp map[string]any, step string, in map[string]any) error {

@@ -25,16 +25,17 @@ import (
 	"whisperops.io/functions/internal/errors"
 	"whisperops.io/functions/test/crossplane"
 	"whisperops.io/functions/test/standins/autoready/ready"
+	"whisperops.io/functions/test/standins/steps/steps"
 )
 
 // Functions are functions by the name under which a Composition refers to them.
 type Functions map[string]fnv1.FunctionRunnerServiceServer
 
-// All returns the nine functions of the suite, and the stand-in for
-// function-auto-ready.
+// All returns the nine functions of the suite, and the stand-ins for
+// function-auto-ready and for other people's functions.
 func All() Functions {
 	log := logging.NewNopLogger()
-	return Functions{
+	all := Functions{
 		"function-xda-validate-dataset": validatedataset.New(log),
 		"function-xda-compute-tuning":   computetuning.New(log),
 		"function-xda-render-iam":       renderiam.New(log),
@@ -46,6 +47,8 @@ func All() Functions {
 		"function-budget-render":        render.New(log),
 		"function-auto-ready":           ready.New(log),
 	}
+	maps.Copy(all, steps.All())
+	return all
 }
 
 // With returns a copy of f in which name is replaced.
@@ -94,15 +97,15 @@ func Load(file string, functions Functions) ([]crossplane.Step, error) {
 	if err := crossplane.Convert(docs[0], c); err != nil {
 		return nil, errors.Wrapf(err, "cannot read Composition %s", file)
 	}
-	var steps []crossplane.Step
+	var out []crossplane.Step
 	for _, p := range c.Spec.Pipeline {
 		fn := functions[p.FunctionRef.Name]
 		if fn == nil {
 			return nil, errors.Errorf("step %q of %s refers to %q, which is none of %s", p.Step, file, p.FunctionRef.Name, strings.Join(slices.Sorted(maps.Keys(functions)), ", "))
 		}
-		steps = append(steps, crossplane.Step{Name: p.Step, Function: fn, Input: p.Input})
+		out = append(out, crossplane.Step{Name: p.Step, Function: fn, Input: p.Input})
 	}
-	return steps, nil
+	return out, nil
 }
 
 // Agent returns the steps of package/compositions/xdatasetagent.yaml.

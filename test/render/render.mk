@@ -18,4 +18,4 @@ render-serve: render-build ## serve the functions for rendering by hand, until C
 .PHONY: render-build
 render-build:
 	@mkdir -p $(OUTPUT)/bin
-	@go build $(SMALL) -o $(OUTPUT)/bin ./cmd/function-* ./test/standins/autoready ./test/render
+	@go build $(SMALL) -o $(OUTPUT)/bin ./cmd/function-* ./test/standins/autoready ./test/standins/steps ./test/render

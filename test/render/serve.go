@@ -28,8 +28,13 @@ const (
 const startTimeout = 30 * time.Second
 
 // standIns are the programs that take the place of a function whose image can't
-// be had everywhere.
-var standIns = map[string]string{autoReady: "autoready"}
+// be had everywhere, with what each is told beside its address.
+var standIns = map[string][]string{
+	autoReady:                      {"autoready"},
+	"function-go-templating":       {"steps", "--as=function-go-templating"},
+	"function-sequencer":           {"steps", "--as=function-sequencer"},
+	"function-deletion-protection": {"steps", "--as=function-deletion-protection"},
+}
 
 // autoReady may be the real program: the environment's AUTO_READY names it.
 const autoReady = "function-auto-ready"
@@ -111,16 +116,16 @@ func serve(ctx context.Context, g *guard, functions map[string]string, bin strin
 }
 
 func start(g *guard, name, address, bin string, logs *os.File) (*server, error) {
-	program := name
+	program := []string{name}
 	if p, ok := standIns[name]; ok {
 		program = p
 	}
 	s := &server{name: name, address: address, ended: make(chan struct{})}
-	path, args := filepath.Join(bin, program), []string{"--insecure", "--address", address, "--metrics-address", ""}
+	path, args := filepath.Join(bin, program[0]), []string{"--insecure", "--address", address, "--metrics-address", ""}
 	if theirs := os.Getenv("AUTO_READY"); name == autoReady && theirs != "" {
 		path, args = theirs, args[:3] // it serves no metrics, and knows no flag for them
 	}
-	s.cmd = exec.Command(path, args...)
+	s.cmd = exec.Command(path, append(args, program[1:]...)...)
 	s.cmd.Stdout, s.cmd.Stderr = &s.log, &s.log
 	if logs != nil {
 		s.cmd.Stdout, s.cmd.Stderr = logs, logs
