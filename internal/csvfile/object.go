@@ -1,6 +1,7 @@
 package csvfile
 
 import (
+	"cmp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -41,9 +42,12 @@ func IgnoredReasons() []string {
 	return []string{IgnoredName, IgnoredHidden, IgnoredSpelling, IgnoredCompressed, IgnoredUnfinished}
 }
 
-// packed and unfinished are what names of CSVs end in while they are none yet.
+// packed, encrypted and unfinished are what names of CSVs end in while they are none yet;
+// appended is what others put behind the name of a CSV that is one.
 var (
-	packed     = []string{".gz", ".bgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".br"}
+	packed     = []string{".tar", ".gz", ".gzip", ".tgz", ".bgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".br", ".snappy", ".z"}
+	encrypted  = []string{".gpg", ".pgp", ".enc", ".age", ".aes"}
+	appended   = []string{".txt", "."}
 	unfinished = []string{".part", ".partial", ".filepart", ".crdownload", ".tmp", ".download"}
 )
 
@@ -51,20 +55,21 @@ var (
 // and for what nobody takes for one.
 func WhyNot(object string) Ignored {
 	because := func(reason, advice string) Ignored { return Ignored{Object: object, Reason: reason, Advice: advice} }
-	trimmed := strings.TrimRightFunc(object, func(r rune) bool { return unicode.IsSpace(r) || r == '\u200b' || r == '\ufeff' })
-	lower := strings.ToLower(trimmed)
-	stem := lower
-	ends := func(list []string) bool {
-		for _, e := range list {
-			if s, ok := strings.CutSuffix(lower, e); ok {
-				stem = s
-				return true
+	stem, kind := strings.ToLower(trimmed(object)), ""
+	for cut := true; cut; {
+		cut = false
+		for _, list := range []struct {
+			kind  string
+			names []string
+		}{{"packed", packed}, {"encrypted", encrypted}, {"unfinished", unfinished}, {"appended", appended}} {
+			for _, e := range list.names {
+				if rest, ok := strings.CutSuffix(stem, e); ok {
+					stem, cut = trimmed(rest), true
+					kind = cmp.Or(kind, list.kind) // what is outermost is undone first
+				}
 			}
 		}
-		return false
 	}
-	compressed := ends(packed)
-	partial := !compressed && ends(unfinished)
 	switch {
 	case !strings.HasSuffix(stem, Extension):
 		return Ignored{}
@@ -72,14 +77,21 @@ func WhyNot(object string) Ignored {
 		return because(IgnoredName, "its name is too long, is no UTF-8 or holds a line end: rename it")
 	case hidden(object):
 		return because(IgnoredHidden, "a part of its name begins with a dot, or its folder is a tool's own: such files are left alone; rename it if it is a dataset")
-	case compressed:
+	case kind == "packed":
 		return because(IgnoredCompressed, "it is compressed: upload it unpacked, or with Content-Encoding gzip under a name that ends in .csv")
-	case partial:
+	case kind == "encrypted":
+		return because(IgnoredCompressed, "it is encrypted: upload it decrypted, and let the bucket encrypt it")
+	case kind == "unfinished":
 		return because(IgnoredUnfinished, "it looks like an upload that has not ended: upload it again")
 	case !strings.HasSuffix(object, Extension):
 		return because(IgnoredSpelling, "its name must end in .csv, in small letters and with nothing behind it: rename it")
 	}
 	return Ignored{}
+}
+
+// trimmed is a name without blanks at its end, those that nobody sees among them.
+func trimmed(name string) string {
+	return strings.TrimRightFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Cf, unicode.Cc) })
 }
 
 // hidden says whether an object belongs to a tool: macOS' ._data.csv, editors' and

@@ -79,8 +79,20 @@ func Advice(err error) string {
 		return "VPC Service Controls refuse the request: it comes from outside of the bucket's perimeter; let it in by an access level or an ingress rule, or run it inside"
 	case says("cloud kms", "cloudkms", "kms key"):
 		return "the key in Cloud KMS that encrypts the object can't be used: it is disabled or destroyed, or Google Cloud Storage's service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
+	case says("ip filter"):
+		return "the bucket's IP filter refuses the request: add the network that it comes from to the filter"
+	case says("serviceusage.services.use", "userprojectaccessdenied", "user_project_denied"):
+		return "who asks may not let that project pay: grant its account roles/serviceusage.serviceUsageConsumer on the project of --billing-project"
+	case says("accountdisabled", "billing account"):
+		return "the project that is to pay has no billing account that is open: open one, or name another project with --billing-project"
+	case says("userprojectinvalid", "invaliduserproject", "user project specified in the request is invalid", "unknown user project"):
+		return "the project of --billing-project doesn't exist: name it by its id, without projects/"
 	case says("requester pays", "userprojectmissing"):
 		return "who asks must pay for this bucket: name a project with --billing-project"
+	case says("resourcenotencryptedwithcustomerencryptionkey", "not encrypted with a customer"):
+		return "the object was replaced by one that is not encrypted with its uploader's key: it is read at the next look"
+	case says("encryption key is incorrect", "encryptionkeyisincorrect", "encryptionkeysha256isinvalid"):
+		return "the key that the platform handed in is another one than the object's uploader used: hand in that one, or have the object uploaded again (docs/workloads.md)"
 	case says("customerencryptionkey", "customer-supplied encryption key", "encrypted by a customer"):
 		return "the object is encrypted with a key that its uploader keeps: upload it without one, or with a key in Cloud KMS, or let the platform hand in that key (docs/workloads.md)"
 	}

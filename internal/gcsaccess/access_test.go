@@ -94,6 +94,12 @@ func TestAdvice(t *testing.T) {
 		"Requester":    {&googleapi.Error{Code: 400, Message: "Bucket is a requester pays bucket but no user project provided."}, "--billing-project"},
 		"RequesterTwo": {&googleapi.Error{Code: 400, Errors: []googleapi.ErrorItem{{Reason: "userProjectMissing"}}}, "--billing-project"},
 		"CustomerKey":  {&googleapi.Error{Code: 400, Errors: []googleapi.ErrorItem{{Reason: "resourceIsEncryptedWithCustomerEncryptionKey"}}, Message: "The target object is encrypted by a customer-supplied encryption key."}, "let the platform hand in that key"},
+		"MayNotPay":    {&googleapi.Error{Code: 403, Message: "watcher@p.iam.gserviceaccount.com does not have serviceusage.services.use access to the Google Cloud project. Permission 'serviceusage.services.use' denied on resource (or it may not exist)."}, "roles/serviceusage.serviceUsageConsumer"},
+		"NoBilling":    {&googleapi.Error{Code: 403, Message: "The billing account for the owning project is disabled in state absent", Errors: []googleapi.ErrorItem{{Reason: "accountDisabled"}}}, "no billing account that is open"},
+		"NoProject":    {&googleapi.Error{Code: 400, Message: "User project specified in the request is invalid."}, "name it by its id"},
+		"OtherKey":     {&googleapi.Error{Code: 400, Message: "The provided encryption key is incorrect.", Errors: []googleapi.ErrorItem{{Reason: "customerEncryptionKeyIsIncorrect"}}}, "another one than the object's uploader used"},
+		"KeyTooMuch":   {&googleapi.Error{Code: 400, Errors: []googleapi.ErrorItem{{Reason: "resourceNotEncryptedWithCustomerEncryptionKey"}}}, "not encrypted with its uploader's key"},
+		"IPFilter":     {&googleapi.Error{Code: 403, Message: "There is an IP filtering condition that is preventing access to the resource."}, "IP filter"},
 		"Forbidden":    {&googleapi.Error{Code: 403, Message: "watcher@p.iam.gserviceaccount.com does not have storage.objects.list access"}, ""},
 		"Other":        {errors.New("connection refused"), ""},
 	} {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"maps"
 	"math"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	workloads "whisperops.io/functions/apis/input/workloads/v1alpha1"
@@ -134,6 +136,32 @@ func TestInput(t *testing.T) {
 			says(t, err, tc.err)
 			if err != nil && (strings.Contains(err.Error(), "structpb") || strings.Contains(err.Error(), "v1alpha1.Val")) {
 				t.Errorf("readers know no Go types: %v", err)
+			}
+		})
+	}
+}
+
+// People know names from pods: where one stands with us is said.
+func TestUnknownFieldHasAHint(t *testing.T) {
+	type level struct {
+		NodeSelector map[string]string `json:"nodeSelector"`
+	}
+	type top struct {
+		metav1.TypeMeta `json:",inline"`
+		PodTemplate     *level             `json:"podTemplate"`
+		Sandbox         level              `json:"sandbox"`
+		Affinity        *metav1.ObjectMeta `json:"affinity"`
+	}
+	for name, tc := range map[string]struct{ field, want string }{
+		"AtTheTop":  {"nodeSelector", `unknown field "nodeSelector"; there is "podTemplate.nodeSelector"`},
+		"Spelling":  {"podTemplate.nodeselector", `unknown field "podTemplate.nodeselector"; there is "podTemplate.nodeSelector"`},
+		"Capital":   {"Sandbox", `unknown field "Sandbox"; there is "sandbox"`},
+		"NotTheirs": {"finalizers", `unknown field "finalizers"`},
+		"Nowhere":   {"colour", `unknown field "colour"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := withHint(errors.Errorf("unknown field %q", tc.field), reflect.TypeFor[top]()).Error(); got != tc.want {
+				t.Errorf("want %s, got %s", tc.want, got)
 			}
 		})
 	}

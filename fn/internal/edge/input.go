@@ -105,6 +105,9 @@ func decodeStrict(from map[string]any, into any) error {
 		}
 		return decode(from, known) // the same failure, said better
 	}
+	for i, err := range unknown {
+		unknown[i] = withHint(err, reflect.TypeOf(into).Elem())
+	}
 	if err := errors.Join(unknown...); err != nil {
 		return err
 	}

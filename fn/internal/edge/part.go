@@ -35,12 +35,18 @@ func (p Part) String(path ...string) string { return p.r.Text(path...) }
 // Time returns the time at a path of map keys; the zero time when there is none that
 // can be read.
 func (p Part) Time(path ...string) time.Time {
-	at, err := time.Parse(time.RFC3339, p.String(path...))
-	if err != nil {
-		return time.Time{}
+	text := strings.ToUpper(strings.TrimSpace(p.String(path...)))
+	for _, layout := range timeLayouts {
+		if at, err := time.Parse(layout, text); err == nil {
+			return at
+		}
 	}
-	return at
+	return time.Time{}
 }
+
+// timeLayouts are how providers write times: RFC 3339, and what others take for it. A time
+// without a zone is UTC.
+var timeLayouts = []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 MST", "2006-01-02T15:04:05", "2006-01-02 15:04:05", time.DateOnly}
 
 // Strings returns the strings of the list at a path of map keys.
 func (p Part) Strings(path ...string) []string { return Strings(p.Value(path...)) }
