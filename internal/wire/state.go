@@ -74,9 +74,30 @@ func (r Resource) Element(key, text string, path ...string) *structpb.Struct {
 		}
 		return nil
 	}
+	e, ok := r.element(key, text, path)
+	if !ok {
+		return nil
+	}
+	return decoded(e).GetStructValue()
+}
+
+// ElementText returns the string under a key of what Element returns; "" where there is none.
+// Nothing is decoded.
+func (r Resource) ElementText(key, text, want string, path ...string) string {
+	if r.raw == nil {
+		return r.Element(key, text, path...).GetFields()[want].GetStringValue()
+	}
+	e, _ := r.element(key, text, path)
+	fields, _ := in(e, structNum)
+	v, _ := entry(fields, fieldsNum, want)
+	s, _ := in(v, stringNum)
+	return string(s)
+}
+
+// element returns the encoded Value that Element decodes.
+func (r Resource) element(key, text string, path []string) (found []byte, ok bool) {
 	v, _ := r.at(path)
 	l, _ := in(v, listNum)
-	var found *structpb.Struct
 	each(l, func(num protowire.Number, e []byte, _, _ int) bool {
 		s, is := in(e, structNum)
 		if num != valuesNum || !is {
@@ -84,11 +105,11 @@ func (r Resource) Element(key, text string, path ...string) *structpb.Struct {
 		}
 		v, _ := entry(s, fieldsNum, key)
 		if held, _ := in(v, stringNum); string(held) == text {
-			found = decoded(e).GetStructValue()
+			found, ok = e, true
 		}
-		return found == nil
+		return !ok
 	})
-	return found
+	return found, ok
 }
 
 // decoded returns an encoded Value.

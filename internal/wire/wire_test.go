@@ -147,6 +147,9 @@ func readsOne(t failer, full *fnv1.Resource, lazy Resource) {
 			}
 			same(t, "element", decoded.Element(b, "bucket", a), lazy.Element(b, "bucket", a))
 			same(t, "element", decoded.Element(b, "", a), lazy.Element(b, "", a))
+			if want, got := decoded.ElementText(b, "bucket", "a", a), lazy.ElementText(b, "bucket", "a", a); want != got {
+				t.Fatalf("element's text: want %q, got %q", want, got)
+			}
 			same(t, a+"."+b, decoded.Value(a, b), lazy.Value(a, b))
 			same(t, a+"."+b+".status", decoded.Value(a, b, "status"), lazy.Value(a, b, "status"))
 		}

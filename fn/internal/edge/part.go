@@ -114,8 +114,7 @@ func (p Part) Message(typ string) string {
 
 // Ready says whether the resource's condition Ready is True.
 func (p Part) Ready() bool {
-	s, _ := p.Condition(v1alpha1.ConditionReady)
-	return s == "True"
+	return p.r.ElementText("type", v1alpha1.ConditionReady, "status", "status", "conditions") == "True"
 }
 
 // HasConnectionDetail says whether the resource's connection details hold a value
