@@ -64,6 +64,7 @@ func validator[T runtime.Object](f func(T) field.ErrorList) func(runtime.Object)
 var coreKinds = map[schema.GroupVersionKind]coreKind{
 	{Version: "v1", Kind: "Namespace"}:      {false, validator(corevalidation.ValidateNamespace)},
 	{Version: "v1", Kind: "ConfigMap"}:      {true, validator(corevalidation.ValidateConfigMap)},
+	{Version: "v1", Kind: "ResourceQuota"}:  {true, validator(corevalidation.ValidateResourceQuota)},
 	{Version: "v1", Kind: "ServiceAccount"}: {true, validator(corevalidation.ValidateServiceAccount)},
 	{Version: "v1", Kind: "Service"}:        {true, validator(validateService)},
 	{Version: "v1", Kind: "Secret"}:         {true, validator(corevalidation.ValidateSecret)},

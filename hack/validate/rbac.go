@@ -49,6 +49,35 @@ func loadProviderRole(root, file, name string) (*providerRole, error) {
 	return nil, fmt.Errorf("%s has no ClusterRole %s", path, name)
 }
 
+// withStories adds what stories' platform teams let provider-kubernetes do beside: the
+// ClusterRoles in examples/*/rbac.yaml. What comes of our own parts is checked without
+// them by the goldens.
+func (r *providerRole) withStories(root string) (*providerRole, error) {
+	files, err := filepath.Glob(filepath.Join(root, "examples", "*", "rbac.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("cannot list the stories' roles: %w", err)
+	}
+	with := &providerRole{file: r.file, rules: slices.Clone(r.rules)}
+	for _, f := range files {
+		docs, err := readDocuments(f)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range docs {
+			role := &rbacv1.ClusterRole{}
+			raw, err := yaml.Marshal(d)
+			if err == nil && d["kind"] == "ClusterRole" {
+				err = yaml.UnmarshalStrict(raw, role)
+			}
+			if err != nil {
+				return nil, fmt.Errorf("cannot decode a role of %s: %w", f, err)
+			}
+			with.rules = append(with.rules, role.Rules...)
+		}
+	}
+	return with, nil
+}
+
 // missing returns the verbs that provider-kubernetes needs for an Object with
 // these management policies, and may not use.
 func (r *providerRole) missing(gvk schema.GroupVersionKind, policies []string) []string {

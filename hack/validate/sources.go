@@ -230,6 +230,11 @@ func (c *checker) checkRendered(root string) error {
 	if err != nil {
 		return fmt.Errorf("cannot list what was rendered: %w", err)
 	}
+	ours := c.provider
+	if c.provider, err = ours.withStories(root); err != nil {
+		return err
+	}
+	defer func() { c.provider = ours }()
 	for _, dir := range dirs {
 		files, err := filepath.Glob(filepath.Join(dir, "*.yaml"))
 		if err != nil {

@@ -47,6 +47,9 @@ type World struct {
 	StoreGate, GitGate *Gate
 	Gitea              *Gitea // nil if not asked for
 
+	// PubSub is the address of a stand-in of Pub/Sub that watchers are told of; "": none.
+	PubSub string
+
 	watcher string // path of the binary
 	closers []func()
 }
@@ -263,9 +266,13 @@ func (w *World) Watch(ctx context.Context, process string, flags ...string) (*Wa
 	if w.Gitea != nil {
 		args = append(args, "--git-url", w.GitGate.URL, "--git-repository", w.Gitea.Repository, "--git-token-file", w.Gitea.TokenFile)
 	}
+	env := []string{"KUBECONFIG=" + w.kubeconfig(), "STORAGE_EMULATOR_HOST=" + w.StoreGate.URL}
+	if w.PubSub != "" {
+		env = append(env, "PUBSUB_EMULATOR_HOST="+w.PubSub)
+	}
 	p, err := w.Run(ctx, controlplane.Command{
 		Name: process, Path: w.watcher, Args: append(args, flags...),
-		Env:   []string{"KUBECONFIG=" + w.kubeconfig(), "STORAGE_EMULATOR_HOST=" + w.StoreGate.URL},
+		Env:   env,
 		Ready: answers("http://" + at(health) + "/healthz"),
 	})
 	return &Watcher{Process: p, metrics: "http://" + at(metrics) + "/metrics", ready: "http://" + at(health) + "/readyz"}, err

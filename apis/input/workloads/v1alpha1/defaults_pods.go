@@ -5,6 +5,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"maps"
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -263,11 +264,29 @@ func (p *Proxy) validate(path *field.Path) field.ErrorList {
 		}
 	}
 	for i, n := range p.NoProxy {
-		if n == "" || strings.ContainsAny(n, " ,\t\n") {
-			errs = append(errs, field.Invalid(path.Child("noProxy").Index(i), n, "must be one host, .domain or CIDR"))
+		if why := wrongNoProxy(n); why != "" {
+			errs = append(errs, field.Invalid(path.Child("noProxy").Index(i), n, why))
 		}
 	}
 	return errs
+}
+
+// wrongNoProxy says what is wrong with an entry that programs would pass over without a
+// word, or "".
+func wrongNoProxy(n string) string {
+	switch _, _, err := net.ParseCIDR(n); {
+	case n == "" || strings.ContainsAny(n, " ,;\t\n"):
+		return "must be one host, .domain or CIDR"
+	case strings.Contains(n, "://"):
+		return "must be a host without a scheme: nothing matches a URL"
+	case n == "*":
+		return "would switch the proxy off: leave proxy out"
+	case strings.ContainsRune(n, '*'):
+		return "must not hold *, which half of the programs don't know: write .example.org"
+	case strings.ContainsRune(n, '/') && err != nil:
+		return "must be one host, .domain or CIDR: this is no CIDR, such as 10.0.0.0/8"
+	}
+	return ""
 }
 
 func (c *CABundle) validate(path *field.Path) field.ErrorList {
@@ -287,6 +306,9 @@ func (c *CABundle) validate(path *field.Path) field.ErrorList {
 				return field.ErrorList{field.Forbidden(path.Child("pem"), "it holds a "+b.Type+": certificates alone belong into it")}
 			}
 			found++
+		}
+		if begun := strings.Count(c.PEM, "-----BEGIN "); found > 0 && found < begun {
+			return field.ErrorList{&field.Error{Type: field.ErrorTypeInvalid, Field: path.Child("pem").String(), BadValue: "(not shown)", Detail: fmt.Sprintf("%d of its %d certificates are damaged: programs would leave them out without a word", begun-found, begun)}}
 		}
 		if found == 0 {
 			return field.ErrorList{&field.Error{Type: field.ErrorTypeInvalid, Field: path.Child("pem").String(), BadValue: "(not shown)", Detail: "must hold certificates in PEM"}}
