@@ -46,7 +46,7 @@ func Generation(files []File) int64 {
 	for _, f := range files {
 		_, _ = fmt.Fprintf(sum, "%q %d\n", f.Name, f.Generation) // a hash never fails
 	}
-	return int64(binary.BigEndian.Uint64(sum.Sum(nil)) & math.MaxInt64) //nolint:gosec // its first bit is gone
+	return int64(binary.BigEndian.Uint64(sum.Sum(nil)) & math.MaxInt64)
 }
 
 // FolderProblem says why a folder with these objects in it can't be one dataset, with the

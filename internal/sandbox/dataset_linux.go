@@ -271,7 +271,7 @@ func (d *dataset) download(ctx context.Context, o object) (_ *file, err error) {
 			_ = os.Remove(path) // it is no use
 		}
 	}()
-	n := int64(0)
+	var n int64
 	if o.Files == nil {
 		n, err = d.copy(ctx, w, o, d.room(0))
 	} else {

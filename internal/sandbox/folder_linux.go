@@ -155,7 +155,7 @@ func (j *joiner) put(b []byte) error {
 }
 
 // files says in a sentence that a dataset is a folder, or is empty.
-func (o object) files() string {
+func (o *object) files() string {
 	if len(o.Files) == 0 {
 		return ""
 	}

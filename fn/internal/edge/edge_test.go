@@ -148,9 +148,10 @@ func TestUnknownFieldHasAHint(t *testing.T) {
 	}
 	type top struct {
 		metav1.TypeMeta `json:",inline"`
-		PodTemplate     *level             `json:"podTemplate"`
-		Sandbox         level              `json:"sandbox"`
-		Affinity        *metav1.ObjectMeta `json:"affinity"`
+
+		PodTemplate *level             `json:"podTemplate"`
+		Sandbox     level              `json:"sandbox"`
+		Affinity    *metav1.ObjectMeta `json:"affinity"`
 	}
 	for name, tc := range map[string]struct{ field, want string }{
 		"AtTheTop":  {"nodeSelector", `unknown field "nodeSelector"; there is "podTemplate.nodeSelector"`},

@@ -36,8 +36,7 @@ func withHint(err error, input reflect.Type) error {
 		if strings.Count(l.path, ".") > hintDepth || l.of.Kind() != reflect.Struct || !strings.HasPrefix(l.of.PkgPath(), "whisperops.io/") {
 			continue
 		}
-		for i := range l.of.NumField() {
-			f := l.of.Field(i)
+		for f := range l.of.Fields() {
 			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 			switch {
 			case name == "-":

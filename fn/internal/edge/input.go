@@ -27,7 +27,7 @@ type inputRead struct {
 	is   runtime.Object // nobody may change it
 }
 
-// recall writes into into what an input that holds the same was read as the last time. It says
+// recall fills into with what an input that holds the same was read as the last time. It says
 // whether there was one.
 func (m *inputs) recall(came []byte, into runtime.Object) bool {
 	if m == nil || came == nil {

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"strconv"
 	"testing"
 
 	"whisperops.io/functions/apis/v1alpha1"
@@ -24,7 +25,7 @@ func flooded(n int) (*cluster, Memory, []Object) {
 // which it read: what one costs has to grow as n does, or who fills a bucket stops its watcher.
 func BenchmarkFloodedPass(b *testing.B) {
 	for _, n := range []int{2_000, 20_000, 200_000} {
-		b.Run(fmt.Sprint(n), func(b *testing.B) {
+		b.Run(strconv.Itoa(n), func(b *testing.B) {
 			c, m, all := flooded(n)
 			known := c.list()
 			for b.Loop() {

@@ -212,7 +212,7 @@ func sequence(req *fnv1.RunFunctionRequest, rsp *fnv1.RunFunctionResponse, input
 				}
 				for _, name := range later {
 					if req.GetObserved().GetResources()[name] == nil {
-						delete(rsp.Desired.Resources, name)
+						delete(rsp.GetDesired().GetResources(), name)
 						response.Normal(rsp, fmt.Sprintf("Delaying creation of resource(s) matching %q because %q %s", rule.Sequence[i], before, says))
 					}
 				}
