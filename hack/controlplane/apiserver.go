@@ -34,6 +34,10 @@ type Options struct {
 	ControllerManager bool
 	// Audit makes the API server log every request's metadata to AuditLog.
 	Audit bool
+	// RealNode prepares for StartRealNode: the API server is reached from pods, and
+	// Kubernetes' own controllers make pods of Deployments and endpoints of Services.
+	// It needs what CanRunRealNode asks for, and namespaces of our own.
+	RealNode bool
 	// APIServerArgs are more flags for kube-apiserver.
 	APIServerArgs []string
 }
@@ -102,7 +106,13 @@ func StartAPIServer(ctx context.Context, o Options) (_ *APIServer, err error) {
 		}
 	}()
 	began := time.Now()
-	if s.port, err = FreePort(); err != nil {
+	if o.RealNode {
+		s.port = realAPIPort
+		err = readyMachine(ctx, o.Dir)
+	} else {
+		s.port, err = FreePort()
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.URL = fmt.Sprintf("https://127.0.0.1:%d", s.port)
@@ -117,7 +127,7 @@ func StartAPIServer(ctx context.Context, o Options) (_ *APIServer, err error) {
 		return nil, err
 	}
 	if o.ControllerManager {
-		if err := s.startControllerManager(ctx); err != nil {
+		if err := s.startControllerManager(ctx, o.RealNode); err != nil {
 			return nil, err
 		}
 	}
@@ -148,7 +158,12 @@ func (s *APIServer) identities() (err error) {
 		return err
 	}
 	server, err := s.ca.issue("kube-apiserver", "", x509.ExtKeyUsageServerAuth,
-		"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", firstServiceIP)
+		"localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc", "127.0.0.1", firstServiceIP, realFirstService)
+	if err != nil {
+		return err
+	}
+	// What the API server shows to a kubelet.
+	kubelets, err := s.ca.issue("kube-apiserver-kubelet-client", "system:masters", x509.ExtKeyUsageClientAuth)
 	if err != nil {
 		return err
 	}
@@ -157,7 +172,7 @@ func (s *APIServer) identities() (err error) {
 		return err
 	}
 	if err := writeFiles(filepath.Join(s.Dir, "pki"), map[string][]byte{
-		"ca.crt": s.ca.pem, "apiserver.crt": server.cert, "apiserver.key": server.key,
+		"ca.crt": s.ca.pem, "apiserver.crt": server.cert, "apiserver.key": server.key, "kubelet-client.crt": kubelets.cert, "kubelet-client.key": kubelets.key,
 		"sa.key": encodePEM("RSA PRIVATE KEY", x509.MarshalPKCS1PrivateKey(sa)), "audit.yaml": []byte(auditPolicy),
 	}); err != nil {
 		return err
@@ -218,13 +233,20 @@ func (s *APIServer) startEtcd(ctx context.Context) (string, error) {
 
 func (s *APIServer) startAPIServer(ctx context.Context, etcd string, o Options) error {
 	args := []string{
-		"--etcd-servers", etcd,
-		"--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--secure-port", strconv.Itoa(s.port),
-		"--endpoint-reconciler-type", "none", // loopback endpoints are invalid, so reconcile none
+		"--etcd-servers", etcd, "--secure-port", strconv.Itoa(s.port),
 		"--tls-cert-file", s.pki("apiserver.crt"), "--tls-private-key-file", s.pki("apiserver.key"), "--client-ca-file", s.pki("ca.crt"),
 		"--service-account-issuer", "https://kubernetes.default.svc",
 		"--service-account-key-file", s.pki("sa.key"), "--service-account-signing-key-file", s.pki("sa.key"),
-		"--service-cluster-ip-range", serviceRange, "--authorization-mode", "RBAC",
+	}
+	if o.RealNode {
+		args = append(args,
+			"--bind-address", "0.0.0.0", "--advertise-address", nodeAddress, "--service-cluster-ip-range", realServiceRange, "--authorization-mode", "Node,RBAC",
+			"--kubelet-client-certificate", s.pki("kubelet-client.crt"), "--kubelet-client-key", s.pki("kubelet-client.key"),
+			"--kubelet-certificate-authority", s.pki("ca.crt"), "--kubelet-preferred-address-types", "InternalIP")
+	} else {
+		args = append(args,
+			"--bind-address", "127.0.0.1", "--advertise-address", "127.0.0.1", "--service-cluster-ip-range", serviceRange, "--authorization-mode", "RBAC",
+			"--endpoint-reconciler-type", "none") // loopback endpoints are invalid, so reconcile none
 	}
 	if o.Audit {
 		s.AuditLog = filepath.Join(s.Dir, "logs", "audit.jsonl")
@@ -240,10 +262,14 @@ func (s *APIServer) startAPIServer(ctx context.Context, etcd string, o Options) 
 	return err
 }
 
-func (s *APIServer) startControllerManager(ctx context.Context) error {
+func (s *APIServer) startControllerManager(ctx context.Context, realNode bool) error {
 	port, err := FreePort()
 	if err != nil {
 		return err
+	}
+	controllers := "garbage-collector-controller,namespace-controller,clusterrole-aggregation-controller,serviceaccount-controller,root-ca-certificate-publisher-controller"
+	if realNode {
+		controllers += ",deployment-controller,replicaset-controller,endpointslice-controller,pod-garbage-collector-controller"
 	}
 	_, err = s.Run(ctx, Command{
 		Name: "kube-controller-manager", Path: s.Tools["KUBE_CONTROLLER_MANAGER"],
@@ -252,7 +278,7 @@ func (s *APIServer) startControllerManager(ctx context.Context) error {
 			// Its own user may not aggregate roles; its controllers' users may.
 			"--use-service-account-credentials",
 			"--root-ca-file", s.pki("ca.crt"), "--service-account-private-key-file", s.pki("sa.key"),
-			"--controllers", "garbage-collector-controller,namespace-controller,clusterrole-aggregation-controller,serviceaccount-controller,root-ca-certificate-publisher-controller",
+			"--controllers", controllers,
 		},
 		// It listens before its controllers run; their first work shows they do.
 		Ready: func(ctx context.Context) error {

@@ -3,10 +3,17 @@ UP_DIR      ?= $(or $(TMPDIR),/tmp)/whisperops-$(shell id -u)
 UP_BUILD    := $(OUTPUT)/up
 CONTROLPLANE = $(UP_BUILD)/bin/controlplane
 
-.PHONY: up dataset down up-build test-controlplane test-kyverno
-up: tools up-build ## boot a real Crossplane with the suite and an agent that answers on a chat page, without containers; MODEL_URL= MODEL_KEY= MODEL= for a real model; CONFIGURATION=<xpkg or folder> boots that instead
-	@MODEL_URL='$(MODEL_URL)' MODEL_KEY='$(MODEL_KEY)' MODEL='$(MODEL)' $(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS)) \
+# NODE=real: Kubernetes' own kubelet with Debian's containerd, and the images of make xpkg.
+# What is named on make's command line is in the environment of what it runs.
+UP_NODE := $(if $(filter real,$(NODE)),up-node)
+
+.PHONY: up up-node dataset down up-build test-controlplane test-kyverno
+up: tools up-build $(UP_NODE) ## boot a real Crossplane with the suite and an agent that answers on a chat page, without containers; MODEL_URL= MODEL_KEY= MODEL= for a real model; CONFIGURATION=<xpkg or folder> boots that instead; NODE=real runs the pods in containers, which needs root
+	@MODEL_URL='$(MODEL_URL)' MODEL_KEY='$(MODEL_KEY)' MODEL='$(MODEL)' $(CONTROLPLANE) up -dir $(UP_DIR) -packages $(UP_BUILD)/xpkg -standins $(UP_BUILD)/bin $(if $(SCHEMAS),-schemas $(SCHEMAS)) $(if $(UP_NODE),-rootfs $(abspath $(SANDBOX_ROOTFS))) \
 	  $(if $(CONFIGURATION),-configuration '$(abspath $(CONFIGURATION))' $(if $(PACKAGES),-more '$(abspath $(PACKAGES))'))
+
+up-node: node-tools
+	@test -e $(SANDBOX_ROOTFS) || $(MAKE) $(SANDBOX_ROOTFS)
 
 dataset: ## bring a CSV of your own to what make up started: FILE=path/to/your.csv, perhaps NAME=
 	@$(CONTROLPLANE) dataset -dir $(UP_DIR) -file '$(FILE)' $(if $(NAME),-name '$(NAME)')
@@ -19,7 +26,7 @@ down: ## stop what make up started; nothing is left
 UP_INPUTS = cmd fn apis internal package hack/xpkg go.mod go.sum
 up-build:
 	@mkdir -p $(UP_BUILD)/bin
-	@go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign ./test/standins/provider \
+	@go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ ./test/standins/autoready ./test/standins/foreign ./test/standins/provider ./test/standins/pause \
 	  ./cmd/sandbox ./cmd/chat-frontend ./cmd/token-meter ./cmd/dataset-watcher
 	@cd test/standins/agentruntime && GOWORK=off go build -ldflags '-s -w' -o $(UP_BUILD)/bin/ .
 	@cd test/standins/actors && GOWORK=off go build -o $(UP_BUILD)/bin/ ./gcp ./cluster

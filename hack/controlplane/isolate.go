@@ -55,10 +55,15 @@ func unshareFlags() (string, []string) {
 	if err != nil {
 		return "", nil
 	}
-	for _, flags := range [][]string{
+	kinds := [][]string{
 		{"-rmnp", "--fork", "--kill-child", "--mount-proc"},
 		{"-rmn"}, // inside some containers /proc can't be mounted anew
-	} {
+	}
+	if WantsRealNode() {
+		// Root of a user namespace can't make a container's file systems and devices.
+		kinds = [][]string{{"-mnp", "--fork", "--kill-child", "--mount-proc"}}
+	}
+	for _, flags := range kinds {
 		if exec.Command(unshare, append(flags, "true")...).Run() == nil {
 			return unshare, flags
 		}

@@ -482,29 +482,11 @@ func (n *Node) podStatus(ctx context.Context, p *pod, ready bool, problem string
 
 // scrape lists the ports called metrics of running pods.
 func (n *Node) scrape() {
-	if n.o.Targets == "" {
-		return
-	}
-	type target struct {
-		Targets []string          `json:"targets"`
-		Labels  map[string]string `json:"labels"`
-	}
-	list := []target{}
+	list := []scrapeTarget{}
 	for _, p := range n.all() {
-		for _, c := range p.spec.Containers {
-			for _, port := range c.Ports {
-				if port.Name == "metrics" && p.process != nil {
-					list = append(list, target{[]string{fmt.Sprintf("%s:%d", p.ip, port.ContainerPort)}, map[string]string{"pod": p.name, "pod_namespace": p.namespace}})
-				}
-			}
+		if p.process != nil {
+			list = append(list, scrapeTargets(p.ip, p.namespace, p.name, p.spec)...)
 		}
 	}
-	b, err := json.Marshal(list)
-	if err != nil || string(b) == n.targets {
-		return
-	}
-	tmp := n.o.Targets + ".tmp"
-	if os.WriteFile(tmp, b, 0o600) == nil && os.Rename(tmp, n.o.Targets) == nil {
-		n.targets = string(b)
-	}
+	n.targets = writeTargets(n.o.Targets, list, n.targets)
 }

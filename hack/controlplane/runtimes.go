@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -18,7 +17,6 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"golang.org/x/sys/unix"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -88,7 +86,7 @@ func (r *runtimes) stop() {
 func (r *runtimes) loop(ctx context.Context) {
 	for {
 		// A failure is tried again: at the next event, and after a second.
-		again := r.look(ctx)
+		again := r.look(ctx) || r.s.options.RealNode // pods come without an event of what is watched
 		var retry <-chan time.Time
 		if again {
 			retry = time.After(time.Second)
@@ -260,6 +258,9 @@ func (r *runtimes) deployment(ctx context.Context, o *unstructured.Unstructured)
 		}
 		r.s.log("provider %s runs", d.Name)
 	}
+	if r.s.options.RealNode {
+		return r.pods(ctx, &d)
+	}
 	for _, c := range d.Status.Conditions {
 		if c.Type == appsv1.DeploymentAvailable && c.Status == corev1.ConditionTrue && d.Status.ObservedGeneration == d.Generation {
 			return nil
@@ -387,10 +388,8 @@ func (r *runtimes) inClusterIdentity(ctx context.Context, serviceAccount string)
 		return err
 	}
 	dir := filepath.Join(run, "secrets", "kubernetes.io", "serviceaccount")
-	if _, err := os.Stat(filepath.Join(dir, "token")); errors.Is(err, os.ErrNotExist) {
-		if err := unix.Mount("tmpfs", run, "tmpfs", 0, ""); err != nil {
-			return fmt.Errorf("cannot give the stack its own %s: %w", run, err)
-		}
+	if err := ownRun(); err != nil {
+		return err
 	}
 	return writeFiles(dir, map[string][]byte{"token": []byte(token), "ca.crt": r.s.ca.pem, "namespace": []byte(Namespace)})
 }

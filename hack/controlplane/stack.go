@@ -140,6 +140,11 @@ spec:
 			return nil, err
 		}
 	}
+	if o.RealNode {
+		if err := s.providersHere(ctx); err != nil {
+			return nil, err
+		}
+	}
 	s.log("Crossplane ready after %s", time.Since(began).Round(10*time.Millisecond))
 	if s.runtimes, err = s.runRuntimes(ctx); err != nil {
 		return nil, err
@@ -166,12 +171,8 @@ func (s *Stack) hosts() error {
 	if !IsIsolated() {
 		return nil
 	}
-	file := filepath.Join(s.Dir, "hosts")
-	if err := os.WriteFile(file, []byte("127.0.0.1 localhost "+strings.Join(s.options.Hosts, " ")+"\n"), 0o644); err != nil {
+	if err := ownFile(filepath.Join(s.Dir, "hosts"), "/etc/hosts", "127.0.0.1 localhost "+strings.Join(s.options.Hosts, " ")+"\n"); err != nil {
 		return err
-	}
-	if err := unix.Mount(file, "/etc/hosts", "", unix.MS_BIND, ""); err != nil {
-		return fmt.Errorf("cannot give the stack its own /etc/hosts: %w", err)
 	}
 	s.closers = append(s.closers, func() { _ = unix.Unmount("/etc/hosts", unix.MNT_DETACH) }) // the namespace ends with the process
 	return nil

@@ -132,7 +132,8 @@ func installed(status []byte) []DebianPackage {
 	return out
 }
 
-// OnRootfs makes the image of a program that needs a root file system below it. The
+// OnRootfs makes the image of a program that needs a root file system below it, which is
+// left to others if it is nil. The
 // program is the only thing that runs, as nobody in particular; nothing in the image
 // may be written.
 func OnRootfs(meta Meta, rootfs v1.Layer, program []byte, arch string) (v1.Image, error) {
@@ -144,7 +145,11 @@ func OnRootfs(meta Meta, rootfs v1.Layer, program []byte, arch string) (v1.Image
 	if err != nil {
 		return nil, err
 	}
-	if img, err = mutate.AppendLayers(img, rootfs, top); err != nil {
+	layers := []v1.Layer{top}
+	if rootfs != nil {
+		layers = []v1.Layer{rootfs, top}
+	}
+	if img, err = mutate.AppendLayers(img, layers...); err != nil {
 		return nil, err
 	}
 	cf, err := img.ConfigFile()

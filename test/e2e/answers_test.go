@@ -65,7 +65,7 @@ func mean(v []float64) float64 {
 // page opens the chat page of an agent that runs.
 func (w *world) page(t *testing.T, agent string) *suite.Chat {
 	t.Helper()
-	if w.Node == nil {
+	if !w.Runs() {
 		const nobody = "nobody runs the sandbox: it needs a Python with pandas (Debian: python3-pandas python3-matplotlib)"
 		if os.Getenv("SANDBOX_TEST_PANDAS") == "required" {
 			t.Fatal(nobody)

@@ -95,6 +95,9 @@ var acts = []act{
 const together = 4
 
 func TestSuite(t *testing.T) {
+	if controlplane.WantsRealNode() {
+		t.Skip("its scenarios reach into the node of processes; TestRealNode is for the real one")
+	}
 	w := start(t)
 	alone := strings.Contains(flag.Lookup("test.run").Value.String(), "/")
 	for i, a := range acts {

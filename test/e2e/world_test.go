@@ -50,7 +50,7 @@ func start(t *testing.T) *world {
 		dir = t.TempDir()
 	}
 	s, err := suite.Start(t.Context(), suite.Options{
-		Options: controlplane.Options{Dir: dir, Log: t.Logf, Audit: true,
+		Options: controlplane.Options{Dir: dir, Log: t.Logf, Audit: true, RealNode: controlplane.WantsRealNode(),
 			APIServerArgs: []string{"--audit-log-maxsize", "10000"}}, // MB; one file holds all of it
 		Checkout: root, Packages: filepath.Join(out, "xpkg"), StandIns: filepath.Join(out, "bin"), Schemas: os.Getenv("SCHEMAS"),
 		Programs: programs(t), Agents: agents(t, root),
@@ -65,6 +65,9 @@ func start(t *testing.T) *world {
 // agents are those that really answer, where there is a Python with pandas.
 func agents(t *testing.T, root string) suite.Agents {
 	t.Helper()
+	if controlplane.WantsRealNode() {
+		return suite.Agents{Namespaces: []string{"*"}, Datasets: filepath.Join(root, "test", "standins", "datasets"), Rootfs: os.Getenv("SANDBOX_ROOTFS")}
+	}
 	python, err := suite.FindPython(t.Context())
 	if err != nil {
 		t.Log(err)

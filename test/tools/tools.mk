@@ -42,6 +42,8 @@ NEWER_PROMETHEUS_VERSION := $(call tool-version,prometheus-newer,github.com/prom
 VICTORIA_METRICS_VERSION := $(call tool-version,victoriametrics,github.com/VictoriaMetrics/VictoriaMetrics)
 GITEA_VERSION           := $(call tool-version,gitea,code.gitea.io/gitea)
 ARGOCD_VERSION          := $(call tool-version,argo-cd,github.com/argoproj/argo-cd/v3)
+COREDNS_VERSION         := $(call tool-version,coredns,github.com/coredns/coredns)
+KUBE_ROUTER_VERSION     := $(call tool-version,kube-router,github.com/cloudnativelabs/kube-router/v2)
 KYVERNO_VERSION         := $(call tool-version,kyverno,github.com/kyverno/kyverno)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
@@ -54,6 +56,11 @@ ETCD            := $(TOOLS_DIR)/etcd-$(ETCD_VERSION)
 KUBE_APISERVER  := $(TOOLS_DIR)/kube-apiserver-$(KUBERNETES_VERSION)
 KUBE_CONTROLLER_MANAGER := $(TOOLS_DIR)/kube-controller-manager-$(KUBERNETES_VERSION)
 KUBECTL         := $(TOOLS_DIR)/kubectl-$(KUBERNETES_VERSION)
+KUBELET         := $(TOOLS_DIR)/kubelet-$(KUBERNETES_VERSION)
+KUBE_SCHEDULER  := $(TOOLS_DIR)/kube-scheduler-$(KUBERNETES_VERSION)
+KUBE_PROXY      := $(TOOLS_DIR)/kube-proxy-$(KUBERNETES_VERSION)
+COREDNS         := $(TOOLS_DIR)/coredns-$(COREDNS_VERSION)
+KUBE_ROUTER     := $(TOOLS_DIR)/kube-router-$(KUBE_ROUTER_VERSION)
 PROVIDER_KUBERNETES := $(TOOLS_DIR)/provider-kubernetes-$(PROVIDER_KUBERNETES_VERSION)
 FAKE_GCS_SERVER := $(TOOLS_DIR)/fake-gcs-server-$(FAKE_GCS_SERVER_VERSION)
 NEWER_PROMETHEUS := $(TOOLS_DIR)/prometheus-$(NEWER_PROMETHEUS_VERSION)
@@ -85,6 +92,11 @@ $(eval $(call tool-rule,$(ETCD),etcd,go.etcd.io/etcd/server/v3,,1 minute))
 $(eval $(call tool-rule,$(KUBE_APISERVER),kubernetes,k8s.io/kubernetes/cmd/kube-apiserver,$(kube-version),5 minutes))
 $(eval $(call tool-rule,$(KUBE_CONTROLLER_MANAGER),kubernetes,k8s.io/kubernetes/cmd/kube-controller-manager,$(kube-version),2 minutes))
 $(eval $(call tool-rule,$(KUBECTL),kubernetes,k8s.io/kubernetes/cmd/kubectl,$(kube-version),1 minute))
+$(eval $(call tool-rule,$(KUBELET),kubernetes,k8s.io/kubernetes/cmd/kubelet,$(kube-version),5 minutes))
+$(eval $(call tool-rule,$(KUBE_SCHEDULER),kubernetes,k8s.io/kubernetes/cmd/kube-scheduler,$(kube-version),1 minute))
+$(eval $(call tool-rule,$(KUBE_PROXY),kubernetes,k8s.io/kubernetes/cmd/kube-proxy,$(kube-version),1 minute))
+$(eval $(call tool-rule,$(COREDNS),coredns,.,-X github.com/coredns/coredns/coremain.GitCommit=$(COREDNS_VERSION),2 minutes))
+$(eval $(call tool-rule,$(KUBE_ROUTER),kube-router,.,,2 minutes))
 $(eval $(call tool-rule,$(PROVIDER_KUBERNETES),provider-kubernetes,github.com/crossplane-contrib/provider-kubernetes/cmd/provider,-X github.com/crossplane-contrib/provider-kubernetes/internal/version.Version=$(PROVIDER_KUBERNETES_VERSION),2 minutes))
 $(eval $(call tool-rule,$(FAKE_GCS_SERVER),fake-gcs-server,github.com/fsouza/fake-gcs-server,,1 minute))
 $(eval $(call tool-rule,$(NEWER_PROMETHEUS),prometheus-newer,github.com/prometheus/prometheus/cmd/prometheus,-X github.com/prometheus/common/version.Version=$(NEWER_PROMETHEUS_VERSION),3 minutes,$(PROMETHEUS_TAGS)))
@@ -145,8 +157,13 @@ CONTROLPLANE_TOOLS := CROSSPLANE_CLI CROSSPLANE_CORE CROSSPLANE_FILES ETCD KUBE_
 # What make portal needs beside it.
 PORTAL_TOOLS := GITEA GITEA_FILES ARGOCD ARGOCD_FILES BACKSTAGE
 
-.PHONY: tools tools-paths
+# What a real node needs beside it.
+NODE_TOOLS := KUBELET KUBE_SCHEDULER KUBE_PROXY COREDNS KUBE_ROUTER
+
+.PHONY: tools node-tools tools-paths
 tools: $(foreach t,$(CONTROLPLANE_TOOLS),$($(t))) ## build what a control plane needs, once per machine
 
+node-tools: $(foreach t,$(NODE_TOOLS),$($(t)))
+
 tools-paths:
-	@$(foreach t,$(CONTROLPLANE_TOOLS) $(PORTAL_TOOLS),echo '$(t)=$($(t))';)
+	@$(foreach t,$(CONTROLPLANE_TOOLS) $(PORTAL_TOOLS) $(NODE_TOOLS),echo '$(t)=$($(t))';)

@@ -12,7 +12,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -36,6 +35,9 @@ type Agents struct {
 	Model string
 	// Python has pandas; default: /usr/bin/python3.
 	Python string
+	// Rootfs is what lies below the sandbox's program in its image, as make
+	// sandbox-rootfs writes it: needed with Options.RealNode only.
+	Rootfs string
 	// Datasets is a folder of CSVs that lie in the bucket DatasetsBucket.
 	Datasets string
 	// Meter runs the token-meter also where no agent's pods run.
@@ -74,6 +76,9 @@ func (s *Suite) startAgents(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if s.o.RealNode {
+		return s.realNode(ctx, model, key)
+	}
 	host := strings.TrimPrefix(s.Storage, "http://")
 	program := func(n string) string { return filepath.Join(s.o.StandIns, n) }
 	const kagent, ours = "ghcr.io/kagent-dev/kagent/", "ghcr.io/whisperops/"
@@ -104,7 +109,7 @@ func (s *Suite) targets() string { return filepath.Join(s.Dir, "prometheus", "po
 
 // storage starts the emulator with the datasets.
 func (s *Suite) storage(ctx context.Context) error {
-	port, err := controlplane.FreePort()
+	address, err := s.outside(controlplane.StorageAddress)
 	if err != nil {
 		return err
 	}
@@ -126,11 +131,11 @@ func (s *Suite) storage(ctx context.Context) error {
 			return err
 		}
 	}
-	address := fmt.Sprintf("127.0.0.1:%d", port)
+	host, port, _ := strings.Cut(address, ":")
 	s.Storage = "http://" + address
 	_, err = s.Run(ctx, controlplane.Command{
 		Name: "storage", Path: s.Tools["FAKE_GCS_SERVER"],
-		Args:  []string{"-scheme", "http", "-host", "127.0.0.1", "-port", strconv.Itoa(port), "-public-host", address, "-data", data, "-filesystem-root", filepath.Join(s.Dir, "storage-root"), "-log-level", "warn"},
+		Args:  []string{"-scheme", "http", "-host", host, "-port", port, "-public-host", address, "-data", data, "-filesystem-root", filepath.Join(s.Dir, "storage-root"), "-log-level", "warn"},
 		Ready: answers(s.Storage + "/storage/v1/b?project=acme-data"),
 	})
 	return err
@@ -185,11 +190,9 @@ func (s *Suite) model(ctx context.Context) (address, keyFile string, err error) 
 	if s.o.Agents.ModelURL != "" {
 		return s.o.Agents.ModelURL, keyFile, nil
 	}
-	port, err := controlplane.FreePort()
-	if err != nil {
+	if address, err = s.outside(controlplane.ModelAddress); err != nil {
 		return "", "", err
 	}
-	address = fmt.Sprintf("127.0.0.1:%d", port)
 	s.Provider = "http://" + address
 	_, err = s.Run(ctx, controlplane.Command{
 		Name: "provider", Path: filepath.Join(s.o.StandIns, "provider"),
@@ -203,7 +206,7 @@ func (s *Suite) model(ctx context.Context) (address, keyFile string, err error) 
 // installMeter applies the token-meter's manifests, but for those of kinds that this
 // cluster lacks.
 func (s *Suite) installMeter(ctx context.Context) error {
-	if s.Node == nil {
+	if !s.Runs() {
 		return nil
 	}
 	dir := s.manifests("token-meter")
@@ -216,6 +219,11 @@ func (s *Suite) installMeter(ctx context.Context) error {
 	}
 	if err := s.ApplyYAML(ctx, "{apiVersion: v1, kind: Namespace, metadata: {name: "+MeterNamespace+"}}"); err != nil {
 		return err
+	}
+	if s.RealNode != nil {
+		if err := s.RealNode.WaitForImages(ctx); err != nil {
+			return err
+		}
 	}
 	// Who runs the pods comes before the pods.
 	slices.SortStableFunc(objs, func(a, b *unstructured.Unstructured) int {
@@ -310,7 +318,7 @@ func (s *Suite) WaitForAgent(ctx context.Context, within time.Duration, agent st
 			if st := d.Status; st.ObservedGeneration != d.Generation || st.ReadyReplicas != 1 || st.UpdatedReplicas != 1 || st.Replicas != 1 {
 				return fmt.Errorf("%s is not ready: generation %d, status %+v", name, d.Generation, st)
 			}
-			if s.Node.Pod("agent-"+agent, name) == nil {
+			if s.Node != nil && s.Node.Pod("agent-"+agent, name) == nil {
 				return fmt.Errorf("%s has no process that is ready", name)
 			}
 		}

@@ -50,8 +50,11 @@ type Suite struct {
 	Meter *Meter
 	// Prometheus is the URL of the server that watches the meter.
 	Prometheus string
-	// Node runs the pods of agents that run for real; nil without any.
+	// Node runs the pods of agents that run for real; nil without any, and where
+	// RealNode does.
 	Node *controlplane.Node
+	// RealNode runs all pods, with Options.RealNode.
+	RealNode *controlplane.RealNode
 	// Storage and Provider are the URLs of the storage emulator and of the fake
 	// model, if they run.
 	Storage, Provider string
@@ -340,6 +343,14 @@ func (s *Suite) freeze(ctx context.Context) error {
 // here changes what only works in namespaces of our own: without them a
 // provider finds its identity in a Secret and not where pods have it.
 func (s *Suite) here(objs []*unstructured.Unstructured) []*unstructured.Unstructured {
+	if s.o.RealNode {
+		for _, o := range objs {
+			if o.GetKind() == "DeploymentRuntimeConfig" {
+				// A template without containers would be refused; ours all have them.
+				_ = unstructured.SetNestedField(o.Object, controlplane.SchedulerName, "spec", "deploymentTemplate", "spec", "template", "spec", "schedulerName")
+			}
+		}
+	}
 	if controlplane.IsIsolated() {
 		return objs
 	}

@@ -36,6 +36,7 @@ func main() {
 
 type options struct {
 	dir, packages, standIns, schemas, checkout, python string
+	rootfs                                             string
 	csv, name                                          string
 	configuration, more, programs                      string
 }
@@ -52,6 +53,7 @@ func run(ctx context.Context, args []string) error {
 	fs.StringVar(&o.schemas, "schemas", "", "folder with real CRDs; without it permissive ones")
 	fs.StringVar(&o.checkout, "checkout", "", "root of the checkout; default: the one that holds the working folder")
 	fs.StringVar(&o.python, "python", "", "Python with pandas; without one agents don't run")
+	fs.StringVar(&o.rootfs, "rootfs", "", "root file system of the sandbox's image, with NODE=real")
 	fs.StringVar(&o.configuration, "configuration", "", "a Configuration to boot instead of the suite: a package's file or a folder of manifests")
 	fs.StringVar(&o.more, "more", "", "folder with *.xpkg that the Configuration wants")
 	fs.StringVar(&o.csv, "file", "", "of dataset: a CSV")

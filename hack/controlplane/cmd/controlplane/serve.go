@@ -74,7 +74,7 @@ func hold(ctx context.Context, o options) error {
 		return holdForeign(ctx, o, say)
 	}
 	s, err := suite.Start(ctx, suite.Options{
-		Options:  controlplane.Options{Dir: o.file("stack"), Log: say, Audit: true},
+		Options:  controlplane.Options{Dir: o.file("stack"), Log: say, Audit: true, RealNode: controlplane.WantsRealNode()},
 		Checkout: o.checkout, Packages: o.packages, StandIns: o.standIns, Schemas: o.schemas, Agents: o.agents(),
 	})
 	if err != nil {
@@ -150,11 +150,11 @@ func obey(socket string, commands map[string]func()) error {
 
 // agents are those that run for real: all, where there is a Python with pandas.
 func (o options) agents() suite.Agents {
-	if o.python == "" {
+	if o.python == "" && o.rootfs == "" {
 		return suite.Agents{}
 	}
 	return suite.Agents{
-		Namespaces: []string{"*"}, Watch: true, Datasets: filepath.Join(o.checkout, "test", "standins", "datasets"), Python: o.python,
+		Namespaces: []string{"*"}, Watch: true, Datasets: filepath.Join(o.checkout, "test", "standins", "datasets"), Python: o.python, Rootfs: o.rootfs,
 		ModelURL: os.Getenv("MODEL_URL"), ModelKey: os.Getenv("MODEL_KEY"), Model: os.Getenv("MODEL"),
 	}
 }
@@ -163,7 +163,7 @@ func (o options) agents() suite.Agents {
 func firstOrder(ctx context.Context, o options, s *suite.Suite) error {
 	order := filepath.Join(o.checkout, "examples", "agent-first-order")
 	how := orderAlive
-	if s.Node == nil {
+	if !s.Runs() {
 		how = orderAtPlay
 	}
 	if err := how(ctx, o, s, order); err != nil {
@@ -172,7 +172,7 @@ func firstOrder(ctx context.Context, o options, s *suite.Suite) error {
 	if err := s.WaitFor(ctx, 4*time.Minute, "Ready", suite.API, "XDatasetAgent", "", "housing-bot"); err != nil {
 		return err
 	}
-	if s.Node == nil {
+	if !s.Runs() {
 		return s.WaitFor(ctx, 2*time.Minute, "SpendMeasured", suite.API, "XAgentBudget", "agent-housing-bot", "housing-bot")
 	}
 	return s.WaitForAgent(ctx, 2*time.Minute, "housing-bot")

@@ -64,6 +64,14 @@ func up(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	if controlplane.WantsRealNode() {
+		if err := controlplane.CanRunRealNode(); err != nil {
+			return err
+		}
+		if o.configuration != "" {
+			return errors.New("NODE=real runs the pods of our agents; it can't be had together with CONFIGURATION")
+		}
+	}
 	if err := prepare(o); err != nil {
 		return err
 	}
@@ -71,6 +79,8 @@ func up(ctx context.Context, o options) error {
 		if err := gather(ctx, o); err != nil {
 			return errors.Join(err, os.RemoveAll(o.dir))
 		}
+	} else if controlplane.WantsRealNode() {
+		fmt.Println("The pods run in containers, on a real kubelet.") // Python is in the sandbox's image
 	} else if o.python, err = suite.FindPython(ctx); err != nil {
 		fmt.Printf("Without a chat page: %v.\n", err)
 	}
@@ -112,7 +122,7 @@ func launch(o options) (<-chan error, error) {
 		return nil, err
 	}
 	argv := []string{self, "serve"}
-	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout, "-python", o.python, "-configuration", o.configuration, "-more", o.more}
+	flags := []string{"-dir", o.dir, "-packages", o.packages, "-standins", o.standIns, "-schemas", o.schemas, "-checkout", o.checkout, "-python", o.python, "-rootfs", o.rootfs, "-configuration", o.configuration, "-more", o.more}
 	serve, ended, err := daemon(o, "serve.log", append(argv, flags...)...)
 	if err != nil {
 		return nil, err
@@ -382,6 +392,7 @@ func down(o options) error {
 			}
 		}
 	}
+	controlplane.CleanUp(o.file("stack"))
 	if err := os.RemoveAll(o.dir); err != nil {
 		return err
 	}
