@@ -126,26 +126,24 @@ func (m *Model) At(t time.Time) Row {
 }
 
 // Find returns the prices of a model by the name that a counter has for it: an
-// exact name wins, then an exact alias, then the pattern with the most characters
-// of its own; a name with the path of its publisher before it (google/<model>,
-// publishers/google/models/<model>) is last looked up without. nil: it has none.
+// exact name or alias wins, then the pattern with the most characters of its own. Either
+// is looked up as it is written, and then without the path of its publisher
+// (google/<model>, publishers/google/models/<model>). nil: it has none.
 func (t *Table) Find(name string) *Model {
-	if m := t.find(name); m != nil {
-		return m
-	}
+	names := []string{name}
 	if i := strings.LastIndex(name, "/"); i >= 0 && i < len(name)-1 {
-		return t.find(name[i+1:])
+		names = append(names, name[i+1:])
 	}
-	return nil
-}
-
-func (t *Table) find(name string) *Model {
-	if m, ok := t.exact[name]; ok {
-		return m
+	for _, n := range names {
+		if m, ok := t.exact[n]; ok {
+			return m
+		}
 	}
-	for _, p := range t.patterns {
-		if p.matches(name) {
-			return p.model
+	for _, n := range names {
+		for _, p := range t.patterns {
+			if p.matches(n) {
+				return p.model
+			}
 		}
 	}
 	return nil

@@ -201,6 +201,7 @@ models:
     - {from: 2027-01-01, input: "1.50", cachedInput: "0.15", output: "7.50", regional: "1.1"}
   gemini-3.8-flash@002: {input: "9", output: "9"}
   "gemini-3.8-*": {input: "8", output: "8"}
+  "google/*": {input: "7", output: "7"}
   pro:
     input: "2"
     cachedInput: "0.20"
@@ -224,16 +225,17 @@ func read(t *testing.T, text string) *Table {
 
 func TestFind(t *testing.T) {
 	cases := map[string]struct{ reason, name, want string }{
-		"Exact":      {"A name is a name.", "gemini-3.8-flash", "gemini-3.8-flash"},
-		"ExactAlias": {"So is an alias.", "gemini-3.8-flash-001", "gemini-3.8-flash"},
-		"Pattern":    {"A version of it.", "gemini-3.8-flash@001", "gemini-3.8-flash"},
-		"ExactWins":  {"This version has a row of its own.", "gemini-3.8-flash@002", "gemini-3.8-flash@002"},
-		"Particular": {"The pattern with the most of its own characters wins.", "gemini-3.8-pro", "gemini-3.8-*"},
-		"Publisher":  {"OpenAI's dialect of Vertex.", "google/gemini-3.8-flash", "gemini-3.8-flash"},
-		"Path":       {"A whole resource name.", "publishers/google/models/gemini-3.8-flash@001", "gemini-3.8-flash"},
-		"Longer":     {"A name that only begins so is another.", "pro-2", ""},
-		"Empty":      {"Tokens without a model have no price.", "", ""},
-		"Slash":      {"As above.", "google/", ""},
+		"Exact":       {"A name is a name.", "gemini-3.8-flash", "gemini-3.8-flash"},
+		"ExactAlias":  {"So is an alias.", "gemini-3.8-flash-001", "gemini-3.8-flash"},
+		"Pattern":     {"A version of it.", "gemini-3.8-flash@001", "gemini-3.8-flash"},
+		"ExactWins":   {"This version has a row of its own.", "gemini-3.8-flash@002", "gemini-3.8-flash@002"},
+		"Particular":  {"The pattern with the most of its own characters wins.", "gemini-3.8-pro", "gemini-3.8-*"},
+		"Publisher":   {"OpenAI's dialect of Vertex: an exact row wins, whatever pattern there is for the publisher.", "google/gemini-3.8-flash", "gemini-3.8-flash"},
+		"Path":        {"A whole resource name.", "publishers/google/models/gemini-3.8-flash@001", "gemini-3.8-flash"},
+		"PathPattern": {"An exact row wins over a publisher's pattern, and that over another model's.", "google/gemini-3.8-pro", "google/*"},
+		"Longer":      {"A name that only begins so is another.", "pro-2", ""},
+		"Empty":       {"Tokens without a model have no price.", "", ""},
+		"Slash":       {"As above.", "openai/", ""},
 	}
 	tab := read(t, table)
 	for name, tc := range cases {
