@@ -114,6 +114,16 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=39999 10:21:00=42000 .. 10:30:00=60000"},
 			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:21:20", want: 42000, distrusted: steppedBack}, {now: "10:30:20", want: 60000, distrusted: steppedBack}, {now: "13:30:20", want: 60000, distrusted: steppedBack}},
 		},
+		"SteppedBackWhenYoung": {
+			reason: "A process that just began may begin anew with as much; until that is known the lower figure counts.",
+			series: map[string]string{out: "10:00:30=3000 .. 10:02:30=15000 10:03:00=4500 10:03:30=6000 10:04:00=24000"},
+			looks:  []glance{{now: "10:03:20", want: 15000}, {now: "10:03:50", want: 15000}, {now: "10:04:20", want: 24000, distrusted: steppedBack}, {now: "13:30:20", want: 24000, distrusted: steppedBack}},
+		},
+		"RestartedWhenYoung": {
+			reason: "As above, and it does not come back.",
+			series: map[string]string{out: "10:00:30=3000 .. 10:02:30=15000 10:03:00=4500 10:03:30=6000"},
+			looks:  []glance{{now: "10:03:50", want: 15000}, {now: "10:14:20", want: 21000}},
+		},
 		"SteppedBackForTen": {
 			reason: "Ten scrapes at nothing, and on it goes.",
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=0 .. 10:25:00=0 10:25:30=51000 .. 10:30:00=60000"},
@@ -148,6 +158,14 @@ func TestMeasure(t *testing.T) {
 			},
 			looks: []glance{{now: "10:20:50", want: 40100, distrusted: "by way of job"}, {now: "13:20:30", want: 40100, distrusted: "by way of job"}},
 		},
+		"CountedByTwoMonitorsInAShortLife": {
+			reason: "All samples are near one another, and none is the same: they fit between one another, at times that differ.",
+			series: map[string]string{
+				"output pod=a job=x": "10:05:00=1000 10:05:30=3000 10:06:00=5000",
+				"output pod=a job=y": "10:05:13=2000 10:05:43=4000 10:06:13=6000",
+			},
+			looks: []glance{{now: "10:05:50", want: 3000, distrusted: "by way of job"}, {now: "10:06:20", want: 5000, distrusted: "by way of job"}, {now: "13:20:30", want: 6000, distrusted: "by way of job"}},
+		},
 		"OfAnotherAgentsPod": {
 			reason: "Who scrapes says in which namespace a pod is; what another agent's pod says under this one's name is its own matter.",
 			series: map[string]string{
@@ -179,6 +197,14 @@ func TestMeasure(t *testing.T) {
 				"output pod=a tool=y": "10:00:30=300 .. 10:20:00=12000",
 			},
 			looks: []glance{{now: "10:20:20", want: 52000}, {now: "13:20:30", want: 52000}},
+		},
+		"TwoPartsOfAShortLife": {
+			reason: "What is collected at the same time is not the same counter, however well it fits.",
+			series: map[string]string{
+				"output pod=a tool=x": "10:05:00=1000 10:05:30=3000",
+				"output pod=a tool=y": "10:05:00=1500 10:05:30=3500",
+			},
+			looks: []glance{{now: "10:05:50", want: 6500}, {now: "10:20:50", want: 6500}, {now: "13:20:30", want: 6500}},
 		},
 		"Relabelled": {
 			reason: "A living series gets a label: the process is the same, and so is what it counts.",

@@ -109,7 +109,9 @@ func judge(points []point, i, b int, f fall, at, away int64, r Rules) verdict {
 			return open
 		case at >= f.at+away:
 			return isReset
-		case i+1 < len(points) && points[i+1].v >= points[i].v:
+		case f.low <= f.high/8 && i+1 < len(points) && points[i+1].v >= points[i].v:
+			// A young process may begin with as much as it had; so may a server that is behind
+			// show it.
 			return openReset
 		}
 		return open

@@ -150,7 +150,7 @@ func (r Rules) tracks(a, b Counter) bool {
 				continue // it was reset in between
 			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v:
 				wrong++
-			case lo < 0 && hi == len(of) && !slices.ContainsFunc(of, func(o point) bool { return o.v == p.v }):
+			case lo < 0 && hi == len(of) && !fits(of, p):
 				wrong++ // nothing around it but what is near, and that is something else
 			}
 			said++
@@ -159,6 +159,16 @@ func (r Rules) tracks(a, b Counter) bool {
 	}
 	certain := a.process.is(b.process)
 	return grew && wrong*10 <= said && (certain || said >= 6)
+}
+
+// fits says whether a sample may be of the same counter as all of some that are near it:
+// one of them has its value, or those before have no more and those after no less. What
+// was collected at the same time and has another value is another counter.
+func fits(of []point, p point) bool {
+	if slices.ContainsFunc(of, func(o point) bool { return o.v == p.v }) {
+		return true
+	}
+	return !slices.ContainsFunc(of, func(o point) bool { return o.at == p.at || (o.at < p.at) != (o.v < p.v) })
 }
 
 // follows says whether b goes on where a ended: under other labels, the process is
