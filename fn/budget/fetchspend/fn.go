@@ -39,6 +39,7 @@ type station struct {
 	now     func() time.Time
 	connect func(query.Server) (query.Querier, error)
 	tables  *tables
+	resting *Resting
 }
 
 // New returns the step.
@@ -49,7 +50,7 @@ func New(log logging.Logger) *edge.Function {
 // NewWith returns the step with a clock and a way to its server of its own, for
 // tests and stories.
 func NewWith(log logging.Logger, now func() time.Time, connect func(query.Server) (query.Querier, error)) *edge.Function {
-	return edge.New(log, station{now: now, connect: connect, tables: &tables{}}.run)
+	return edge.New(log, station{now: now, connect: connect, tables: &tables{}, resting: &Resting{}}.run)
 }
 
 // budget is the part of an XAgentBudget that this step reads. A ledger that is
@@ -192,7 +193,12 @@ func (s station) prices(found []edge.Part, ref v1alpha1.PricingReference) (*pric
 }
 
 func (s station) measure(c *edge.Call, in *input.FetchSpendInput, facts Facts) Outcome {
-	q, err := s.open(c, in, facts.Settings)
+	srv, err := server(c, in, facts.Settings)
+	if err != nil {
+		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
+	}
+	facts.Resting, facts.Server = s.resting, fingerprint(srv)
+	q, err := s.connect(srv)
 	if err != nil {
 		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
 	}
@@ -201,8 +207,8 @@ func (s station) measure(c *edge.Call, in *input.FetchSpendInput, facts Facts) O
 	return Measure(ctx, q, facts)
 }
 
-// open returns the server that the input names.
-func (s station) open(c *edge.Call, in *input.FetchSpendInput, set Settings) (query.Querier, error) {
+// server is the one that the input names.
+func server(c *edge.Call, in *input.FetchSpendInput, set Settings) (query.Server, error) {
 	srv := query.Server{
 		URL:     set.URL,
 		Tenant:  set.Tenant,
@@ -212,16 +218,16 @@ func (s station) open(c *edge.Call, in *input.FetchSpendInput, set Settings) (qu
 	if n := in.Prometheus.CredentialsName; n != "" {
 		held, ok := c.Req.GetCredentials()[n]
 		if !ok {
-			return nil, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
+			return srv, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}
 		}
 		data := held.GetCredentialData().GetData()
 		srv.Token, srv.Username, srv.Password = text(data["token"]), text(data["username"]), text(data["password"])
 		if srv.Token == "" && srv.Username == "" && len(data["ca.crt"]) == 0 {
-			return nil, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
+			return srv, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The credentials " + quote(n) + " hold neither token nor username and password"}
 		}
 		srv.CA += string(data["ca.crt"])
 	}
-	return s.connect(srv)
+	return srv, nil
 }
 
 // leave writes an outcome to the context.

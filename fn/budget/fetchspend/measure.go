@@ -35,6 +35,11 @@ type Facts struct { //nolint:recvcheck // remembered alone notes what it found
 	// the API server's clock is ahead.
 	early bool
 
+	// Resting are agents at rest that are asked about together; nil: each by itself. Server
+	// tells apart whom is asked, and as whom.
+	Resting *Resting
+	Server  string
+
 	// whole: all samples are read, however quiet the agent is. For tests.
 	whole bool
 
@@ -308,6 +313,12 @@ func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 		return look(ctx, q, f, l, end, settleTo, force)
 	}
 	span := f.span(l, end)
+	since := end - span.Milliseconds()
+	if answer, ok := f.Resting.rest(ctx, q, f, since, end); ok {
+		if cs, still := count.Still(answer, l, agent, r, since, end); still {
+			return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), nil
+		}
+	}
 	answer, err := raw(ctx, q, f, func(exact bool) []string { return query.Still(r.Metrics, agent, span, time.UnixMilli(end), exact) }, end)
 	// Whoever can't be reached isn't asked twice. All else that goes wrong may be for
 	// this question alone, and then the samples are to be had.
@@ -315,13 +326,14 @@ func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 	if errors.As(err, &p) && (p.Reason == v1alpha1.ReasonPrometheusUnreachable || p.Reason == v1alpha1.ReasonQueryTimedOut) {
 		return count.Tally{}, err
 	}
-	cs, still := count.Still(answer, l, agent, r, end-span.Milliseconds(), end)
+	cs, still := count.Still(answer, l, agent, r, since, end)
 	if err != nil || !still {
 		if memory != nil {
 			memory.Stirred(key, true)
 		}
 		return look(ctx, q, f, l, end, settleTo, force)
 	}
+	f.Resting.proved(f, since, answer)
 	return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), nil
 }
 

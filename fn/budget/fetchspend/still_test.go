@@ -3,7 +3,6 @@ package fetchspend
 import (
 	"context"
 	"errors"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"pgregory.net/rapid"
 
 	"whisperops.io/functions/apis/v1alpha1"
-	"whisperops.io/functions/fn/budget/fetchspend/count"
 	"whisperops.io/functions/fn/budget/fetchspend/query"
 )
 
@@ -27,25 +25,7 @@ func TestStillIsExact(t *testing.T) {
 		if rapid.IntRange(0, 2).Draw(rt, "the price changes") == 0 {
 			prices = table(`{version: 2, models: {m: {rows: [{unchecked: true, input: "0.000001", output: "0.000001"}, {from: 2026-11-23T13:10:00Z, unchecked: true, input: "0.000002", output: "0.000002"}]}}}`)
 		}
-		for i, sr := range s.series { // what goes on being scraped, or not
-			last := sr.samples[len(sr.samples)-1]
-			if rapid.IntRange(0, 3).Draw(rt, "ends") == 0 {
-				continue
-			}
-			sometimes := rapid.SliceOfN(rapid.IntRange(0, 1200), 0, 2)
-			uses, late, k := sometimes.Draw(rt, "uses"), sometimes.Draw(rt, "late"), 0
-			for at := last.At + 30_000; at < ten.Add(14*time.Hour).UnixMilli(); at += 30_000 {
-				came := at
-				if slices.Contains(late, k) {
-					came += 40 * 60_000
-				}
-				if slices.Contains(uses, k) {
-					last.Value++
-				}
-				s.series[i].samples = append(s.series[i].samples, arrival{count.Sample{At: at, Value: last.Value}, came})
-				k++
-			}
-		}
+		quiet(rt, s, ten.Add(14*time.Hour)) // what goes on being scraped, or not
 		var l *v1alpha1.Ledger
 		var bill []v1alpha1.BillLine
 		now := ten.Add(time.Duration(rapid.IntRange(0, 8).Draw(rt, "first look")) * time.Hour)

@@ -32,7 +32,7 @@ func Still(answer []Series, l Ledger, agent string, r Rules, from, at int64) (cs
 		}
 		// Not above it: beyond 10^12 VictoriaMetrics takes a token for an error of rounding.
 		// NaN is not above it either.
-		if !(v <= largestStill) {
+		if !(v <= LargestStill) {
 			return nil, false
 		}
 		series = append(series, Series{Labels: s.Labels, Samples: []Sample{{At: at, Value: v}}})
@@ -55,7 +55,8 @@ func Still(answer []Series, l Ledger, agent string, r Rules, from, at int64) (cs
 	return cs, true
 }
 
-const largestStill = 100_000_000_000
+// LargestStill is the largest value of which every server says whether it changed.
+const LargestStill = 100_000_000_000
 
 // holds says whether a counter stands where the ledger has it, by all its twins, and the
 // ledger has nothing to say of it but that.

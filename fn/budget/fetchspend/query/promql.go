@@ -40,7 +40,7 @@ func (p Problem) Error() string { return p.Reason + ": " + p.Message }
 func Samples(m count.Mapping, agent string, span time.Duration, exact bool) []string {
 	var out []string
 	for _, names := range split(m.MetricNames(), exact) {
-		out = append(out, counters(m, agent, names)+within(span))
+		out = append(out, counters(m, []string{agent}, names)+within(span))
 	}
 	return out
 }
@@ -56,16 +56,40 @@ func Still(m count.Mapping, agent string, span time.Duration, at time.Time, exac
 	for _, names := range split(m.MetricNames(), exact) {
 		var changes []string
 		for _, n := range names { // one by one: changes() drops the name, in which alone they may differ
-			changes = append(changes, "(sum(changes("+counters(m, agent, []string{n})+when+")) or vector(0))")
+			changes = append(changes, "(sum(changes("+counters(m, []string{agent}, []string{n})+when+")) or vector(0))")
 		}
-		out = append(out, "last_over_time("+counters(m, agent, names)+when+") or ("+strings.Join(changes, " + ")+")")
+		out = append(out, "last_over_time("+counters(m, []string{agent}, names)+when+") or ("+strings.Join(changes, " + ")+")")
 	}
 	return out
 }
 
-// counters select the token counters of an agent that have some names.
-func counters(m count.Mapping, agent string, names []string) string {
-	return selector(append([]string{matchAny("__name__", names)}, agentMatchers(m, agent)...))
+// Rest asks for one number of each of some agents that has token counters in a span of
+// time up to one: the sum of their last values, and one more for each of them; or, if any of
+// them changed in it, a negative number. Beside them, without any label, a zero ends the
+// answer. Each name is asked by itself, and exactly, because changes() and arithmetic drop it.
+func Rest(m count.Mapping, agents []string, span time.Duration, at time.Time) string {
+	when := within(span) + " @ " + strconv.FormatInt(at.Unix(), 10)
+	by := "sum by (" + label(m.AgentLabel) + ") ("
+	var moved, sums []string
+	for i, n := range m.MetricNames() {
+		all := counters(m, agents, []string{n}) + when
+		moved = append(moved, by+"changes("+all+") > 0)")
+		// What differs in its name alone must differ in something else.
+		sums = append(sums, "label_replace("+by+"last_over_time("+all+") + 1), \"nth\", \""+strconv.Itoa(i)+"\", \"\", \"\")")
+	}
+	return "0 - (" + strings.Join(moved, " or ") + ") or " + by + strings.Join(sums, " or ") + ") or vector(0)"
+}
+
+// RestFits says whether Rest of agents whose names have so many bytes is no longer than a
+// server takes.
+func RestFits(m count.Mapping, bytes int) bool {
+	few := len(Rest(m, []string{""}, 0, time.Time{}))
+	return few+bytes*2*len(m.Names) <= maxQuery
+}
+
+// counters select the token counters of agents that have some names.
+func counters(m count.Mapping, agents, names []string) string {
+	return selector(append([]string{matchAny("__name__", names)}, agentMatchers(m, agents...)...))
 }
 
 // split is what one query asks for: all names, or each by itself.
@@ -76,9 +100,13 @@ func split(names []string, exact bool) [][]string {
 	return slices.Collect(slices.Chunk(names, 1))
 }
 
-// agentMatchers select an agent's counters, and of those only what is counted.
-func agentMatchers(m count.Mapping, agent string) []string {
-	out := []string{label(m.AgentLabel) + "=" + quote(m.Agent(agent))}
+// agentMatchers select agents' counters, and of those only what is counted.
+func agentMatchers(m count.Mapping, agents ...string) []string {
+	values := make([]string, 0, len(agents))
+	for _, a := range agents {
+		values = append(values, m.Agent(a))
+	}
+	out := []string{matchAny(m.AgentLabel, values)}
 	if m.ClassLabel == "" {
 		return out
 	}
@@ -197,9 +225,12 @@ func Starts(m count.Mapping, counters []count.Counter, span time.Duration, exact
 	return out
 }
 
-// maxMatchers bounds what narrows a query down, in bytes: VictoriaMetrics takes
-// queries of at most 16 KiB.
-const maxMatchers = 12 << 10
+// VictoriaMetrics takes queries of at most 16 KiB. maxMatchers bounds what narrows one
+// down.
+const (
+	maxQuery    = 15 << 10
+	maxMatchers = 12 << 10
+)
 
 func selector(matchers []string) string { return "{" + strings.Join(matchers, ",") + "}" }
 

@@ -55,3 +55,32 @@ func TestStillQuery(t *testing.T) {
 		}
 	}
 }
+
+// Whether any of many agents moved is one query: each metric by itself, with an exact name,
+// which every server takes, and for the agents it is asked about and no others.
+func TestRestQuery(t *testing.T) {
+	two := usual
+	two.Names = map[string]v1alpha1.TokenClass{"x": v1alpha1.TokenInput, "y.z": v1alpha1.TokenOutput}
+	two.AgentPrefix = "agent-"
+	x, y := `{__name__="x",agent_name=~"agent-a|agent-b"}[90s] @ 1795428000`, `{__name__="y.z",agent_name=~"agent-a|agent-b"}[90s] @ 1795428000`
+	want := `0 - (sum by (agent_name) (changes(` + x + `) > 0) or sum by (agent_name) (changes(` + y + `) > 0)) or ` +
+		`sum by (agent_name) (label_replace(sum by (agent_name) (last_over_time(` + x + `) + 1), "nth", "0", "", "") or ` +
+		`label_replace(sum by (agent_name) (last_over_time(` + y + `) + 1), "nth", "1", "", "")) or vector(0)`
+	if got := Rest(two, []string{"a", "b"}, 90*time.Second, time.Unix(1795428000, 0)); got != want {
+		t.Errorf("asks\n%s\nwant\n%s", got, want)
+	}
+	if one := `{__name__="x",agent_name="a"}`; !strings.Contains(Rest(usual, []string{"a"}, 0, time.Time{}), one) {
+		t.Errorf("one agent is not asked for by %s", one)
+	}
+	dotted := usual
+	dotted.AgentLabel = "agent.name"
+	if got := Rest(dotted, []string{"a"}, 0, time.Time{}); !strings.Contains(got, `sum by ("agent.name") (changes({__name__="x","agent.name"="a"}`) {
+		t.Errorf("a label with a dot must be quoted: %s", got)
+	}
+	names := 0
+	for ; RestFits(two, names+len("agent-bot-0000|")); names += len("agent-bot-0000|") {
+	}
+	if n := names / len("agent-bot-0000|"); n < 150 || len(Rest(two, make([]string, n), 0, time.Time{}))+names*4 > 16<<10 {
+		t.Errorf("room for %d agents, want at least 150 in 16 KiB, as VictoriaMetrics takes", n)
+	}
+}
