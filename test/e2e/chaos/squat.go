@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"strconv"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -26,7 +27,7 @@ type Squatters struct {
 
 // Squat draws squatters for so many agents.
 func Squat(seed uint64, agents int) Squatters {
-	rng := rand.New(rand.NewPCG(seed, 15)) //nolint:gosec // a plan is no secret
+	rng := rand.New(rand.NewPCG(seed, 15))
 	s := Squatters{}
 	add := func(apiVersion, kind, namespace, name string, rest map[string]any) {
 		o := &unstructured.Unstructured{Object: rest}
@@ -51,13 +52,13 @@ func Squat(seed uint64, agents int) Squatters {
 			}
 			add("v1", "Namespace", "", ns, map[string]any{"metadata": map[string]any{"labels": labels}})
 			for _, name := range []string{"agent-prompts", "notes"} {
-				add("v1", "ConfigMap", ns, name, map[string]any{"data": map[string]any{"theirs": fmt.Sprint(rng.Uint64())}})
+				add("v1", "ConfigMap", ns, name, map[string]any{"data": map[string]any{"theirs": strconv.FormatUint(rng.Uint64(), 10)}})
 			}
 			add("v1", "Secret", ns, "gcp-credentials", map[string]any{"stringData": map[string]any{"private_key": "theirs"}})
 			add("v1", "ServiceAccount", ns, "chat-frontend", nil)
 		}
 		if !home || rng.IntN(2) == 0 {
-			add("v1", "ConfigMap", "monitoring", ns+"-dashboard", map[string]any{"data": map[string]any{"theirs.json": fmt.Sprint(rng.Uint64())}})
+			add("v1", "ConfigMap", "monitoring", ns+"-dashboard", map[string]any{"data": map[string]any{"theirs.json": strconv.FormatUint(rng.Uint64(), 10)}})
 		}
 	}
 	return s
@@ -74,7 +75,7 @@ func settled(o *unstructured.Unstructured) map[string]any {
 
 // squat makes squatters, and orders that need their names. What it returns looks at all of
 // it when everything else is calm, lets the orders go, and looks again.
-func (w *world) squat(ctx context.Context, s Squatters) (end func(context.Context) error, err error) {
+func (w *world) squat(ctx context.Context, s Squatters) (end func(context.Context) error, err error) { //nolint:gocognit // three small looks that share what they look at
 	if err := w.Apply(ctx, s.Things...); err != nil {
 		return nil, err
 	}

@@ -145,7 +145,7 @@ func (b *builder) build(ctx context.Context) error {
 		digests = append(digests, d+"  sandbox:"+b.version)
 	}
 	if b.only == "" || b.only == "configuration" {
-		name, d, err := b.configuration()
+		name, d, err := b.configuration(ctx)
 		if err != nil {
 			return fmt.Errorf("cannot build the Configuration's package: %w", err)
 		}
@@ -283,7 +283,7 @@ func (b *builder) compile(ctx context.Context, name, arch string) ([]byte, error
 }
 
 // configuration builds the package of the XRDs and Compositions.
-func (b *builder) configuration() (name, digestOf string, err error) {
+func (b *builder) configuration(ctx context.Context) (name, digestOf string, err error) {
 	p := func(f string) string { return filepath.Join(b.root, "package", f) }
 	meta, stream, err := xpkg.Stream(p("configuration"), p("xrds"), p("compositions"))
 	if err != nil {
@@ -296,7 +296,7 @@ func (b *builder) configuration() (name, digestOf string, err error) {
 	if err != nil {
 		return "", "", err
 	}
-	if img, err = b.licensed(context.Background(), img, nil); err != nil {
+	if img, err = b.licensed(ctx, img, nil); err != nil {
 		return "", "", err
 	}
 	name = meta.Metadata.Name
