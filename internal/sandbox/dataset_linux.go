@@ -23,7 +23,6 @@ import (
 	"cloud.google.com/go/storage"
 	"golang.org/x/sys/unix"
 	"google.golang.org/api/googleapi"
-	"google.golang.org/api/option"
 
 	"whisperops.io/functions/internal/gcsaccess"
 )
@@ -52,15 +51,19 @@ type store interface {
 
 // gcs is Google Cloud Storage, or the emulator that STORAGE_EMULATOR_HOST names.
 type gcs struct {
-	bucket *storage.BucketHandle
-	key    string
-	access gcsaccess.Access
+	buckets *buckets
+	bucket  string
+	key     string
+	access  gcsaccess.Access
 }
 
 // handle of an object, with the key of its uploader's if it is encrypted with one.
 func (g *gcs) handle(name string, encrypted bool) *storage.ObjectHandle {
-	return g.access.Object(g.bucket.Object(name), encrypted)
+	return g.access.Object(g.handles().Object(name), encrypted)
 }
+
+// handles are the bucket's, with the present credential.
+func (g *gcs) handles() *storage.BucketHandle { return g.access.Bucket(g.buckets.now(), g.bucket) }
 
 // parsePath takes gs://bucket/key apart.
 func parsePath(path string) (bucket, key string, err error) {
@@ -70,15 +73,6 @@ func parsePath(path string) (bucket, key string, err error) {
 		return "", "", fmt.Errorf("invalid path %q of the dataset: it must be gs://<bucket>/<object>", path)
 	}
 	return bucket, key, nil
-}
-
-func newClient(ctx context.Context) (*storage.Client, error) {
-	c, err := storage.NewClient(ctx, option.WithScopes(storage.ScopeReadWrite), option.WithUserAgent("whisperops-sandbox"))
-	if err != nil {
-		return nil, fmt.Errorf("cannot use Google Cloud Storage: %w", err)
-	}
-	c.SetRetry(storage.WithMaxAttempts(4))
-	return c, nil
 }
 
 func (g *gcs) Look(ctx context.Context) (object, error) {

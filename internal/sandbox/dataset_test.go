@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -194,11 +195,11 @@ func TestDatasetOfOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			c, err := newClient(t.Context())
+			c, err := newBuckets(t.Context(), slog.New(slog.DiscardHandler), "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			g := &gcs{bucket: set.access.Bucket(c, "data"), key: "x.csv", access: set.access}
+			g := &gcs{buckets: c, bucket: "data", key: "x.csv", access: set.access}
 			o, err := g.Look(t.Context())
 			if err != nil || o.CRC32C != 1 || o.Encrypted != encrypted {
 				t.Fatalf("Look() = %+v, %v", o, err)

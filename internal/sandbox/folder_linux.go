@@ -21,7 +21,7 @@ func (g *gcs) list(ctx context.Context) (object, error) {
 		return object{}, err
 	}
 	folder, names, files := object{}, []string{}, []csvfile.File{}
-	for it := g.bucket.Objects(ctx, q); ; {
+	for it := g.handles().Objects(ctx, q); ; {
 		a, err := it.Next()
 		if errors.Is(err, iterator.Done) {
 			break

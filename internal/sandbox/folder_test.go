@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -182,11 +183,11 @@ func TestFolderListing(t *testing.T) {
 			}))
 			t.Cleanup(srv.Close)
 			t.Setenv("STORAGE_EMULATOR_HOST", srv.URL)
-			c, err := newClient(t.Context())
+			c, err := newBuckets(t.Context(), slog.New(slog.DiscardHandler), "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			o, err := (&gcs{bucket: c.Bucket("data"), key: "sales/"}).Look(t.Context())
+			o, err := (&gcs{buckets: c, bucket: "data", key: "sales/"}).Look(t.Context())
 			if tc.refuse != "" {
 				if err == nil || !strings.Contains(err.Error(), tc.refuse) {
 					t.Errorf("%s\nwant %q, got %v", tc.reason, tc.refuse, err)

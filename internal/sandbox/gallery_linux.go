@@ -18,7 +18,7 @@ import (
 type gallery struct {
 	log     *slog.Logger
 	bucket  string
-	handle  *storage.BucketHandle // nil without a bucket
+	buckets *buckets // nil without a bucket
 	expiry  time.Duration
 	metrics func() *metrics
 }
@@ -31,7 +31,7 @@ const uploadTimeout = 20 * time.Second
 func (g *gallery) publish(ctx context.Context, charts []chart) {
 	for i := range charts {
 		c := &charts[i]
-		if g.handle == nil {
+		if g.buckets == nil {
 			g.metrics().charts.WithLabelValues("shown").Inc()
 			continue
 		}
@@ -55,7 +55,7 @@ func (g *gallery) upload(ctx context.Context, c *chart) (string, error) {
 	}
 	// A name that nobody can guess: who knows the link may see the chart.
 	name := "charts/" + uuid.NewString() + ext
-	w := g.handle.Object(name).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
+	w := g.buckets.now().Bucket(g.bucket).Object(name).If(storage.Conditions{DoesNotExist: true}).NewWriter(ctx)
 	w.ContentType, w.CacheControl = c.Type, "private, max-age=86400"
 	if _, err := w.Write(c.Data); err != nil {
 		_ = w.Close() // the write's error is the one to tell
@@ -76,7 +76,7 @@ func (g *gallery) link(name string) (string, error) {
 		}
 		return strings.TrimSuffix(e, "/") + "/" + g.bucket + "/" + (&url.URL{Path: name}).EscapedPath(), nil
 	}
-	link, err := g.handle.SignedURL(name, &storage.SignedURLOptions{Scheme: storage.SigningSchemeV4, Method: http.MethodGet, Expires: time.Now().Add(g.expiry)})
+	link, err := g.buckets.now().Bucket(g.bucket).SignedURL(name, &storage.SignedURLOptions{Scheme: storage.SigningSchemeV4, Method: http.MethodGet, Expires: time.Now().Add(g.expiry)})
 	if err != nil {
 		return "", fmt.Errorf("cannot sign a link: %w", err)
 	}

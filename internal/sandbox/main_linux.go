@@ -165,7 +165,7 @@ func newServer(ctx context.Context, log *slog.Logger, set settings, base string,
 	if err != nil {
 		return nil, err
 	}
-	client, err := newClient(ctx)
+	clients, err := newBuckets(ctx, log, set.credentials)
 	if err != nil {
 		return nil, err
 	}
@@ -174,10 +174,10 @@ func newServer(ctx context.Context, log *slog.Logger, set settings, base string,
 		return nil, err
 	}
 	s := &server{log: log, set: set, runner: r, slots: newSlots()}
-	s.dataset = newDataset(ctx, log, &gcs{bucket: set.access.Bucket(client, bucket), key: key, access: set.access}, r.dataDir(), set.datasetPath, budget.Limit)
+	s.dataset = newDataset(ctx, log, &gcs{buckets: clients, bucket: bucket, key: key, access: set.access}, r.dataDir(), set.datasetPath, budget.Limit)
 	s.charts = &gallery{log: log, bucket: set.outputBucket, expiry: set.linkExpiry, metrics: func() *metrics { return s.metrics }}
 	if set.outputBucket != "" {
-		s.charts.handle = client.Bucket(set.outputBucket)
+		s.charts.buckets = clients
 	}
 	return s, nil
 }
