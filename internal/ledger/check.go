@@ -20,7 +20,9 @@ type Vacancy struct {
 
 // Check finds out whether a new order's name is free: repository, namespace and
 // order. An error names all that is taken. An order that an earlier run of the same
-// form wrote, to the byte, is no obstacle.
+// form wrote, to the byte, is no obstacle. Nor is a repository without a commit, which
+// a run leaves that ended before it could push: it is deleted, because the next step
+// makes its own.
 func Check(ctx context.Context, c Cluster, r Repository, agentName, file string, order []byte) (Vacancy, error) {
 	if _, err := decodeOrder(order, agentName); err != nil {
 		return Vacancy{}, fmt.Errorf("the order that the form wrote is not one: %w", err)
@@ -30,11 +32,18 @@ func Check(ctx context.Context, c Cluster, r Repository, agentName, file string,
 	if err != nil {
 		return v, fmt.Errorf("cannot look for the repository: %w", err)
 	}
+	empty := false
 	if there {
-		if have, _, err := read(ctx, r, file); err == nil && bytes.Equal(have, order) {
-			v.RepositoryExists = true
-		} else {
-			taken = append(taken, "the repository agent-"+agentName)
+		head, err := r.Head(ctx)
+		if err != nil {
+			return v, fmt.Errorf("cannot look into the repository: %w", err)
+		}
+		if empty = head == ""; !empty {
+			if have, _, err := read(ctx, r, file); err == nil && bytes.Equal(have, order) {
+				v.RepositoryExists = true
+			} else {
+				taken = append(taken, "the repository agent-"+agentName)
+			}
 		}
 	}
 	if !v.RepositoryExists {
@@ -52,6 +61,11 @@ func Check(ctx context.Context, c Cluster, r Repository, agentName, file string,
 	}
 	if len(taken) > 0 {
 		return v, fmt.Errorf("the name %s is taken: %s exists already; choose another one", agentName, strings.Join(taken, " and "))
+	}
+	if empty {
+		if err := r.Delete(ctx); err != nil {
+			return v, fmt.Errorf("cannot delete the empty repository agent-%s that a run of this form left: %w", agentName, err)
+		}
 	}
 	return v, nil
 }

@@ -33,6 +33,7 @@ type repo struct {
 	sha     int
 	commits []string
 	gone    bool
+	empty   bool // without a commit
 	deleted int
 	// meddle runs before each commit, as another writer; an error is the answer.
 	meddle func(*repo) error
@@ -43,6 +44,9 @@ func newRepo(content string) *repo { return &repo{file: OrderFile, content: cont
 func (r *repo) Head(context.Context) (string, error) {
 	if r.gone {
 		return "", errors.New("the repository does not exist")
+	}
+	if r.empty {
+		return "", nil
 	}
 	return "head", nil
 }
@@ -351,17 +355,20 @@ func TestCheck(t *testing.T) {
 		repo    *repo
 		want    Vacancy
 		err     string
+		deleted int
 	}{
-		"Free":     {"", nil, &repo{gone: true}, Vacancy{}, ""},
-		"Halfway":  {"A run that failed after it made the repository is run again.", []runtime.Object{object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, newRepo(order), Vacancy{RepositoryExists: true}, ""},
-		"Taken":    {"All that is taken is named at once.", []runtime.Object{object(orders, "XDatasetAgent", "", "housing-bot", nil), object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, newRepo(order + "# mine\n"), Vacancy{}, "the name housing-bot is taken: the repository agent-housing-bot and the XDatasetAgent housing-bot and the namespace agent-housing-bot exists already; choose another one"},
-		"NotAFile": {"A repository without an order is somebody's.", nil, &repo{}, Vacancy{}, "the name housing-bot is taken: the repository agent-housing-bot exists already; choose another one"},
+		"Free":     {"", nil, &repo{gone: true}, Vacancy{}, "", 0},
+		"Empty":    {"A run that was killed before it could push has left a repository in which nothing is.", nil, &repo{empty: true}, Vacancy{}, "", 1},
+		"Foreign":  {"Nothing is deleted where the name is taken anyhow.", []runtime.Object{object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, &repo{empty: true}, Vacancy{}, "the name housing-bot is taken: the namespace agent-housing-bot exists already; choose another one", 0},
+		"Halfway":  {"A run that failed after it made the repository is run again.", []runtime.Object{object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, newRepo(order), Vacancy{RepositoryExists: true}, "", 0},
+		"Taken":    {"All that is taken is named at once.", []runtime.Object{object(orders, "XDatasetAgent", "", "housing-bot", nil), object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, newRepo(order + "# mine\n"), Vacancy{}, "the name housing-bot is taken: the repository agent-housing-bot and the XDatasetAgent housing-bot and the namespace agent-housing-bot exists already; choose another one", 0},
+		"NotAFile": {"A repository without an order is somebody's.", nil, &repo{}, Vacancy{}, "the name housing-bot is taken: the repository agent-housing-bot exists already; choose another one", 0},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
 			got, err := Check(t.Context(), Cluster{Client: newWorld(t, tc.objects...)}, tc.repo, "housing-bot", OrderFile, []byte(order))
-			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err || got != tc.want {
-				t.Errorf("%s\nwant %+v, %q\ngot  %+v, %v", tc.reason, tc.want, tc.err, got, err)
+			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err || got != tc.want || tc.repo.deleted != tc.deleted {
+				t.Errorf("%s\nwant %+v, %q, %d deleted\ngot  %+v, %v, %d", tc.reason, tc.want, tc.err, tc.deleted, got, err, tc.repo.deleted)
 			}
 		})
 	}
