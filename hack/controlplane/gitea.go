@@ -21,6 +21,8 @@ type GiteaOptions struct {
 	Files  string // folder of templates, options and public, which travel in Gitea's module
 	Dir    string // for all state; it is made
 	User   string // its one administrator
+	// Respawn starts it again when it ends by itself.
+	Respawn bool
 }
 
 // Gitea is a running Gitea with one administrator.
@@ -93,7 +95,7 @@ func (ps *Processes) StartGitea(ctx context.Context, o GiteaOptions) (*Gitea, er
 		return nil, err
 	}
 	g.Token = token[strings.LastIndexByte(token, '\n')+1:]
-	_, err = ps.Run(ctx, Command{Name: "gitea", Path: o.Binary, Args: []string{"--config", ini, "web"}, Env: env, Ready: ok(g.URL + "/api/healthz")})
+	_, err = ps.Run(ctx, Command{Name: "gitea", Path: o.Binary, Args: []string{"--config", ini, "web"}, Env: env, Respawn: o.Respawn, Ready: ok(g.URL + "/api/healthz")})
 	return g, err
 }
 

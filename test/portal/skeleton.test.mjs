@@ -2,7 +2,7 @@
 // looks like to YAML. The engine is the one that Backstage's scaffolder runs; YAML is
 // read as Kubernetes reads it (1.1) and as Backstage does (1.2).
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
+import { readFileSync, readdirSync } from 'node:fs';
 import test from 'node:test';
 import { createTemplateRenderer } from 'nunjitsu';
 import { parseAllDocuments } from 'yaml';
@@ -23,7 +23,7 @@ const usual = {
 };
 
 // What people type, what copy and paste brings, and what somebody tries. The same go
-// through the whole scaffolder in hack/controlplane/portal.
+// through the whole scaffolder in form_test.go.
 const { descriptions, names, domains } = JSON.parse(readFileSync(new URL('nasty.json', import.meta.url), 'utf8'));
 const budgets = [0, 5, 12.5, 0.01, 10000, 1e-7, 1.10];
 
@@ -58,3 +58,20 @@ test('a field that was left out becomes nothing that the XRD refuses', () => {
   const [component] = parse(render('catalog-info.yaml', rest), '1.1');
   assert.equal(component.spec.owner, 'group:default/platform');
 });
+
+// The garage of examples/ is where many begin: its form must not have the traps either.
+const garage = new URL('../../examples/garage/backstage/skeleton/', import.meta.url);
+
+for (const version of ['1.1', '1.2']) {
+  test(`the garage's order holds what was typed, YAML ${version}`, () => {
+    const [name] = readdirSync(garage);
+    const text = readFileSync(new URL(encodeURIComponent(name), garage), 'utf8');
+    for (const teamName of [...names, 'ae86', '1e3', 'x"\n  stage: stage3']) {
+      const values = { teamName, stage: 'stage1' };
+      assert.deepEqual(parse(createTemplateRenderer().render(text, { values }), version), [{
+        apiVersion: 'blog.opsbogus.dev/v1alpha1', kind: 'XGarage', metadata: { name: teamName }, spec: { teamName, stage: 'stage1' },
+      }]);
+      assert.equal(createTemplateRenderer().render(name, { values: { teamName: 'ae86' } }), 'ae86.yaml');
+    }
+  });
+}

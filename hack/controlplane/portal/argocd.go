@@ -6,23 +6,23 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"time"
 
 	"whisperops.io/functions/hack/controlplane"
 )
 
 const argoCDNamespace = "argocd"
 
-// argoCD installs Argo CD's kinds and settings, ours among them, runs its programs, and
-// has them deliver the orders of Gitea.
+// argoCD installs Argo CD's kinds and settings, ours among them, and runs its programs.
 func (p *Portal) argoCD(ctx context.Context) error {
 	if err := p.argoCDManifests(ctx); err != nil {
 		return err
 	}
-	if err := p.argoCDPrograms(ctx); err != nil {
-		return err
-	}
+	return p.argoCDPrograms(ctx)
+}
+
+// orders has Argo CD deliver the orders of Gitea.
+func (p *Portal) orders(ctx context.Context) error {
 	return p.Deliver(ctx, p.checkout("package", "gitops", "orders", "appproject.yaml"), p.checkout("package", "gitops", "orders", "applicationset.yaml"))
 }
 
@@ -40,7 +40,7 @@ func (p *Portal) argoCDManifests(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := p.apply(ctx, "", crds...); err != nil {
+	if err := p.kinds(ctx, crds); err != nil {
 		return err
 	}
 	if err := p.Kubernetes.ApplyYAML(ctx, fmt.Sprintf(`
@@ -56,6 +56,24 @@ func (p *Portal) argoCDManifests(ctx context.Context) error {
 	// Argo CD's server, which is not run, makes this one otherwise.
 	return p.Kubernetes.ApplyYAML(ctx, `{apiVersion: argoproj.io/v1alpha1, kind: AppProject, metadata: {name: default, namespace: argocd}, spec: {sourceRepos: ["*"],
   destinations: [{server: "*", namespace: "*"}], clusterResourceWhitelist: [{group: "*", kind: "*"}]}}`)
+}
+
+// kinds applies CRDs and waits until they can be used, which takes a busy machine longer
+// than Apply waits for a kind.
+func (p *Portal) kinds(ctx context.Context, files []string) error {
+	crds, err := controlplane.DecodeFiles(files...)
+	if err != nil {
+		return err
+	}
+	if err := p.Kubernetes.Apply(ctx, crds...); err != nil {
+		return err
+	}
+	for _, crd := range crds {
+		if err := p.Kubernetes.WaitFor(ctx, 5*time.Minute, "Established", crd.GetAPIVersion(), crd.GetKind(), "", crd.GetName()); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // apply applies files; what has no namespace goes into the one that is named.
@@ -142,9 +160,4 @@ func (p *Portal) argoCDPrograms(ctx context.Context) error {
 	}
 	return run("argocd-applicationset-controller", at(4), "--namespace", argoCDNamespace, "--kubeconfig", p.o.Kubeconfig, "--metrics-addr", at(4), "--probe-addr", at(5), "--webhook-addr", at(6),
 		"--argocd-repo-server", at(1), "--repo-server-plaintext", "--enable-leader-election=false")
-}
-
-// Application returns the Application of an agent's order.
-func (p *Portal) Application(ctx context.Context, agent string) (*unstructured.Unstructured, error) {
-	return p.Kubernetes.Get(ctx, "argoproj.io/v1alpha1", "Application", argoCDNamespace, "agent-"+agent)
 }

@@ -56,7 +56,7 @@ func (p *Portal) backstage(ctx context.Context) error {
 		return err
 	}
 	_, err = p.Run(ctx, controlplane.Command{
-		Name: "backstage", Path: "node", Args: []string{filepath.Join(dir, "index.js"), "--config", filepath.Join(dir, "app-config.yaml")}, Dir: dir, Within: 5 * time.Minute,
+		Name: "backstage", Path: "node", Args: []string{filepath.Join(dir, "index.js"), "--config", filepath.Join(dir, "app-config.yaml")}, Dir: dir, Within: 5 * time.Minute, Respawn: true,
 		Env:   append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "NODE_ENV=production", "LEDGER=" + p.o.Ledger}, p.LedgerEnv...),
 		Ready: p.backstageReady,
 	})

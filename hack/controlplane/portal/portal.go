@@ -97,11 +97,33 @@ type Portal struct {
 
 // Start runs everything, in the order in which one needs the other. On an error
 // nothing keeps running. Stop ends it all.
-func Start(ctx context.Context, o Options) (_ *Portal, err error) {
-	if err := o.Tools.Need("GITEA", "GITEA_FILES", "ARGOCD", "ARGOCD_FILES", "BACKSTAGE"); err != nil {
+func Start(ctx context.Context, o Options) (*Portal, error) {
+	if err := o.Tools.Need("BACKSTAGE"); err != nil {
 		return nil, err
 	}
-	for _, program := range []string{"redis-server", "git", "node"} {
+	return start(ctx, o, []string{"redis-server", "git", "node"}, func(p *Portal) []step {
+		return []step{{"Gitea", p.gitea}, {"Argo CD", p.argoCD}, {"the delivery of orders", p.orders}, {"the ledger's rights", p.ledger}, {"Backstage", p.backstage}, {"the page", p.serve}}
+	})
+}
+
+// StartDelivery runs Gitea and Argo CD alone, which delivers nothing yet.
+func StartDelivery(ctx context.Context, o Options) (*Portal, error) {
+	return start(ctx, o, []string{"redis-server", "git"}, func(p *Portal) []step {
+		return []step{{"Gitea", p.gitea}, {"Argo CD", p.argoCD}}
+	})
+}
+
+// A step starts one thing.
+type step struct {
+	name string
+	run  func(context.Context) error
+}
+
+func start(ctx context.Context, o Options, programs []string, steps func(*Portal) []step) (_ *Portal, err error) {
+	if err := o.Tools.Need("GITEA", "GITEA_FILES", "ARGOCD", "ARGOCD_FILES"); err != nil {
+		return nil, err
+	}
+	for _, program := range programs {
 		if _, err := exec.LookPath(program); err != nil {
 			return nil, fmt.Errorf("cannot find %s in the PATH (Debian: apt-get install redis-server postgresql git nodejs; Node 20 or later): %w", program, err)
 		}
@@ -122,15 +144,12 @@ func Start(ctx context.Context, o Options) (_ *Portal, err error) {
 	if p.Kubernetes, err = controlplane.NewClient(cfg); err != nil {
 		return nil, err
 	}
-	for _, step := range []struct {
-		name string
-		run  func(context.Context) error
-	}{{"Gitea", p.gitea}, {"Argo CD", p.argoCD}, {"the ledger's rights", p.ledger}, {"Backstage", p.backstage}, {"the page", p.serve}} {
+	for _, s := range steps(p) {
 		began := time.Now()
-		if err := step.run(ctx); err != nil {
-			return nil, fmt.Errorf("cannot start %s: %w", step.name, err)
+		if err := s.run(ctx); err != nil {
+			return nil, fmt.Errorf("cannot start %s: %w", s.name, err)
 		}
-		o.Log("%s ready after %s", step.name, time.Since(began).Round(10*time.Millisecond))
+		o.Log("%s ready after %s", s.name, time.Since(began).Round(10*time.Millisecond))
 	}
 	return p, nil
 }
@@ -174,7 +193,7 @@ func (p *Portal) checkout(parts ...string) string {
 // gitea runs Gitea, with the organisations of the orders and of the platform.
 func (p *Portal) gitea(ctx context.Context) (err error) {
 	if p.Gitea, err = p.StartGitea(ctx, controlplane.GiteaOptions{
-		Binary: p.o.Tools["GITEA"], Files: p.o.Tools["GITEA_FILES"], Dir: p.file("gitea"), User: "portal",
+		Binary: p.o.Tools["GITEA"], Files: p.o.Tools["GITEA_FILES"], Dir: p.file("gitea"), User: "portal", Respawn: true,
 	}); err != nil {
 		return err
 	}
@@ -209,16 +228,22 @@ func (p *Portal) ledger(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	file, err := p.KubeconfigOf("ledger", token)
+	p.LedgerEnv = []string{"KUBECONFIG=" + file, "GITEA_URL=" + p.Gitea.URL, "GITEA_TOKEN_FILE=" + p.GiteaTokenFile(), "BACKSTAGE_TOKEN_FILE=" + p.file("backstage-token")}
+	return err
+}
+
+// KubeconfigOf writes a kubeconfig for whoever a token is of, and returns its file.
+func (p *Portal) KubeconfigOf(name, token string) (string, error) {
 	cfg, err := clientcmd.LoadFromFile(p.o.Kubeconfig)
 	if err != nil {
-		return err
+		return "", err
 	}
 	for name := range cfg.AuthInfos {
 		cfg.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token}
 	}
-	file := p.file("ledger.kubeconfig")
-	p.LedgerEnv = []string{"KUBECONFIG=" + file, "GITEA_URL=" + p.Gitea.URL, "GITEA_TOKEN_FILE=" + p.GiteaTokenFile(), "BACKSTAGE_TOKEN_FILE=" + p.file("backstage-token")}
-	return clientcmd.WriteToFile(*cfg, file)
+	file := p.file(name + ".kubeconfig")
+	return file, clientcmd.WriteToFile(*cfg, file)
 }
 
 // Watch runs the dataset-watcher on a bucket of a storage emulator, with Gitea as its

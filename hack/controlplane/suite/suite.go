@@ -34,6 +34,8 @@ type Options struct {
 	Schemas string
 	// CoreArgs are more flags for Crossplane core.
 	CoreArgs []string
+	// Bare leaves out what package/install installs: somebody else does it.
+	Bare bool
 	// Agents that run for real; the zero value is none: their Deployments are
 	// available without a process.
 	Agents Agents
@@ -114,8 +116,10 @@ func Start(ctx context.Context, o Options) (_ *Suite, err error) {
 	if err := s.world(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.install(ctx); err != nil {
-		return nil, err
+	if !o.Bare {
+		if err := s.install(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if len(o.Agents.Namespaces) > 0 {
 		go s.Buckets(background)
