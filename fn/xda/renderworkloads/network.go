@@ -143,6 +143,8 @@ func dns(a Agent) []manifest.Object {
 }
 
 // kagentController is one peer: both selectors must match.
+//
+//go:noinline
 func kagentController(a Agent) manifest.Object {
 	peer := manifest.Object{"namespaceSelector": namespaceNamed(a.Input.Network.KagentNamespace)}
 	if k, v, ok := strings.Cut(a.Input.Network.KagentLabel, "="); ok {
@@ -151,6 +153,7 @@ func kagentController(a Agent) manifest.Object {
 	return peer
 }
 
+//go:noinline
 func namespacePeers(name string) []manifest.Object {
 	return []manifest.Object{{"namespaceSelector": namespaceNamed(name)}}
 }
@@ -184,6 +187,8 @@ func endpoint(base string) (namespace, cidr string, port int) {
 
 // namespaceNamed uses the label that the API server itself puts on every
 // namespace.
+//
+//go:noinline
 func namespaceNamed(name string) manifest.Object {
 	return manifest.Object{"matchLabels": manifest.Object{"kubernetes.io/metadata.name": name}}
 }
@@ -226,6 +231,7 @@ func internet(n input.Network) []manifest.Object {
 	return peers
 }
 
+//go:noinline
 func cidrPeers(cidrs ...string) []manifest.Object {
 	peers := make([]manifest.Object, 0, len(cidrs))
 	for _, c := range cidrs {
@@ -234,6 +240,7 @@ func cidrPeers(cidrs ...string) []manifest.Object {
 	return peers
 }
 
+//go:noinline
 func tcp(ports ...int) []manifest.Object {
 	out := make([]manifest.Object, 0, len(ports))
 	for _, p := range ports {
@@ -242,6 +249,7 @@ func tcp(ports ...int) []manifest.Object {
 	return out
 }
 
+//go:noinline
 func port(protocol string, number int) manifest.Object {
 	return manifest.Object{"protocol": protocol, "port": number}
 }

@@ -194,6 +194,7 @@ const (
 	workerLabel = v1alpha1.LabelWorkerUID
 )
 
+//go:noinline
 func (a Agent) namespace() string { return v1alpha1.AgentNamespace(a.Name) }
 
 func (a Agent) host() string { return v1alpha1.AgentHost(a.Name, a.BaseDomain) }
@@ -214,7 +215,11 @@ func (a Agent) description() string {
 	return "Answers questions about the dataset " + a.displayName()
 }
 
-// meta is the metadata of a manifest in the agent's namespace.
+// meta is the metadata of a manifest in the agent's namespace. Like the other small
+// builders that are called in many places it isn't inlined: a map is long code, and make
+// size has little to spare.
+//
+//go:noinline
 func (a Agent) meta(name string) manifest.Object {
 	return manifest.Object{
 		"name":      name,
@@ -251,6 +256,7 @@ var (
 // nobody is the user "nonroot" of the distroless images, and of kagent's.
 const nobody = 65532
 
+//go:noinline
 func tmpVolume(sizeMi int64) manifest.Object {
 	return manifest.Object{"name": "tmp", "emptyDir": manifest.Object{"sizeLimit": mebibytes(sizeMi)}}
 }
@@ -274,6 +280,8 @@ func service(a Agent, name string, port int) manifest.Object {
 }
 
 // selectorOf avoids kagent's own labels app and kagent.
+//
+//go:noinline
 func selectorOf(name string) manifest.Object {
 	return manifest.Object{v1alpha1.LabelName: name}
 }

@@ -148,6 +148,8 @@ func deployment(a Agent, name, image string, ports any, spec manifest.Object, ki
 
 // env is one variable of a container. Kubernetes expands $(NAME) in values, so a
 // dollar sign of a person's is doubled, which stands for itself.
+//
+//go:noinline
 func env(name, value string) manifest.Object {
 	return manifest.Object{"name": name, "value": strings.ReplaceAll(value, "$", "$$")}
 }
