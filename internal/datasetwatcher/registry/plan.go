@@ -457,4 +457,3 @@ func (s *share) add(missing bool) {
 }
 
 func (s *share) above(limit float64) bool { return float64(s.missing) > limit*float64(s.of) }
-

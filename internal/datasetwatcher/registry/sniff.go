@@ -125,8 +125,9 @@ func gunzip(first []byte) ([]byte, error) {
 // which are an eighth of what is compressed.
 func isText(b []byte) bool {
 	control := 0
-	for _, c := range b {
+	for i, c := range b {
 		switch {
+		case c == 0x1b && i+1 < len(b) && strings.IndexByte("$(&", b[i+1]) >= 0: // ISO-2022 changes its alphabet so
 		case c == 0:
 			return false
 		case c < 0x20 && !strings.ContainsRune("\t\n\v\f\r\x1a", rune(c)) || c == 0x7f:
