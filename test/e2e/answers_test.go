@@ -100,6 +100,23 @@ func answer(t *testing.T, c *suite.Chat, question string) suite.Answer {
 	return a
 }
 
+// firstAnswer asks until there is an answer, as people do when something has just come
+// up.
+func firstAnswer(t *testing.T, c *suite.Chat, question string) suite.Answer {
+	t.Helper()
+	var a suite.Answer
+	if err := controlplane.Eventually(t.Context(), patient, "an answer to "+question, func(ctx context.Context) error {
+		var err error
+		if a, err = c.Ask(ctx, question, nil); err == nil && a.State != "done" {
+			err = fmt.Errorf("it is %s: %+v", a.State, a.Problem) //nolint:errorlint // there may be none
+		}
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
 // says expects a figure in an answer, as people write it.
 func says(t *testing.T, a suite.Answer, figures ...float64) {
 	t.Helper()
@@ -119,15 +136,7 @@ func questionAndAnswer(t *testing.T, w *world) {
 	c := w.page(t, asked)
 	// An agent whose parts were just made is rolled once more when its sandbox has
 	// told its tools, and a question may fall into that. People ask again.
-	if err := controlplane.Eventually(t.Context(), patient, "the first answer", func(ctx context.Context) error {
-		a, err := c.Ask(ctx, "How many rows are there?", nil)
-		if err == nil && a.State != "done" {
-			err = fmt.Errorf("it is %s: %+v", a.State, a.Problem) //nolint:errorlint // there may be none
-		}
-		return err
-	}); err != nil {
-		t.Fatal(err)
-	}
+	firstAnswer(t, c, "How many rows are there?")
 	value := figures(t, w, "median_house_value", nil)
 	says(t, answer(t, c, "What is the average median house value?"), mean(value))
 	rich := figures(t, w, "median_house_value", func(get func(string) string) bool {
