@@ -2,6 +2,8 @@ package e2e
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -151,7 +153,7 @@ func monitorOnly(t *testing.T, w *world) {
 }
 
 // Prices are data: a change works at the next look, and a table that is broken or
-// gone neither stops an agent nor starts one.
+// gone neither stops an agent nor starts one: the last good one counts.
 func prices(t *testing.T, w *world) {
 	const (
 		agent = "price-bot"
@@ -180,15 +182,27 @@ func prices(t *testing.T, w *world) {
 		t.Fatalf("want one row %s in:\n%s", its, usual)
 	}
 	costs := func(usd string) string { return strings.Replace(usual, its, other+`: {input: "`+usd+`"`, 1) }
+	// The last good table goes on pricing, and the budget says why and since when.
+	stale := func(why string) check {
+		return func(o *unstructured.Unstructured) error {
+			if err := errors.Join(condition("SpendMeasured", "True", "")(o), condition("PricingComplete", "False", "PricesStale")(o)); err != nil {
+				return err
+			}
+			if _, _, says := controlplane.Condition(o, "PricingComplete"); !strings.Contains(says, why) || !strings.Contains(says, "Since ") {
+				return fmt.Errorf("want it said that the table %s, and since when, got %q", why, says)
+			}
+			return nil
+		}
+	}
 	broken := func(held int64, checks ...check) {
 		t.Helper()
 		untouched := w.untouched(t, agent, held)
 		set("models: [")
-		w.seeBudget(t, heard, "the budget to say that the table is broken", agent, append(checks, condition("SpendMeasured", "False", "PricingInvalid"))...)
+		w.seeBudget(t, heard, "the budget to say that the table is broken", agent, append(checks, stale("can't be used"))...)
 		w.delete(t, "v1", "ConfigMap", controlplane.Namespace, "whisperops-pricing")
-		w.seeBudget(t, heard, "the budget to say that the table is gone", agent, append(checks, condition("SpendMeasured", "False", "PricingNotFound"))...)
+		w.seeBudget(t, heard, "the budget to say that the table is gone", agent, append(checks, stale("does not exist"))...)
 		restore()
-		w.seeBudget(t, heard, "the budget to measure again", agent, condition("SpendMeasured", "True", ""))
+		w.seeBudget(t, heard, "the table to count again", agent, append(checks, condition("SpendMeasured", "True", ""), condition("PricingComplete", "True", ""))...)
 		untouched()
 	}
 
