@@ -84,8 +84,8 @@ var acts = []act{
 	{{"FunctionKilled", true, functionKilled, []string{"steady-bot"}}},
 	{{"Upgrade", false, upgrade, []string{"steady-bot", "upgraded-bot"}}},
 	{{"ProcessesKilled", false, processesKilled, []string{"steady-bot", "shaken-bot"}}},
-	{{"DeletedWhileProviderIsDown", false, deletedWhileProviderIsDown, []string{"orphan-bot"}}},
 	{{"MeterSilent", false, meterSilent, []string{other}}},
+	{{"DeletedWhileProviderIsDown", false, deletedWhileProviderIsDown, []string{other}}}, // other is gone after it
 	{{"NoKeyMaterial", true, noKeyMaterial, nil}},
 	{{"LeastPrivilege", true, leastPrivilege, nil}},
 }

@@ -157,12 +157,11 @@ func orderedAgainAtOnce(t *testing.T, w *world) {
 // gone at once, its planner runs on, and gets no call that nobody would count. When the
 // provider is back, all of it goes.
 func deletedWhileProviderIsDown(t *testing.T, w *world) {
-	const agent = "orphan-bot"
+	const agent = other
 	c := w.page(t, agent)
 	ns := "agent-" + agent
 	rows := float64(len(figures(t, w, "population", nil)))
 	says(t, answer(t, c, "How many rows are there?"), rows)
-	w.paid(t, agent)
 	provider := w.process(t, "provider-kubernetes-")
 	provider.Kill()
 	back := false

@@ -133,14 +133,22 @@ func kubelet(o *unstructured.Unstructured) {
 	controller.SetCondition(o, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
 }
 
-// specChanged looks at an object that is new or whose spec or labels changed.
+// specChanged looks at an object that is new or whose spec or labels changed. Kinds that
+// have no spec have no generation: of those any write counts.
 func specChanged(r schema.GroupVersionResource) func(*controller.Controller, *unstructured.Unstructured, *unstructured.Unstructured) []controller.Key {
 	return func(_ *controller.Controller, before, after *unstructured.Unstructured) []controller.Key {
-		if after == nil || (before != nil && before.GetGeneration() == after.GetGeneration() && equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels())) {
+		if after == nil || (before != nil && same(before, after)) {
 			return nil
 		}
 		return []controller.Key{{Resource: r, Namespace: after.GetNamespace(), Name: after.GetName()}}
 	}
+}
+
+func same(before, after *unstructured.Unstructured) bool {
+	if after.GetGeneration() == 0 {
+		return before.GetResourceVersion() == after.GetResourceVersion()
+	}
+	return before.GetGeneration() == after.GetGeneration() && equality.Semantic.DeepEqual(before.GetLabels(), after.GetLabels())
 }
 
 // andAgents looks at an object, and at the Agents that may refer to it.
