@@ -236,7 +236,7 @@ func removeCgroup(dir string) bool {
 		if err != nil {
 			continue
 		}
-		for _, p := range strings.Fields(string(procs)) {
+		for p := range strings.FieldsSeq(string(procs)) {
 			if pid, err := strconv.Atoi(p); err == nil && pid > 1 { // 0 is one of another namespace
 				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
 			}

@@ -62,7 +62,7 @@ func TestFormValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	var bad nasty
-	if err := json.Unmarshal(data, &bad); err != nil {
+	if err := json.Unmarshal(data, &bad); err != nil { //nolint:musttag // the names of its fields are the file's
 		t.Fatal(err)
 	}
 	values := []object{}
@@ -203,7 +203,7 @@ func TestFormInChromium(t *testing.T) {
 		Hidden                                          bool
 		Complaints                                      []string
 	}{}
-	if err := json.Unmarshal(out, &saw); err != nil {
+	if err := json.Unmarshal(out, &saw); err != nil { //nolint:musttag // likewise of what browser.mjs prints
 		t.Fatalf("%v: %s", err, out)
 	}
 	if saw.Error != "" {

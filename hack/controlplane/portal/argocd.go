@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -117,7 +118,7 @@ func (p *Portal) argoCDPrograms(ctx context.Context) error {
 		}
 	}
 	at := func(i int) string { return fmt.Sprintf("127.0.0.1:%d", ports[i]) }
-	port := func(i int) string { return fmt.Sprint(ports[i]) }
+	port := func(i int) string { return strconv.Itoa(ports[i]) }
 	bin := p.file("argocd", "bin")
 	env := []string{"HOME=" + p.file("argocd"), "PATH=" + bin + ":" + os.Getenv("PATH"), "ARGOCD_GPG_ENABLED=false", "ARGOCD_FAKE_IN_CLUSTER=true", "KUBECONFIG=" + p.o.Kubeconfig, "TMPDIR=" + p.file("argocd", "tmp")}
 	for variable, folder := range map[string]string{"ARGOCD_TLS_DATA_PATH": "tls", "ARGOCD_SSH_DATA_PATH": "ssh", "ARGOCD_GNUPGHOME": "gpg", "ARGOCD_PLUGINSOCKFILEPATH": "plugins", "": "tmp", "PATH": "bin"} {
@@ -137,7 +138,7 @@ func (p *Portal) argoCDPrograms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(bin, "git-verify-wrapper.sh"), wrapper, 0o700); err != nil { //nolint:gosec // a script to be run
+	if err := os.WriteFile(filepath.Join(bin, "git-verify-wrapper.sh"), wrapper, 0o700); err != nil {
 		return err
 	}
 	run := func(name, health string, args ...string) error {

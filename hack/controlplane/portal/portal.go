@@ -71,12 +71,12 @@ func Recall(file string) (*Access, error) {
 		return nil, err
 	}
 	a := &Access{}
-	return a, json.Unmarshal(data, a)
+	return a, json.Unmarshal(data, a) //nolint:musttag // nobody else reads or writes the file
 }
 
 // Remember writes into a file what it takes to use the portal.
 func (a *Access) Remember(file string) error {
-	data, err := json.Marshal(a)
+	data, err := json.Marshal(a) //nolint:musttag // as Recall
 	if err != nil {
 		return err
 	}
@@ -88,6 +88,7 @@ type Portal struct {
 	*controlplane.Processes
 
 	Access
+
 	// Kubernetes is the control plane, as its administrator.
 	Kubernetes *controlplane.Client
 
