@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -143,7 +144,7 @@ func (p *Portal) argoCDPrograms(ctx context.Context) error {
 	}
 	run := func(name, health string, args ...string) error {
 		_, err := p.Run(ctx, controlplane.Command{
-			Name: name, Path: filepath.Join(bin, "argocd"), Args: args, Env: append(env, "ARGOCD_BINARY_NAME="+name), Respawn: true, Ready: controlplane.Listening(health),
+			Name: name, Path: filepath.Join(bin, "argocd"), Args: args, Env: append(slices.Clip(env), "ARGOCD_BINARY_NAME="+name), Respawn: true, Ready: controlplane.Listening(health),
 		})
 		return err
 	}
