@@ -107,27 +107,61 @@ func readyMachine(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	if err := shield(); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	if err := ownRun(); err != nil {
+	if err := shield(dir); err != nil {
 		return err
 	}
-	return os.MkdirAll(dir, 0o700)
+	return ownRun()
 }
 
-// shield makes the kernel's settings read-only for this stack. A kubelet sets some for
-// the whole machine, such as that a failure of the kernel reboots it.
-func shield() error {
-	for _, dir := range []string{"/proc/sys/kernel", "/proc/sys/vm"} {
-		if err := unix.Mount(dir, dir, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
-			return fmt.Errorf("cannot shield %s: %w", dir, err)
+// tunables are what a kubelet wants of the kernel (kubelet 1.35, setupKernelTunables). It
+// writes what is different, and ends if it may not.
+var tunables = map[string]string{
+	"vm/overcommit_memory": "1", "vm/panic_on_oom": "0",
+	"kernel/panic": "10", "kernel/panic_on_oops": "1", "kernel/keys/root_maxkeys": "1000000", "kernel/keys/root_maxbytes": "25000000",
+}
+
+// shield makes the kernel's settings read-only for this stack, and shows a kubelet the ones
+// that it wants: it sets some for the whole machine, such as that a failure of the kernel
+// reboots it.
+func shield(dir string) error {
+	for _, sys := range []string{"/proc/sys/kernel", "/proc/sys/vm"} {
+		if err := unix.Mount(sys, sys, "", unix.MS_BIND|unix.MS_REC, ""); err != nil {
+			return fmt.Errorf("cannot shield %s: %w", sys, err)
 		}
-		if err := unix.Mount("", dir, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-			return fmt.Errorf("cannot make %s read-only: %w", dir, err)
+		if err := unix.Mount("", sys, "", unix.MS_BIND|unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+			return fmt.Errorf("cannot make %s read-only: %w", sys, err)
+		}
+	}
+	for name, value := range tunables {
+		file, place := filepath.Join(dir, "sysctl", name), filepath.Join("/proc/sys", name)
+		if _, err := os.Stat(place); err != nil {
+			continue // not of this kernel
+		}
+		if err := writeFiles(filepath.Dir(file), map[string][]byte{filepath.Base(file): []byte(value + "\n")}); err != nil {
+			return err
+		}
+		if err := unix.Mount(file, place, "", unix.MS_BIND, ""); err != nil {
+			return fmt.Errorf("cannot show a kubelet %s as it wants it: %w", place, err)
 		}
 	}
 	return nil
+}
+
+// unmountBelow lets go of what is mounted in a folder: a kubelet's own folder is a mount,
+// and so are the volumes of pods.
+func unmountBelow(dir string) {
+	mounts, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return
+	}
+	for _, line := range slices.Backward(strings.Split(strings.TrimSpace(string(mounts)), "\n")) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(f[4], dir+"/") {
+			_ = unix.Unmount(f[4], unix.MNT_DETACH) // what is still in use goes with its user
+		}
+	}
 }
 
 // ownRun gives the stack a /run of its own, if it has none yet.

@@ -95,6 +95,7 @@ func (n *RealNode) stop() {
 	n.cancel()
 	n.done.Wait()
 	removeCgroups(cgroupOf(n.s.Dir))
+	unmountBelow(n.s.Dir)
 }
 
 const containerdConfig = `version = 2
@@ -196,7 +197,6 @@ evictionHard: {memory.available: "0%%", nodefs.available: "0%%", nodefs.inodesFr
 imageGCHighThresholdPercent: 100
 imageMaximumGCAge: 0s
 # Settings of the machine's kernel stay as they are: see shield.
-featureGates: {KubeletInUserNamespace: true}
 `
 
 // kubelet runs Kubernetes' own, and takes away the taint that the node lifecycle
