@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -99,7 +100,8 @@ func outOfMemory(t *testing.T, w *world) {
 }
 
 // What the agent's NetworkPolicy promises, with packets: each way is tried from the
-// sandbox's container.
+// sandbox's container, and from the node, to which all of them are open: what is shut is
+// shut by the policy.
 func packets(t *testing.T, w *world) {
 	for _, a := range []string{asked, other} {
 		w.page(t, a)
@@ -108,6 +110,11 @@ func packets(t *testing.T, w *world) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	web, err := net.Listen("tcp", controlplane.StorageAddress+":80")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = web.Close() }() // it has served
 	for name, tc := range map[string]struct {
 		reason  string
 		address string
@@ -125,6 +132,11 @@ func packets(t *testing.T, w *world) {
 		"InternetUnnamed": {"Only HTTPS leads out.", controlplane.StorageAddress + ":80", false},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if c, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(t.Context(), "tcp", tc.address); err != nil {
+				t.Errorf("nobody listens at %s, so that this shows nothing: %v", tc.address, err)
+			} else {
+				_ = c.Close() // it was open
+			}
 			host, port, _ := strings.Cut(tc.address, ":")
 			code := fmt.Sprintf("import socket\ntry:\n    socket.create_connection((%q, %s), 5); print('open')\nexcept OSError as e:\n    print('shut', type(e).__name__, e)", host, port)
 			out, err := w.inSandbox(t, asked, code)
