@@ -45,7 +45,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 		})
 	}
 
-	r.stamp(t, "Gitea is killed while it takes the repository")
+	r.stampf(t, "Gitea is killed while it takes the repository")
 	id := order()
 	begun(id, "Beginning step Make the repository")
 	r.crash(t, "gitea")
@@ -53,12 +53,12 @@ func TestKilledInTheMiddle(t *testing.T) {
 	r.again(t, id, order)
 	r.see(t, time.Minute, "Application", func(ctx context.Context) error { _, err := r.application(ctx, agent); return err })
 
-	r.stamp(t, "Argo CD's controller is killed while it delivers")
+	r.stampf(t, "Argo CD's controller is killed while it delivers")
 	r.crash(t, "argocd-application-controller")
 	r.see(t, 4*time.Minute, "22 parts, Ready", r.ready(agent))
 	r.see(t, 2*time.Minute, "Application Synced and Healthy", r.delivered(agent, "Healthy"))
 
-	r.stamp(t, "Backstage is killed while it changes the order")
+	r.stampf(t, "Backstage is killed while it changes the order")
 	change := func() string {
 		t.Helper()
 		id, err := r.submit(t.Context(), "change-budget", object{"agent": component(agent), "budget_usd": 8})
@@ -77,9 +77,9 @@ func TestKilledInTheMiddle(t *testing.T) {
 		t.Errorf("want one commit of the order and one of its budget, got %d", n)
 	}
 
-	r.stamp(t, "the ledger is killed while it dismantles")
+	r.stampf(t, "the ledger is killed while it dismantles")
 	r.retireUntil(t, agent, "still standing")
-	r.stamp(t, "the ledger is run again, and Argo CD's controller killed meanwhile")
+	r.stampf(t, "the ledger is run again, and Argo CD's controller killed meanwhile")
 	r.crash(t, "argocd-application-controller")
 	r.retireUntil(t, agent, "the repository is gone")
 	r.form(t, 3*time.Minute, "destroy-agent", object{"agent": component(agent), "sure": true})
@@ -93,10 +93,10 @@ func (r *running) again(t *testing.T, id string, submit func() string) {
 	for attempt := range 3 {
 		err := controlplane.Eventually(t.Context(), 3*time.Minute, "the task", func(ctx context.Context) error { return r.ended(ctx, id) })
 		if err == nil {
-			r.stamp(t, "task completed after %d more attempts", attempt)
+			r.stampf(t, "task completed after %d more attempts", attempt)
 			return
 		}
-		r.stamp(t, "%v", err)
+		r.stampf(t, "%v", err)
 		id = submit()
 	}
 	t.Fatal("want the task to be run again with success")
@@ -117,7 +117,7 @@ func (r *running) retireUntil(t *testing.T, agent, says string) {
 	}
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
-		r.stamp(t, "ledger: %s", lines.Text())
+		r.stampf(t, "ledger: %s", lines.Text())
 		if strings.Contains(lines.Text(), says) {
 			if err := cmd.Process.Kill(); err != nil {
 				t.Fatal(err)

@@ -29,7 +29,7 @@ func TestPass(t *testing.T) {
 	r.changes(t, agent)
 	r.putBack(t, agent)
 	r.twoAtOnce(t, agent)
-	r.stamp(t, "destroy")
+	r.stampf(t, "destroy")
 	r.form(t, 5*time.Minute, "destroy-agent", object{"agent": component(agent), "sure": true})
 	r.nothing(t, agent)
 }
@@ -40,7 +40,7 @@ func (r *running) arrives(t *testing.T, dataset string) {
 	uploaded := time.Now()
 	r.upload(t, dataset)
 	t.Cleanup(func() { r.withdraw(t, dataset) })
-	r.stamp(t, "uploaded %s.csv", dataset)
+	r.stampf(t, "uploaded %s.csv", dataset)
 	r.see(t, uploadToPicker, "XDataset Ready", func(ctx context.Context) error {
 		return r.WaitFor(ctx, time.Second, "Ready", api, "XDataset", "", dataset)
 	})
@@ -53,7 +53,7 @@ func (r *running) arrives(t *testing.T, dataset string) {
 	})
 	r.see(t, uploadToPicker, "dataset in the picker", func(ctx context.Context) error { return r.inPicker(ctx, dataset) })
 	took := time.Since(uploaded)
-	r.stamp(t, "UPLOAD TO PICKER %s", took.Round(100*time.Millisecond))
+	r.stampf(t, "UPLOAD TO PICKER %s", took.Round(100*time.Millisecond))
 	if took > uploadToPicker {
 		t.Errorf("want an upload in the picker within %s, it took %s", uploadToPicker, took)
 	}
@@ -86,7 +86,7 @@ func (r *running) comesUp(t *testing.T, agent, dataset string) {
 		return id
 	}
 	id := send()
-	r.stamp(t, "form sent")
+	r.stampf(t, "form sent")
 	r.see(t, 2*time.Minute, "repository with the order", func(ctx context.Context) error {
 		return r.Gitea.Do(ctx, http.MethodGet, "/repos/agents/agent-"+agent+orderPath, nil, nil)
 	})
@@ -97,7 +97,7 @@ func (r *running) comesUp(t *testing.T, agent, dataset string) {
 	r.see(t, time.Minute, "living order", func(ctx context.Context) error { _, err := r.order(ctx, agent); return err })
 	r.see(t, 4*time.Minute, "22 parts, Ready", r.ready(agent))
 	took := time.Since(sent)
-	r.stamp(t, "FORM TO READY %s", took.Round(100*time.Millisecond))
+	r.stampf(t, "FORM TO READY %s", took.Round(100*time.Millisecond))
 	if took > formToReady {
 		t.Errorf("want an agent Ready %s after the form was sent, it took %s", formToReady, took)
 	}
@@ -178,7 +178,7 @@ func (r *running) putBack(t *testing.T, agent string) {
 	if err := r.Patch(t.Context(), api, "XDatasetAgent", "", agent, `{"spec":{"budgetUsd":999}}`); err != nil {
 		t.Fatal(err)
 	}
-	r.stamp(t, "living order edited by hand")
+	r.stampf(t, "living order edited by hand")
 	r.see(t, time.Minute, "hand edit put back by Argo CD", func(ctx context.Context) error {
 		o, err := r.order(ctx, agent)
 		if err != nil {
@@ -212,7 +212,7 @@ func (r *running) twoAtOnce(t *testing.T, agent string) {
 	if bytes.Contains(now, []byte("about houses")) != (byHand == nil) || bytes.Contains(now, []byte("budgetUsd: 9\n")) != (byForm == nil) {
 		t.Errorf("want what was accepted, and nothing else, in the order; Git said %v, the form %v:\n%s", byHand, byForm, now)
 	}
-	r.stamp(t, "two at once: Git said %v, the form %v", byHand, byForm)
+	r.stampf(t, "two at once: Git said %v, the form %v", byHand, byForm)
 	// Whoever saves what they read before the other's change is told.
 	stale := r.write(t.Context(), agent, read, "about coffee", "about trains")
 	if stale == nil || !strings.Contains(stale.Error(), ": 422 ") || !strings.Contains(stale.Error(), "sha does not match") {

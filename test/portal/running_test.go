@@ -62,8 +62,8 @@ func join(t *testing.T) *running {
 	return &running{Access: a, Client: c, up: up, began: time.Now()}
 }
 
-// stamp writes a line with the time since the test began.
-func (r *running) stamp(t *testing.T, format string, args ...any) {
+// stampf writes a line with the time since the test began.
+func (r *running) stampf(t *testing.T, format string, args ...any) {
 	t.Helper()
 	t.Logf("%s %6.1fs  %s", time.Now().Format("15:04:05"), time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
@@ -75,7 +75,7 @@ func (r *running) see(t *testing.T, within time.Duration, what string, f func(co
 	if err := controlplane.Eventually(t.Context(), within, what, f); err != nil {
 		t.Fatalf("%s after %s: %v", time.Now().Format("15:04:05"), time.Since(r.began).Round(time.Second), err)
 	}
-	r.stamp(t, "%s (%s)", what, time.Since(since).Round(100*time.Millisecond))
+	r.stampf(t, "%s (%s)", what, time.Since(since).Round(100*time.Millisecond))
 	return time.Since(since)
 }
 
@@ -358,7 +358,7 @@ func (r *running) nothing(t *testing.T, agent string) {
 	if left := r.cloud(t, agent); len(left) > 0 {
 		t.Errorf("the cloud still holds %v", left)
 	}
-	r.stamp(t, "nothing of %s is left in cluster, cloud, Git and catalog", agent)
+	r.stampf(t, "nothing of %s is left in cluster, cloud, Git and catalog", agent)
 }
 
 // crash kills a program of the portal as a crash would; make portal starts it again.
@@ -368,7 +368,7 @@ func (r *running) crash(t *testing.T, name string) {
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	r.stamp(t, "killed %s", name)
+	r.stampf(t, "killed %s", name)
 	if err := controlplane.Eventually(t.Context(), time.Minute, name+" to be started again", func(context.Context) error {
 		if r.pid(t, name) == pid {
 			return errors.New("it was not")
