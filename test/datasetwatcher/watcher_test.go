@@ -689,8 +689,8 @@ func TestAdmission(t *testing.T) {
 	}{
 		"EmptyAndReady": {status("empty", `{"ready":true}`), "an empty file is never ready: sizeBytes must be at least 1 where status.ready is true"},
 		"ReadyEmptied":  {w.Patch(ctx, "whisperops.io/v1alpha1", "XDataset", "", "full", `{"spec":{"sizeBytes":0}}`), "an empty file is never ready"},
-		"NoCSV":         {apply("x", "gs://data/x.parquet", 1), "should match '^gs://.+\\.csv$'"},
-		"NoBucket":      {apply("x", "s3://data/x.csv", 1), "should match '^gs://.+\\.csv$'"},
+		"NoCSV":         {apply("x", "gs://data/x.parquet", 1), "should match '^gs://.+(\\.csv|[^/]/)$'"},
+		"NoBucket":      {apply("x", "s3://data/x.csv", 1), "should match '^gs://.+(\\.csv|[^/]/)$'"},
 		"Negative":      {apply("x", "gs://data/x.csv", -1), "should be greater than or equal to 0"},
 	}
 	for name, r := range refused {
