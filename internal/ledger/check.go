@@ -32,18 +32,18 @@ func Check(ctx context.Context, c Cluster, r Repository, agentName, file string,
 	if err != nil {
 		return v, fmt.Errorf("cannot look for the repository: %w", err)
 	}
-	empty := false
+	head := ""
 	if there {
-		head, err := r.Head(ctx)
-		if err != nil {
+		if head, err = r.Head(ctx); err != nil {
 			return v, fmt.Errorf("cannot look into the repository: %w", err)
 		}
-		if empty = head == ""; !empty {
-			if have, _, err := read(ctx, r, file); err == nil && bytes.Equal(have, order) {
-				v.RepositoryExists = true
-			} else {
-				taken = append(taken, "the repository agent-"+agentName)
-			}
+	}
+	empty := there && head == ""
+	if there && !empty {
+		have, _, err := read(ctx, r, file)
+		v.RepositoryExists = err == nil && bytes.Equal(have, order)
+		if !v.RepositoryExists {
+			taken = append(taken, "the repository agent-"+agentName)
 		}
 	}
 	if !v.RepositoryExists {

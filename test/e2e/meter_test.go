@@ -85,7 +85,7 @@ func (w *world) meterProcesses() []*controlplane.Process {
 
 // charged is what the provider wants for an agent's calls: input, output, and the
 // output of those that ended early.
-func (w *world) charged(t *testing.T, agent string) (input, output, early, broken int) {
+func (w *world) charged(t *testing.T, agent string) (input, output, early, broken int) { //nolint:unparam // whose, is said where it is asked
 	t.Helper()
 	calls, err := w.Charges(t.Context(), agent)
 	if err != nil {

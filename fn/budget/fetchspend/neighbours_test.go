@@ -73,7 +73,7 @@ func usage(t *rapid.T, pod, class string) used {
 
 // watched looks at a store again and again, says when more was counted than had been used,
 // and returns what was counted in the end.
-func watched(t *rapid.T, tb testing.TB, s *store, truth []used, over func(time.Time) int) Outcome {
+func watched(tb testing.TB, t *rapid.T, s *store, truth []used, over func(time.Time) int) Outcome {
 	var l *v1alpha1.Ledger
 	var o Outcome
 	step := rapid.SampledFrom([]time.Duration{3 * time.Minute, 5 * time.Minute, 17 * time.Minute, 3 * time.Hour}).Draw(t, "looks")
@@ -146,7 +146,7 @@ func TestWaysCountOnce(t *testing.T) {
 				}
 			}
 		}
-		o := watched(rt, t, s, truth, func(time.Time) int { return 0 })
+		o := watched(t, rt, s, truth, func(time.Time) int { return 0 })
 		if tokens(o) != all(truth) {
 			rt.Fatalf("%d were counted, %d used; named: %q", tokens(o), all(truth), o.Measurement.Distrusted)
 		}
@@ -210,7 +210,7 @@ func TestDipsCountOnce(t *testing.T) {
 		}
 		// A process that begins anew begins with little. While one looks as if it did, that
 		// counts.
-		o := watched(rt, t, s, truth, func(now time.Time) int {
+		o := watched(t, rt, s, truth, func(now time.Time) int {
 			little := 0
 			for _, b := range begun {
 				if !now.Before(b.at) && now.Before(b.at.Add(6*time.Minute)) {

@@ -78,7 +78,8 @@ func TestRestQuery(t *testing.T) {
 		t.Errorf("a label with a dot must be quoted: %s", got)
 	}
 	names := 0
-	for ; RestFits(two, names+len("agent-bot-0000|")); names += len("agent-bot-0000|") {
+	for RestFits(two, names+len("agent-bot-0000|")) {
+		names += len("agent-bot-0000|")
 	}
 	if n := names / len("agent-bot-0000|"); n < 150 || len(Rest(two, make([]string, n), 0, time.Time{}))+names*4 > 16<<10 {
 		t.Errorf("room for %d agents, want at least 150 in 16 KiB, as VictoriaMetrics takes", n)
