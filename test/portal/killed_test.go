@@ -28,7 +28,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	alive := func() {
 		t.Helper()
 		r.see(t, 3*time.Minute, "Backstage and Gitea to answer again", func(ctx context.Context) error {
-			if _, err := r.entity(ctx, "template/default/dataset-whisperer"); err != nil {
+			if err := r.entity(ctx, "template/default/dataset-whisperer"); err != nil {
 				return err
 			}
 			return r.Gitea.Do(ctx, "GET", "/orgs/agents", nil, nil)

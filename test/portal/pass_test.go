@@ -48,7 +48,7 @@ func (r *running) arrives(t *testing.T, dataset string) {
 		return r.Gitea.Do(ctx, http.MethodGet, "/repos/platform/catalog/contents/datasets/resources/"+dataset+".yaml", nil, nil)
 	})
 	r.see(t, uploadToPicker, "entity in the catalog", func(ctx context.Context) error {
-		_, err := r.entity(ctx, "resource/default/"+dataset)
+		err := r.entity(ctx, "resource/default/"+dataset)
 		return err
 	})
 	r.see(t, uploadToPicker, "dataset in the picker", func(ctx context.Context) error { return r.inPicker(ctx, dataset) })
@@ -103,7 +103,7 @@ func (r *running) comesUp(t *testing.T, agent, dataset string) {
 	}
 	r.see(t, time.Minute, "Application Synced and Healthy", r.delivered(agent, "Healthy"))
 	r.see(t, time.Minute, "agent in the catalog", func(ctx context.Context) error {
-		_, err := r.entity(ctx, "component/default/agent-"+agent)
+		err := r.entity(ctx, "component/default/agent-"+agent)
 		return errors.Join(err, r.Do(ctx, http.MethodGet, "/api/catalog/entities/by-name/system/default/agent-"+agent, nil, nil))
 	})
 }

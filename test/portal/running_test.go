@@ -68,15 +68,14 @@ func (r *running) stampf(t *testing.T, format string, args ...any) {
 	t.Logf("%s %6.1fs  %s", time.Now().Format("15:04:05"), time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// see waits for something, stamps it, and returns how long it took.
-func (r *running) see(t *testing.T, within time.Duration, what string, f func(context.Context) error) time.Duration {
+// see waits for something and stamps it, with how long it took.
+func (r *running) see(t *testing.T, within time.Duration, what string, f func(context.Context) error) {
 	t.Helper()
 	since := time.Now()
 	if err := controlplane.Eventually(t.Context(), within, what, f); err != nil {
 		t.Fatalf("%s after %s: %v", time.Now().Format("15:04:05"), time.Since(r.began).Round(time.Second), err)
 	}
 	r.stampf(t, "%s (%s)", what, time.Since(since).Round(100*time.Millisecond))
-	return time.Since(since)
 }
 
 // upload puts a copy of a dataset into the bucket under another name.
@@ -111,10 +110,9 @@ func (r *running) storage(t *testing.T, method, path string, body []byte) {
 	}
 }
 
-// entity reads one from Backstage's catalog: resource/default/x.
-func (r *running) entity(ctx context.Context, ref string) (object, error) {
-	e := object{}
-	return e, r.Do(ctx, http.MethodGet, "/api/catalog/entities/by-name/"+ref, nil, &e)
+// entity looks for one in Backstage's catalog: resource/default/x.
+func (r *running) entity(ctx context.Context, ref string) error {
+	return r.Do(ctx, http.MethodGet, "/api/catalog/entities/by-name/"+ref, nil, &object{})
 }
 
 // inPicker asks what the form's picker asks, and says whether a dataset is among them.
@@ -338,7 +336,7 @@ func (r *running) nothing(t *testing.T, agent string) {
 	absent(err, "the Application")
 	absent(r.Gitea.Do(t.Context(), http.MethodGet, "/repos/agents/agent-"+agent, nil, nil), "the repository")
 	for _, kind := range []string{"component", "system"} {
-		_, err = r.entity(t.Context(), kind+"/default/agent-"+agent)
+		err = r.entity(t.Context(), kind+"/default/agent-"+agent)
 		absent(err, kind)
 	}
 	for kind, version := range map[string]string{

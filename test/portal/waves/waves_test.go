@@ -89,7 +89,7 @@ func TestRootApplicationOnAnEmptyControlPlane(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.stamp(t, "Crossplane runs")
+	c.stampf(t, "Crossplane runs")
 	for _, name := range waves {
 		c.see(t, 6*time.Minute, name+" Synced and Healthy", c.whole(name))
 	}
@@ -129,7 +129,7 @@ func boot(t *testing.T, programs string) *cluster {
 	return c
 }
 
-func (c *cluster) stamp(t *testing.T, format string, args ...any) {
+func (c *cluster) stampf(t *testing.T, format string, args ...any) {
 	t.Helper()
 	t.Logf("%6.1fs  %s", time.Since(c.began).Seconds(), fmt.Sprintf(format, args...))
 }
@@ -139,7 +139,7 @@ func (c *cluster) see(t *testing.T, within time.Duration, what string, f func(co
 	if err := controlplane.Eventually(t.Context(), within, what, f); err != nil {
 		t.Fatal(err)
 	}
-	c.stamp(t, "%s", what)
+	c.stampf(t, "%s", what)
 }
 
 func (c *cluster) application(ctx context.Context, name string) (*unstructured.Unstructured, error) {
@@ -196,7 +196,7 @@ func (c *cluster) publish(t *testing.T) {
 	if err := c.Apply(t.Context(), objs...); err != nil {
 		t.Fatal(err)
 	}
-	c.stamp(t, "root Application applied")
+	c.stampf(t, "root Application applied")
 }
 
 // install makes the kinds of packages again, as Crossplane's own installation does.
@@ -301,7 +301,7 @@ func (c *cluster) inOrder(t *testing.T) {
 		if healthy[name], err = time.Parse(time.RFC3339, text); err != nil {
 			t.Fatal(err)
 		}
-		c.stamp(t, "%s made at %s, healthy at %s", name, made[name].Format(time.TimeOnly), healthy[name].Format(time.TimeOnly))
+		c.stampf(t, "%s made at %s, healthy at %s", name, made[name].Format(time.TimeOnly), healthy[name].Format(time.TimeOnly))
 	}
 	for i, name := range waves[1:] {
 		if before := waves[i]; made[name].Before(healthy[before]) {
