@@ -2,10 +2,14 @@ package docs
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"whisperops.io/functions/apis/v1alpha1"
 )
+
+// page is how a cure names a page beside this one.
+var page = regexp.MustCompile(`docs/([a-z-]+)\.md`)
 
 // troubleshooting is every condition with every reason and its cure.
 func troubleshooting() string {
@@ -26,7 +30,7 @@ Find the reason below.
 		if cure == "" {
 			cure = "Nothing: all is well."
 		}
-		fmt.Fprintf(&b, "| %s=%s | %s | %s |\n", c.Type, c.Status, strings.Join(c.Reasons, ", "), cure)
+		fmt.Fprintf(&b, "| %s=%s | %s | %s |\n", c.Type, c.Status, strings.Join(c.Reasons, ", "), page.ReplaceAllString(cure, "[$1]($1.md)"))
 	}
 	b.WriteString(`
 ## When no condition says it
@@ -36,6 +40,23 @@ Find the reason below.
 - **Nothing on the order for two minutes, then a timeout**: Crossplane may not list and watch XDatasets
   (` + "`package/install/rbac.yaml`" + `), or can't reach a function (` + "`kubectl get functions`" + `).
 - **A deletion hangs**: see below.
+
+## When the figure looks wrong
+
+The status has the bill: for each model and class the tokens, the price that was applied, and what they cost.
+
+    kubectl get xab <name> -n agent-<name> -o jsonpath='{range .status.bill[*]}{@}{"\n"}{end}'
+    kubectl describe xab <name> -n agent-<name>        # events Repriced, PricesStale; the conditions
+
+| What you see | Mostly because |
+|---|---|
+| a model at a price that isn't its own | it has none in the table and counts at the dearest row (` + "`PricingComplete=False`" + `): add the row, and what was used under it is priced anew |
+| an event Repriced | a row was edited in place, which re-prices what was used under it; a change of price is a row with ` + "`from`" + ` |
+| SpendDoubtful, or a sentence on doubt in SpendMeasured | counters fell and nothing says why; the lower figure counts, the sentence has the amount |
+| tokens that nobody used | another pod reports under the agent's name: ` + "`metrics.namespaces`" + ` ([metrics](metrics.md#whose-pod-it-was)) |
+| more than the budget | a look came late: the budget cuts at the next one; the token-meter alone holds to the cent |
+
+With a checkout of this repository and Go, ` + "`make -s explain`" + ` works the figure out again, line by line: [prices](prices.md#how-a-figure-came-about).
 
 ## When a deletion hangs
 
