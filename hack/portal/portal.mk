@@ -17,7 +17,7 @@ PASS_DIR = $(UP_DIR)-pass
 COUNT   ?= 1
 PASS    ?= TestPass|TestKilledInTheMiddle
 test-portal-pass: ## from an upload to nothing left, with make portal's real programs, COUNT=3 times in a row; PASS=TestPass leaves out that each of them is killed once
-	@trap '$(MAKE) UP_DIR=$(PASS_DIR) portal-down down' EXIT; $(MAKE) UP_DIR=$(PASS_DIR) portal && \
+	@trap '$(MAKE) -C $(CURDIR) UP_DIR=$(PASS_DIR) portal-down down' EXIT; $(MAKE) UP_DIR=$(PASS_DIR) portal && \
 	  cd test/portal && GOWORK=off PORTAL_UP_DIR=$(PASS_DIR) go test -count=$(COUNT) -v -timeout $$((30 * $(COUNT)))m -run '$(PASS)' ./...
 
 test-portal-waves: $(foreach t,GITEA GITEA_FILES ARGOCD ARGOCD_FILES,$($(t))) tools up-build portal-build ## the platform's root Application on a control plane that has nothing yet: it heals by itself, wave after wave
