@@ -74,6 +74,7 @@ func usage(t *rapid.T, pod, class string) used {
 // watched looks at a store again and again, says when more was counted than had been used,
 // and returns what was counted in the end.
 func watched(tb testing.TB, t *rapid.T, s *store, truth []used, over func(time.Time) int) Outcome {
+	tb.Helper()
 	var l *v1alpha1.Ledger
 	var o Outcome
 	step := rapid.SampledFrom([]time.Duration{3 * time.Minute, 5 * time.Minute, 17 * time.Minute, 3 * time.Hour}).Draw(t, "looks")
