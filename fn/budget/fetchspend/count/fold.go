@@ -241,14 +241,6 @@ func (c Counter) sibling() string {
 	return identity(labels)
 }
 
-func newWalker(l Ledger, r Rules) *walker {
-	return &walker{
-		quiet:      r.Quiet().Milliseconds(),
-		long:       r.long().Milliseconds(),
-		birthAfter: max(l.SettledAt, l.Rebased),
-	}
-}
-
 // Strangers returns the counters of which nothing says whether they are births:
 // they have no cursor, no sample before SettledAt, and start above zero.
 func Strangers(l Ledger, cs []Counter, at int64) []Counter {

@@ -38,6 +38,14 @@ type walker struct {
 	twins map[int]twinState
 }
 
+func newWalker(l Ledger, r Rules) *walker {
+	return &walker{
+		quiet:      r.Quiet().Milliseconds(),
+		long:       r.long().Milliseconds(),
+		birthAfter: max(l.SettledAt, l.Rebased),
+	}
+}
+
 // A twinState is the last sample of a twin and the life of the counter that the
 // twin was seen to be in.
 type twinState struct {
