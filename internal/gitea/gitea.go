@@ -236,6 +236,15 @@ func (g *Client) Exists(ctx context.Context) (bool, error) {
 	return err == nil, err
 }
 
+// Created is when the repository was made.
+func (g *Client) Created(ctx context.Context) (time.Time, error) {
+	var r struct {
+		Created time.Time `json:"created_at"`
+	}
+	err := g.get(ctx, "", &r)
+	return r.Created, err
+}
+
 func (g *Client) get(ctx context.Context, path string, into any) error {
 	return g.do(ctx, http.MethodGet, path, nil, into)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -18,11 +19,15 @@ type Vacancy struct {
 	RepositoryExists bool `json:"repositoryExists"`
 }
 
+// pushWithin is how long a run has from making a repository to its first push. Six tries
+// of the scaffolder took a minute on a machine that did much else.
+const pushWithin = 2 * time.Minute
+
 // Check finds out whether a new order's name is free: repository, namespace and
 // order. An error names all that is taken. An order that an earlier run of the same
 // form wrote, to the byte, is no obstacle. Nor is a repository without a commit, which
 // a run leaves that ended before it could push: it is deleted, because the next step
-// makes its own.
+// makes its own; but not while whoever made it may still be about to push.
 func Check(ctx context.Context, c Cluster, r Repository, agentName, file string, order []byte) (Vacancy, error) {
 	if _, err := decodeOrder(order, agentName); err != nil {
 		return Vacancy{}, fmt.Errorf("the order that the form wrote is not one: %w", err)
@@ -39,6 +44,16 @@ func Check(ctx context.Context, c Cluster, r Repository, agentName, file string,
 		}
 	}
 	empty := there && head == ""
+	if empty {
+		made, err := r.Created(ctx)
+		if err != nil {
+			return v, fmt.Errorf("cannot look when the repository was made: %w", err)
+		}
+		if age := time.Since(made); age < pushWithin {
+			return v, fmt.Errorf("the repository agent-%s was made %s ago and is empty: another run of this form may be about to write into it; send the form again in %s, or choose another name",
+				agentName, age.Round(time.Second), (pushWithin - age).Round(time.Second))
+		}
+	}
 	if there && !empty {
 		have, _, err := read(ctx, r, file)
 		v.RepositoryExists = err == nil && bytes.Equal(have, order)

@@ -27,6 +27,8 @@ type Repository interface {
 	Commit(ctx context.Context, message string, changes []gitea.Change) error
 	// Exists says whether the repository is there.
 	Exists(ctx context.Context) (bool, error)
+	// Created is when the repository was made.
+	Created(ctx context.Context) (time.Time, error)
 	// Delete deletes the whole repository; one that is not there counts as deleted.
 	Delete(ctx context.Context) error
 }

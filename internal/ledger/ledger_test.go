@@ -34,6 +34,7 @@ type repo struct {
 	commits []string
 	gone    bool
 	empty   bool // without a commit
+	age     time.Duration
 	deleted int
 	// meddle runs before each commit, as another writer; an error is the answer.
 	meddle func(*repo) error
@@ -74,6 +75,8 @@ func (r *repo) Commit(_ context.Context, message string, changes []gitea.Change)
 }
 
 func (r *repo) Exists(context.Context) (bool, error) { return !r.gone, nil }
+
+func (r *repo) Created(context.Context) (time.Time, error) { return time.Now().Add(-r.age), nil }
 
 func (r *repo) Delete(context.Context) error {
 	r.gone = true
@@ -358,8 +361,9 @@ func TestCheck(t *testing.T) {
 		deleted int
 	}{
 		"Free":     {"", nil, &repo{gone: true}, Vacancy{}, "", 0},
-		"Empty":    {"A run that was killed before it could push has left a repository in which nothing is.", nil, &repo{empty: true}, Vacancy{}, "", 1},
-		"Foreign":  {"Nothing is deleted where the name is taken anyhow.", []runtime.Object{object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, &repo{empty: true}, Vacancy{}, "the name housing-bot is taken: the namespace agent-housing-bot exists already; choose another one", 0},
+		"Empty":    {"A run that was killed before it could push has left a repository in which nothing is.", nil, &repo{empty: true, age: time.Hour}, Vacancy{}, "", 1},
+		"Young":    {"Another run of the form made it a moment ago, and is about to push.", nil, &repo{empty: true, age: 20 * time.Second}, Vacancy{}, "the repository agent-housing-bot was made 20s ago and is empty: another run of this form may be about to write into it; send the form again in 1m40s, or choose another name", 0},
+		"Foreign":  {"Nothing is deleted where the name is taken anyhow.", []runtime.Object{object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, &repo{empty: true, age: time.Hour}, Vacancy{}, "the name housing-bot is taken: the namespace agent-housing-bot exists already; choose another one", 0},
 		"Halfway":  {"A run that failed after it made the repository is run again.", []runtime.Object{object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, newRepo(order), Vacancy{RepositoryExists: true}, "", 0},
 		"Taken":    {"All that is taken is named at once.", []runtime.Object{object(orders, "XDatasetAgent", "", "housing-bot", nil), object(namespaces, "Namespace", "", "agent-housing-bot", nil)}, newRepo(order + "# mine\n"), Vacancy{}, "the name housing-bot is taken: the repository agent-housing-bot and the XDatasetAgent housing-bot and the namespace agent-housing-bot exists already; choose another one", 0},
 		"NotAFile": {"A repository without an order is somebody's.", nil, &repo{}, Vacancy{}, "the name housing-bot is taken: the repository agent-housing-bot exists already; choose another one", 0},
