@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -211,6 +212,19 @@ func (w *world) changes(t *testing.T, kind, namespace, name string, each ...func
 	}
 }
 
+// told logs what each write of an object changed, for changes to call.
+func (w *world) told(t *testing.T, kind, namespace, name string) func(*unstructured.Unstructured) {
+	t.Helper()
+	last, err := w.Get(t.Context(), suite.API, kind, namespace, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(o *unstructured.Unstructured) {
+		t.Logf("%s %s was written (-before +after):\n%s", kind, name, gocmp.Diff(last.Object, o.Object))
+		last = o
+	}
+}
+
 // over lets a span pass, calls each every second of it, and returns the
 // requests that could write about an agent meanwhile.
 func (w *world) over(t *testing.T, agent string, d time.Duration, each func()) tally {
@@ -241,7 +255,8 @@ func quiet(t *testing.T, w *world) {
 	w.settled(t, agent)
 	d := span(t)
 	before, budgets, orders := w.versions(t, agent), w.reconciles(t, "xagentbudgets", agent), w.reconciles(t, "xdatasetagents", agent)
-	xabWrites, xdaWrites := w.changes(t, "XAgentBudget", ns, agent), w.changes(t, "XDatasetAgent", "", agent)
+	xabWrites := w.changes(t, "XAgentBudget", ns, agent, w.told(t, "XAgentBudget", ns, agent))
+	xdaWrites := w.changes(t, "XDatasetAgent", "", agent, w.told(t, "XDatasetAgent", "", agent))
 	n := w.over(t, agent, d, nil)
 	xab, xda, left := xabWrites(), xdaWrites(), moved(before, w.versions(t, agent))
 	t.Logf("an idle agent, over %s: %d reconciles of its budget, %d of its order; %d writes of the budget, %d of the order; requests that could write:%s",

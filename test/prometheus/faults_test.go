@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"whisperops.io/functions/test/process"
 )
 
 // unmeasured looks once at a server that fails, and checks that nothing changes:
@@ -116,7 +118,7 @@ func (s *suite) pathAndTenant(t *testing.T) { //nolint:thelper // a test of its 
 	p := s.world.Agent("cap").Start("pod-0")
 
 	// It works until it is stopped.
-	until(t, "cap to be paused", func() error {
+	process.Until(t, "cap to be paused", func() error {
 		works(t, r, p, 3)
 		if l := s.look(t, b); !l.Pause {
 			return fmt.Errorf("%v of %v USD", l.Spent, b.USD)
@@ -157,7 +159,7 @@ func (s *suite) retention(t *testing.T) { //nolint:thelper // a test of its own
 	b := s.budget("retention", time.Now().Add(-50*time.Minute), quick(s.a.url, nil))
 	p := history(t, s, r, "retention", 49*time.Minute)
 	s.exact(t, b)
-	until(t, "the ledger to be written", func() error {
+	process.Until(t, "the ledger to be written", func() error {
 		s.look(t, b)
 		if b.Status() == nil {
 			return errors.New("every write was lost")

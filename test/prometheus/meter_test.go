@@ -13,26 +13,27 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 
 	"whisperops.io/functions/test/crossplane"
+	"whisperops.io/functions/test/process"
 )
 
 // A Function is a function's own program, called over gRPC.
 type Function struct {
 	fnv1.UnimplementedFunctionRunnerServiceServer
-	*Process
+	*process.Process
 
 	client fnv1.FunctionRunnerServiceClient
 }
 
 func startFunction(t *testing.T, binary, name string) *Function {
 	t.Helper()
-	address := freeAddress(t)
+	address := process.FreeAddress(t)
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() }) // the process behind it is gone by then
 	return &Function{
-		Process: run(t, name, binary, "--insecure", "--address", address, "--metrics-address", ""),
+		Process: process.Run(t, name, binary, "--insecure", "--address", address, "--metrics-address", ""),
 		client:  fnv1.NewFunctionRunnerServiceClient(conn),
 	}
 }

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"whisperops.io/functions/test/process"
 )
 
 var (
@@ -84,7 +86,7 @@ func (s *suite) look(t *testing.T, b *Budget) Look {
 // exact looks until everything that was used is counted, to the last digit.
 func (s *suite) exact(t *testing.T, b *Budget) {
 	t.Helper()
-	until(t, b.Name+" to be counted", func() error {
+	process.Until(t, b.Name+" to be counted", func() error {
 		l := s.look(t, b)
 		used := s.world.Agent(b.Name).Used().usd()
 		if l.Spent == nil {
@@ -145,7 +147,7 @@ func works(t *testing.T, r *rand.Rand, p *Pod, n int) {
 // stored waits until a server has all that a pod used.
 func stored(t *testing.T, in *Prometheus, p *Pod, replicas int) {
 	t.Helper()
-	until(t, "samples of "+p.name, func() error { return in.Stored(t.Context(), p, replicas) })
+	process.Until(t, "samples of "+p.name, func() error { return in.Stored(t.Context(), p, replicas) })
 }
 
 // restart restarts a pod's process in place. Its first requests after it are seen
@@ -235,7 +237,7 @@ var scenarios = map[string]func(t *testing.T, s *suite, r *rand.Rand){
 			}
 		})
 		// What nobody exported nobody can count; all the rest is.
-		until(t, "killed to be counted", func() error {
+		process.Until(t, "killed to be counted", func() error {
 			l := s.look(t, b)
 			if want := agent.Used().usd() - unseen; l.Spent == nil || math.Abs(*l.Spent-want) > 1e-9 {
 				return fmt.Errorf("counted %v, want %.6f", l.Spent, want)
@@ -330,7 +332,7 @@ func (s *suite) twoWriters(t *testing.T, r *rand.Rand, name string, mute bool, n
 	// watched and look: at no time is more charged than both have used.
 	s.watched(t, b, func() { works(t, r, p, 40) })
 	scrapes := agent.scrapes()
-	until(t, name+" to be distrusted", func() error {
+	process.Until(t, name+" to be distrusted", func() error {
 		l := s.look(t, b)
 		if n := agent.scrapes() - scrapes; l.Measured != "SeriesDistrusted" || n < 6 {
 			return fmt.Errorf("%s after %d scrapes", l.Measured, n)

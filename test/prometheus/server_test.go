@@ -10,117 +10,24 @@ import (
 	"io"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/golang/snappy"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"whisperops.io/functions/test/process"
 )
-
-// patience is longer than anything here takes on a machine that does something
-// else, too.
-const patience = 90 * time.Second
-
-// until polls a condition; what it waits for is told when it never comes true.
-func until(t *testing.T, what string, ok func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited %s for %s: %v", patience, what, err)
-		case <-tick.C:
-		}
-	}
-}
-
-// freeAddress is one on loopback at which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	return l.Addr().String()
-}
-
-// A Process is a program of this test.
-type Process struct {
-	name string
-	path string
-	args []string
-	log  *os.File
-	cmd  *exec.Cmd
-}
-
-// run starts a program that ends with the test.
-func run(t *testing.T, name, path string, args ...string) *Process {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &Process{name: name, path: path, args: args, log: log}
-	p.Start(t)
-	t.Cleanup(func() {
-		p.Kill()
-		if t.Failed() {
-			if b, err := os.ReadFile(log.Name()); err == nil {
-				t.Logf("log of %s:\n%s", name, tail(b))
-			}
-		}
-		if err := log.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return p
-}
-
-func tail(b []byte) []byte { return b[max(0, len(b)-4000):] }
-
-// Start starts the program, again if it was killed.
-func (p *Process) Start(t *testing.T) {
-	t.Helper()
-	p.cmd = exec.Command(p.path, p.args...)
-	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that runs into its timeout cleans nothing up
-	if err := p.cmd.Start(); err != nil {
-		t.Fatalf("cannot start %s: %v", p.name, err)
-	}
-}
-
-// Kill kills the program with SIGKILL, and waits until it is gone.
-func (p *Process) Kill() {
-	if p.cmd.ProcessState == nil {
-		_ = p.cmd.Process.Kill() // it may have ended by itself
-		_ = p.cmd.Wait()         // which says that it was killed
-	}
-}
 
 // A Prometheus is a real one.
 type Prometheus struct {
-	*Process
+	*process.Process
 
 	url string
 }
@@ -130,7 +37,7 @@ type Prometheus struct {
 // it scrapes of the agents named forwarded to the store at that URL, too.
 func startPrometheus(t *testing.T, binary, name, world string, agents []string, replica string, forwarded []string, store string) *Prometheus {
 	t.Helper()
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address := t.TempDir(), process.FreeAddress(t)
 	type m = map[string]any
 	config := m{
 		"global":  m{"scrape_interval": "1s", "scrape_timeout": "1s"},
@@ -159,7 +66,7 @@ func startPrometheus(t *testing.T, binary, name, world string, agents []string, 
 	if err := os.WriteFile(file, b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &Prometheus{url: "http://" + address, Process: run(t, name, binary,
+	p := &Prometheus{url: "http://" + address, Process: process.Run(t, name, binary,
 		"--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+address,
 		"--web.enable-admin-api", "--web.enable-remote-write-receiver", "--log.level=warn")}
 	p.Ready(t)
@@ -169,7 +76,7 @@ func startPrometheus(t *testing.T, binary, name, world string, agents []string, 
 // Ready waits until it answers queries.
 func (p *Prometheus) Ready(t *testing.T) {
 	t.Helper()
-	until(t, p.name+" to be ready", func() error {
+	process.Until(t, p.Name+" to be ready", func() error {
 		_, err := p.call(t.Context(), "/-/ready", nil, nil)
 		return err
 	})
@@ -205,7 +112,7 @@ func (p *Prometheus) call(ctx context.Context, path string, form url.Values, bod
 		return nil, err
 	}
 	if rsp.StatusCode/100 != 2 {
-		return nil, fmt.Errorf("%s answers %s: %s", p.name, rsp.Status, tail(b))
+		return nil, fmt.Errorf("%s answers %s: %s", p.Name, rsp.Status, b[max(0, len(b)-4000):])
 	}
 	return b, nil
 }

@@ -8,23 +8,17 @@ import (
 	"io"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
-)
 
-// patience is longer than anything here takes on a machine that does something
-// else, too.
-const patience = 90 * time.Second
+	"whisperops.io/functions/test/process"
+)
 
 // A server takes samples by remote write, and answers queries.
 type server struct {
@@ -38,12 +32,12 @@ type server struct {
 // startPrometheus starts one that scrapes nothing.
 func startPrometheus(t *testing.T, name, binary string) *server {
 	t.Helper()
-	dir, address := t.TempDir(), freeAddress(t)
+	dir, address := t.TempDir(), process.FreeAddress(t)
 	config := filepath.Join(dir, "prometheus.yml")
 	if err := os.WriteFile(config, []byte("storage: {tsdb: {out_of_order_time_window: 24h}}\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	run(t, "prometheus", binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+	process.Run(t, "prometheus", binary, "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--web.enable-remote-write-receiver", "--log.level=warn")
 	s := &server{name: name, url: "http://" + address, write: "/api/v1/write"}
 	s.ready(t, "/-/ready")
@@ -53,8 +47,8 @@ func startPrometheus(t *testing.T, name, binary string) *server {
 // startVictoriaMetrics starts one with some flags of its own.
 func startVictoriaMetrics(t *testing.T, flags ...string) *server {
 	t.Helper()
-	address := freeAddress(t)
-	run(t, "victoria-metrics", *victoriaBinary, append([]string{
+	address := process.FreeAddress(t)
+	process.Run(t, "victoria-metrics", *victoriaBinary, append([]string{
 		"-storageDataPath=" + t.TempDir(), "-httpListenAddr=" + address,
 		"-memory.allowedBytes=128MB", "-loggerLevel=WARN",
 	}, flags...)...)
@@ -65,7 +59,7 @@ func startVictoriaMetrics(t *testing.T, flags ...string) *server {
 
 func (s *server) ready(t *testing.T, path string) {
 	t.Helper()
-	until(t, s.name+" to be ready", func() error {
+	process.Until(t, s.name+" to be ready", func() error {
 		return s.call(t.Context(), path, nil)
 	})
 }
@@ -178,64 +172,4 @@ func snappy(b []byte) []byte {
 		out = append(out, piece...)
 	}
 	return out
-}
-
-// until polls a condition; what it waits for is told when it never comes true.
-func until(t *testing.T, what string, ok func() error) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		err := ok()
-		if err == nil {
-			return
-		}
-		select {
-		case <-ctx.Done():
-			t.Fatalf("waited %s for %s: %v", patience, what, err)
-		case <-tick.C:
-		}
-	}
-}
-
-// freeAddress is one on loopback at which nobody listens.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	return l.Addr().String()
-}
-
-// run starts a program that ends with the test.
-func run(t *testing.T, name, path string, args ...string) {
-	t.Helper()
-	log, err := os.Create(filepath.Join(t.TempDir(), name+".log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(path, args...)
-	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // a test that runs into its timeout cleans nothing up
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("cannot start %s: %v", name, err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill() // it may have ended by itself
-		_ = cmd.Wait()         // which says that it was killed
-		if b, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
-			t.Logf("log of %s %s:\n%s", name, strings.Join(args, " "), b[max(0, len(b)-4000):])
-		}
-		if err := log.Close(); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -17,6 +17,7 @@ import (
 	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/internal/money"
 	"whisperops.io/functions/internal/pricing"
+	"whisperops.io/functions/test/process"
 )
 
 var (
@@ -229,7 +230,7 @@ func TestNewSeriesShownLate(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	until(t, "both to count it", func() error {
+	process.Until(t, "both to count it", func() error {
 		now := time.Now()
 		var figures []money.USD
 		for i, b := range budgets {
