@@ -68,6 +68,7 @@ const (
 	maxFlaws = 100     // that are kept
 	maxTable = 1 << 20 // bytes, which no ConfigMap exceeds
 	maxDepth = 100     // of YAML
+	maxNodes = 1 << 17 // of YAML
 )
 
 // Read reads the key prices.yaml of a price table's ConfigMap. A row that can't be
@@ -143,9 +144,9 @@ func document(text string) (*yaml.Node, error) {
 		if found != nil {
 			return nil, errors.New("it must be one YAML document, without a second one after a line ---")
 		}
-		found = n.Content[0]
-		if !plain(found, 0) {
-			return nil, errors.New("it must not hold anchors, aliases or tags of YAML")
+		left := maxNodes
+		if found, err = expand(n.Content[0], 0, &left); err != nil {
+			return nil, err
 		}
 	}
 }
@@ -159,12 +160,54 @@ func lineOf(err error) string {
 	return ""
 }
 
-// plain says whether a document is what people write and JSON can say.
-func plain(n *yaml.Node, depth int) bool {
-	if n.Kind == yaml.AliasNode || n.Anchor != "" || n.Kind == yaml.MappingNode && n.Tag != "!!map" || depth > maxDepth {
-		return false
+// expand returns a document as it reads without YAML's anchors, aliases and merges (<<),
+// whose own keys win. What it may come to is bounded: an anchor may hold itself.
+func expand(n *yaml.Node, depth int, left *int) (*yaml.Node, error) {
+	*left--
+	switch {
+	case depth > maxDepth || *left < 0:
+		return nil, errors.Errorf("line %d: anchors and aliases of YAML come to more than a price table may hold", n.Line)
+	case n.Kind == yaml.AliasNode:
+		out, err := expand(n.Alias, depth+1, left)
+		if err != nil {
+			return nil, err
+		}
+		out.Line = n.Line // where it counts, not where it was written
+		return out, nil
+	case n.Kind == yaml.MappingNode && n.Tag != "!!map":
+		return nil, errors.Errorf("line %d: it must not hold tags of YAML", n.Line)
 	}
-	return !slices.ContainsFunc(n.Content, func(c *yaml.Node) bool { return !plain(c, depth+1) })
+	out := *n
+	out.Content = nil
+	var merged []*yaml.Node
+	for i, c := range n.Content {
+		merges := n.Kind == yaml.MappingNode && n.Content[i-i%2].Tag == "!!merge"
+		if merges && i%2 == 0 {
+			continue
+		}
+		e, err := expand(c, depth+1, left)
+		switch {
+		case err != nil:
+			return nil, err
+		case !merges:
+			out.Content = append(out.Content, e)
+		case e.Kind == yaml.SequenceNode:
+			merged = append(merged, e.Content...)
+		default:
+			merged = append(merged, e)
+		}
+	}
+	for _, m := range merged {
+		if m.Kind != yaml.MappingNode {
+			return nil, errors.Errorf("line %d: only rows can be merged into a row (<<)", m.Line)
+		}
+		for k, v := range pairs(m) {
+			if !has(&out, k.Value) {
+				out.Content = append(out.Content, k, v)
+			}
+		}
+	}
+	return &out, nil
 }
 
 // pairs are a mapping's keys and values, in the order of the file.
@@ -224,12 +267,16 @@ func (r *reader) model(key, value *yaml.Node) {
 	}
 	if r.version != "2" && value.Kind == yaml.SequenceNode || r.version != "2" && has(value, "rows") {
 		r.flaw(name, "", value.Line, "a list of rows needs version: 2 at the top of the table")
+		r.breaks(name)
 		return
 	}
 	for _, n := range rows {
-		if row, ok := r.row(name, n, &names); ok {
-			m.Rows = append(m.Rows, row)
+		row, ok := r.row(name, n, &names)
+		if !ok {
+			r.breaks(name)
+			continue
 		}
+		m.Rows = append(m.Rows, row)
 	}
 	slices.SortStableFunc(m.Rows, func(a, b Row) int { return a.From.Compare(b.From) })
 	for i := len(m.Rows) - 1; i > 0; i-- {
@@ -241,6 +288,7 @@ func (r *reader) model(key, value *yaml.Node) {
 	if len(m.Rows) == 0 {
 		if len(rows) == 0 {
 			r.flaw(name, "", key.Line, "it has no row")
+			r.breaks(name)
 		}
 		return
 	}
@@ -251,6 +299,14 @@ func (r *reader) model(key, value *yaml.Node) {
 	for _, n := range names {
 		r.aliases = append(r.aliases, alias{n, m})
 	}
+}
+
+// breaks notes that a row of a model can't be used.
+func (r *reader) breaks(name string) {
+	if r.table.broken == nil {
+		r.table.broken = map[string]bool{}
+	}
+	r.table.broken[name] = true
 }
 
 // name lets a model be found by a name or a pattern.
@@ -468,7 +524,7 @@ var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})(\.[0-9]{1,6})?$`)
 func price(n *yaml.Node, class v1alpha1.TokenClass, unchecked bool) (money.USD, string) {
 	text := number(n)
 	micros, err := micro(text)
-	if n.Kind == yaml.ScalarNode && tiny.MatchString(text) {
+	if n.Kind == yaml.ScalarNode && (tiny.MatchString(text) || tinyExponent.MatchString(text)) {
 		return 0, tooCheap(text, class)
 	}
 	if err != nil {
@@ -480,8 +536,12 @@ func price(n *yaml.Node, class v1alpha1.TokenClass, unchecked bool) (money.USD, 
 	return money.USD(micros), ""
 }
 
-// tiny is a price with so many zeros that it has more than six decimals.
-var tiny = regexp.MustCompile(`^0\.000[0-9]{4,30}$`)
+// tiny is a price with so many zeros that it has more than six decimals, or that is written
+// as catalogs write prices per token.
+var (
+	tiny         = regexp.MustCompile(`^0\.000[0-9]{4,30}$`)
+	tinyExponent = regexp.MustCompile(`^[0-9](\.[0-9]{1,30})?[eE]-0?[4-9]$`)
+)
 
 func tooCheap(text string, class v1alpha1.TokenClass) string {
 	why := fmt.Sprintf("%s US dollars for a million %s tokens is below any market price", short(text), class)

@@ -7,6 +7,7 @@ package pricing
 
 import (
 	"encoding/json"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -31,6 +32,8 @@ type Table struct {
 
 	exact    map[string]*Model
 	patterns []pattern // the most particular one first
+
+	broken map[string]bool // models of which a row can't be used
 }
 
 // A Model is what one model cost, costs and will cost.
@@ -258,6 +261,49 @@ func (t *Table) Changes(names []string, after, until time.Time) []Change {
 		return strings.Compare(a.Model, b.Model)
 	})
 	return out
+}
+
+// Broken says whether the table has rows of models that can't be used.
+func (t *Table) Broken() bool { return len(t.broken) > 0 }
+
+// With is the table with the prices that an earlier one had of models of which a row can't
+// be used now: who breaks a row changes no price by it. Its Flaws say so.
+func (t *Table) With(earlier *Table) *Table {
+	out := *t
+	out.Models, out.Flaws, out.exact, out.patterns = slices.Clone(t.Models), slices.Clone(t.Flaws), maps.Clone(t.exact), slices.Clone(t.patterns)
+	for name := range t.broken {
+		m, ok := earlier.exact[name]
+		if !ok || m.Name != name {
+			continue
+		}
+		if now, ok := out.exact[name]; ok && now.Name != name {
+			continue // it is another one's alias
+		}
+		out.Models = slices.DeleteFunc(out.Models, func(o *Model) bool { return o.Name == name })
+		out.Models = append(out.Models, m)
+		for alias, of := range t.exact {
+			if of.Name == name {
+				out.exact[alias] = m
+			}
+		}
+		for alias, of := range earlier.exact {
+			if _, taken := t.exact[alias]; of == m && !taken {
+				out.exact[alias] = m
+			}
+		}
+		for i, p := range out.patterns {
+			if p.model.Name == name {
+				out.patterns[i].model = m
+			}
+		}
+		for i, f := range out.Flaws {
+			if f.Model == name {
+				out.Flaws[i].Text += " (until it is mended, the last good prices of the model count)"
+			}
+		}
+	}
+	slices.SortFunc(out.Models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
+	return &out
 }
 
 // A pattern is a name with * in it.

@@ -1,6 +1,7 @@
 package pricing
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -75,11 +76,28 @@ func TestRead(t *testing.T) {
 		"OtherVersion": {reason: "A later one may mean something else by the same words.", text: "version: 3\nmodels: {m: {input: \"1\", output: \"1\"}}", err: "line 1: version must be 1 or 2"},
 		"List":         {reason: "It is no table.", text: "- a\n", err: "it must hold models"},
 		"Text":         {reason: "As above.", text: "prices", err: "it must hold models"},
-		"Anchors":      {reason: "What is written in one place counts in one place.", text: "models: {m: &a {input: \"1\", output: \"1\"}, n: *a}", err: "it must not hold anchors"},
-		"Recursive":    {reason: "As above, and it has no end.", text: "models: &a {x: *a}", err: "it must not hold anchors"},
+		"Recursive":    {reason: "An anchor that holds itself has no end.", text: "models: &a {x: *a}", err: "line 1: anchors and aliases of YAML come to more than a price table may hold"},
+		"Billion":      {reason: "Nor has one that is doubled again and again, to whoever reads it.", text: bomb(40), err: "come to more than a price table may hold"},
+		"NoAnchor":     {reason: "An alias of nothing.", text: "models: {m: *a}", err: "it is no YAML"},
+		"Tagged":       {reason: "Nobody's program is run for a price.", text: "models: {m: !row {input: \"1\", output: \"1\"}}", err: "line 1: it must not hold tags"},
+		"MergedText":   {reason: "There is nothing in it to merge.", text: "models: {m: {<<: x, input: \"1\", output: \"1\"}}", err: "line 1: only rows can be merged"},
 		"TwoDocuments": {reason: "The models of the second one would be charged at the dearest row of the first.", text: "models: {m: {input: \"1\", output: \"1\"}}\n---\nmodels: {n: {input: \"2\", output: \"2\"}}", err: "it must be one YAML document"},
 		"NoneGood":     {reason: "A table of which nothing is left is none; it says why.", text: "models:\n  m: {input: \"1\"}\n", err: `none of its rows can be used; line 2: model "m": output: there is no output price`},
 
+		"Anchors": {
+			reason: "Two names of one price are written so, and merges keep what the row says by itself: the old form took both.",
+			text:   "models:\n  m: &a {input: \"1\", output: \"1\"}\n  n: *a\n  o: {<<: *a, output: \"3\"}\n  p: {<<: [*a], cachedInput: \"0.5\"}\n",
+			want: map[string]Rates{
+				"m": rates(1_000_000, 1_000_000, 1_000_000, 1_000_000), "n": rates(1_000_000, 1_000_000, 1_000_000, 1_000_000),
+				"o": rates(1_000_000, 1_000_000, 1_000_000, 3_000_000), "p": rates(1_000_000, 500_000, 1_000_000, 1_000_000),
+			},
+		},
+		"BadAlias": {
+			reason: "A flaw leads to the row that is one, not only to where its anchor is.",
+			text:   "models:\n  m: {input: &price \"1\", output: \"1\"}\n  n:\n    input: *price\n",
+			want:   map[string]Rates{"m": rates(1_000_000, 1_000_000, 1_000_000, 1_000_000)},
+			flaws:  []string{`line 4: model "n": output: there is no output price`},
+		},
 		"OneBad": {
 			reason: "A bad row harms that row: the others have prices, and the message leads to it.",
 			text:   "models:\n  good: {input: \"1\", output: \"1\"}\n  imagen-4.0: {perImage: \"0.04\"}\n",
@@ -136,6 +154,15 @@ func TestRead(t *testing.T) {
 	}
 }
 
+// bomb is a document of a few lines that comes to 2^n nodes.
+func bomb(n int) string {
+	text := "models:\n  m0: &a0 [x, x]\n"
+	for i := range n {
+		text += fmt.Sprintf("  m%d: &a%d [*a%d, *a%d]\n", i+1, i+1, i, i)
+	}
+	return text
+}
+
 // A row that can't be used is named by model, field and line, and says the way out.
 func TestFlaws(t *testing.T) {
 	cases := map[string]struct {
@@ -152,6 +179,7 @@ func TestFlaws(t *testing.T) {
 		"Negative":        {"Nobody earns money by using tokens.", `{input: "-1", output: "1"}`, "input: it must be a decimal string"},
 		"SevenDecimals":   {"It is a price per token.", `{input: "1", output: "0.0000025"}`, "output: 0.0000025 US dollars for a million output tokens is below any market price: per token it would be 2.5 for a million; if it is right, say unchecked: true in the row"},
 		"PerToken":        {"As above, without quotes.", `{input: 3e-06, output: "1"}`, "input: 0.000003 US dollars for a million input tokens is below any market price: per token it would be 3 for a million"},
+		"PerTokenQuoted":  {"As a catalog of models writes it.", `{input: "1.25e-06", output: "1"}`, "input: 1.25e-06 US dollars for a million input tokens is below any market price: per token it would be 1.25 for a million"},
 		"PerThousand":     {"0.00125 for a thousand.", `{input: "0.00125", output: "1"}`, "input: 0.00125 US dollars for a million input tokens is below any market price"},
 		"CachedPerToken":  {"As above.", `{input: "1", cachedInput: "0.0000001", output: "1"}`, "cachedInput: 0.0000001 US dollars"},
 		"LongPerToken":    {"As above, where only long requests are written so.", `{input: "1", output: "1", longContext: {above: 200000, input: "0.000004"}}`, "longContext.input: 0.000004 US dollars"},
@@ -373,4 +401,57 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Who breaks a row changes no price by it: what the model cost before goes on, by all of its
+// names, and the flaw says so.
+func TestWith(t *testing.T) {
+	const earlier = `version: 2
+models:
+  pro: {input: "2", output: "12", aliases: [pro-001]}
+  flash: [{input: "1", output: "4"}, {from: 2026-11-01, input: "2", output: "8"}]
+`
+	for name, tc := range map[string]struct {
+		reason string
+		text   string
+		want   map[string]string // by name, the price of a million tokens of output now; "": it has none
+	}{
+		"Whole":      {"The row that was there counts.", `pro: {input: "2", output: "-12"}`, map[string]string{"pro": "12", "pro-001": "12"}},
+		"Pattern":    {"An exact name wins over a pattern, also one that counts no more.", `pro: {input: "2"}, "pro-*": {input: "1", output: "1"}`, map[string]string{"pro": "12", "pro-001": "12", "pro-002": "1"}},
+		"AliasGone":  {"What the table says now of a name is what counts.", `pro: {input: "2"}, other: {input: "1", output: "1", aliases: [pro-001]}`, map[string]string{"pro": "12", "pro-001": "1"}},
+		"OfAnother":  {"As above, where the name itself is another one's.", `pro: {input: "2"}, other: {input: "1", output: "1", aliases: [pro]}`, map[string]string{"pro": "1"}},
+		"OneRow":     {"A part of a model's rows is no price: the row that counts now may be the broken one.", `flash: [{input: "1", output: "4"}, {from: 2026-11-01, input: "2", output: "8,5"}], pro: {input: "2", output: "12"}`, map[string]string{"flash": "8", "pro": "12"}},
+		"OnePattern": {"As above, for all that it prices.", `"flash-*": {input: "3", output: "3"}, flash: {aliases: ["flash@*"], rows: [{input: "1", output: "4"}, {from: yesterday, input: "2", output: "8"}]}`, map[string]string{"flash": "8", "flash@1": "8", "flash-1": "3"}},
+		"Unknown":    {"What had no price before has none.", `new: {input: "2"}`, map[string]string{"new": ""}},
+		"Deleted":    {"A row that was taken out is no broken one.", `flash: {input: "1"}`, map[string]string{"pro": "", "flash": "8"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			last, err := Read(earlier)
+			if err != nil {
+				t.Fatal(err)
+			}
+			now, err := Read("version: 2\nmodels: {zero: {input: \"9\", output: \"9\"}, " + tc.text + "}")
+			if err != nil {
+				t.Fatal(err)
+			}
+			flaws := len(now.Flaws)
+			if last, err = Read(last.Excerpt([]string{"pro", "pro-001", "flash"}, 4<<10)); err != nil {
+				t.Fatal(err)
+			}
+			got := now.With(last)
+			for model, want := range tc.want {
+				price := ""
+				if m := got.Find(model); m != nil {
+					price = (m.At(time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)).Rates[v1alpha1.TokenOutput] * one).String()
+				}
+				if price != want {
+					t.Errorf("%s costs %q, want %q", model, price, want)
+				}
+			}
+			if len(got.Flaws) != flaws || !now.Broken() || strings.Contains(now.Flaws[0].Text, "last good") {
+				t.Errorf("flaws %v, then %v", now.Flaws, got.Flaws)
+			}
+		})
+	}
 }

@@ -210,14 +210,18 @@ func modelsOf(tokens map[count.Meter]uint64) []string {
 	return sortedKeys(names)
 }
 
-// table is what prices tokens: the table that is there, or else the last good one.
+// table is what prices tokens: the table that is there, or else the last good one, as a
+// whole or for models of which a row was broken.
 func (f Facts) table(observed count.Ledger) (t *pricing.Table, stale *v1alpha1.SpendProblem) {
-	if f.Prices != nil || observed.Prices == "" {
+	if observed.Prices == "" || f.Prices != nil && !f.Prices.Broken() {
 		return f.Prices, nil
 	}
 	last, err := pricing.Read(observed.Prices)
-	if err != nil {
-		return nil, nil
+	switch {
+	case err != nil:
+		return f.Prices, nil
+	case f.Prices != nil:
+		return f.Prices.With(last), nil
 	}
 	return last, f.PriceProblem
 }

@@ -199,7 +199,7 @@ func (p process) may(o process) bool {
 	if p.pod != "" || o.pod != "" {
 		return p.pod == o.pod || p.pod == "" || o.pod == ""
 	}
-	return p.place == o.place || p.place == "" || o.place == ""
+	return p.place == o.place || p.place == "" || o.place == "" || p.uuid != "" && p.uuid == o.uuid
 }
 
 // is says whether they certainly are.
@@ -210,7 +210,13 @@ func (p process) is(o process) bool {
 	if p.pod != "" || o.pod != "" {
 		return p.pod == o.pod
 	}
-	return p.place != "" && p.place == o.place
+	return p.place != "" && p.place == o.place || p.uuid != "" && p.uuid == o.uuid
+}
+
+// renamed says whether one of two series names the pod and the other only the address that
+// both have: a label that was added or removed while the process lived on.
+func (p process) renamed(o process) bool {
+	return (p.pod == "") != (o.pod == "") && p.place != "" && p.place == o.place && p.may(o)
 }
 
 // ProcessLabel is the label that names the process of a series; "": none does.

@@ -1,6 +1,7 @@
 package count
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -42,6 +43,7 @@ func Unite(cs []Counter, r Rules) []Counter {
 				case r.tracks(a, b):
 					doubled[i], doubled[j] = true, true
 				case r.follows(a, b), r.follows(b, a):
+				case onlyPod(cs, g, a, b) && (r.goesOn(a, b) || r.goesOn(b, a)):
 				default:
 					continue
 				}
@@ -171,9 +173,31 @@ func fits(of []point, p point) bool {
 	return !slices.ContainsFunc(of, func(o point) bool { return o.at == p.at || (o.at < p.at) != (o.v < p.v) })
 }
 
+// onlyPod says whether two series are of one process of which only one names the pod, and
+// no other pod has their address, as all have that a collector collects.
+func onlyPod(cs []Counter, family []int, a, b Counter) bool {
+	pod := cmp.Or(a.process.pod, b.process.pod)
+	return a.process.renamed(b.process) && !slices.ContainsFunc(family, func(i int) bool {
+		o := cs[i].process
+		return o.place == a.process.place && o.pod != "" && o.pod != pod
+	})
+}
+
 // follows says whether b goes on where a ended: under other labels, the process is
 // the same, and so is what it counts.
 func (r Rules) follows(a, b Counter) bool {
+	if !r.goesOn(a, b) {
+		return false
+	}
+	if a.process.is(b.process) {
+		return true
+	}
+	// Nothing names the process: only a difference of one label is no other process.
+	return a.process == process{} && b.process == process{} && len(labelsApart(a.Labels, b.Labels)) == 1
+}
+
+// goesOn says whether b begins where a ended, and with no less.
+func (r Rules) goesOn(a, b Counter) bool {
 	if len(a.points) == 0 || len(b.points) == 0 || b.points[0].v == 0 {
 		return false
 	}
@@ -182,14 +206,7 @@ func (r Rules) follows(a, b Counter) bool {
 	for _, p := range a.points[max(0, len(a.points)-3):] {
 		highest = max(highest, p.v) // of the last scrapes of all its twins
 	}
-	if next.at <= last.at-r.Quiet().Milliseconds() || next.v < highest || next.at == a.points[0].at {
-		return false
-	}
-	if a.process.is(b.process) {
-		return true
-	}
-	// Nothing names the process: only a difference of one label is no other process.
-	return a.process == process{} && b.process == process{} && len(labelsApart(a.Labels, b.Labels)) == 1
+	return next.at > last.at-r.Quiet().Milliseconds() && next.v >= highest && next.at != a.points[0].at
 }
 
 func labelsApart(a, b map[string]string) []string {
