@@ -19,6 +19,7 @@ type podKind struct {
 	own      input.PodTemplate // the platform's block for it
 	requests manifest.Object   // cpu, memory
 	limits   manifest.Object
+	sized    bool // its memory follows from the dataset, whatever the platform says of all pods
 	env      []manifest.Object
 	mounts   []any
 	volumes  []any
@@ -151,6 +152,12 @@ func resources(k podKind, t input.PodTemplate) manifest.Object {
 			if _, stated := t.Resources.Limits[name]; !stated && below(limits[string(name)], q) {
 				limits[string(name)] = q.String()
 			}
+		}
+	}
+	if k.sized {
+		limits["memory"] = k.limits["memory"]
+		if text, ok := k.limits["memory"].(string); ok && exceeds(requests["memory"], resource.MustParse(text)) {
+			requests["memory"] = text
 		}
 	}
 	if t.QoSClass == corev1.PodQOSGuaranteed {

@@ -15,6 +15,8 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/structpb"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/resource"
 
 	input "whisperops.io/functions/apis/input/workloads/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
@@ -168,13 +170,34 @@ func TestPodsAreHardened(t *testing.T) {
 }
 
 func TestSandboxMemory(t *testing.T) {
-	for mem, want := range map[int64]string{1024: "256Mi/1024Mi", 8192: "2048Mi/8192Mi", 1: "1Mi/1Mi"} {
+	of := func(requests, limits string) *input.Resources {
+		r := &input.Resources{Requests: corev1.ResourceList{}, Limits: corev1.ResourceList{}}
+		for list, q := range map[*corev1.ResourceList]string{&r.Requests: requests, &r.Limits: limits} {
+			if q != "" {
+				(*list)[corev1.ResourceMemory] = resource.MustParse(q)
+			}
+		}
+		return r
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		mem    int64
+		pods   *input.Resources // what the platform says of all pods
+		want   string           // requests/limits
+	}{
+		"ByDefault": {"A quarter holds the CSV.", 1024, nil, "256Mi/1024Mi"},
+		"Large":     {"The largest that compute-tuning gives.", 8192, nil, "2048Mi/8192Mi"},
+		"Least":     {"A request is at least something.", 1, nil, "1Mi/1Mi"},
+		"Request":   {"On a laptop all pods may ask for little.", 1024, of("64Mi", ""), "64Mi/1024Mi"},
+		"Limit":     {"A limit for all pods would kill the sandbox over a dataset that compute-tuning said would fit.", 1024, of("", "512Mi"), "256Mi/1024Mi"},
+		"TooMuch":   {"A request may not pass the limit, which is the dataset's.", 1024, of("4Gi", "8Gi"), "1024Mi/1024Mi"},
+	} {
 		a := anAgent()
-		a.SandboxMemMi = mem
+		a.SandboxMemMi, a.Input.PodTemplate.Resources = tc.mem, tc.pods
 		containers, _ := at(wrapped(t, a)[v1alpha1.PartSandboxDeployment], "spec", "template", "spec", "containers").([]any)
 		got := at(containers[0], "resources", "requests", "memory").(string) + "/" + at(containers[0], "resources", "limits", "memory").(string)
-		if got != want {
-			t.Errorf("sandbox of %d MiB: requests/limits are %s, want %s", mem, got, want)
+		if got != tc.want {
+			t.Errorf("%s: %s\nrequests/limits are %s, want %s", name, tc.reason, got, tc.want)
 		}
 	}
 }

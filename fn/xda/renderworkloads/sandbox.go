@@ -42,6 +42,7 @@ func sandboxDeployment(a Agent) manifest.Object {
 		// The limit is 3.5 times the CSV: a quarter of it holds the CSV.
 		requests: manifest.Object{"cpu": "100m", "memory": mebibytes(max(a.SandboxMemMi/4, 1))},
 		limits:   manifest.Object{"cpu": "2", "memory": mebibytes(a.SandboxMemMi)},
+		sized:    true,
 		mounts:   []any{tmpMount, gcpMount},
 		volumes:  []any{tmpVolume(a.SandboxMemMi), gcpVolume},
 	}

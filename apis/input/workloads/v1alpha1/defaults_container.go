@@ -115,7 +115,7 @@ func validateEnvSource(e corev1.EnvVar, from *corev1.EnvVarSource, path *field.P
 	if r := from.ResourceFieldRef; r != nil {
 		sources++
 		known := []string{"limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage", "requests.memory"}
-		if !slices.Contains(known, r.Resource) {
+		if kind, rest, _ := strings.Cut(r.Resource, "."); !slices.Contains(known, r.Resource) && ((kind != "limits" && kind != "requests") || !strings.HasPrefix(rest, corev1.ResourceHugePagesPrefix)) {
 			errs = append(errs, field.NotSupported(path.Child("resourceFieldRef", "resource"), r.Resource, known))
 		}
 		divisors := memoryDivisors

@@ -2,8 +2,11 @@ package v1alpha1
 
 import (
 	"fmt"
+	"net/netip"
 	"net/url"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
@@ -101,7 +104,9 @@ func (m Model) validateFamily() error {
 }
 
 // validateURL says what of an http or https URL can't be used as a base for
-// others, or nil. It never repeats credentials.
+// others, or nil. It never repeats credentials. Where it leads goes into the agents'
+// NetworkPolicy, which the API server would refuse as a whole, and pods without a
+// policy are open.
 func validateURL(field, value string) error {
 	u, err := url.Parse(value)
 	switch {
@@ -112,5 +117,36 @@ func validateURL(field, value string) error {
 	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
 		return fmt.Errorf("%s %q must end with its path: what follows a ? or # would be lost", field, u.Redacted())
 	}
+	if p := u.Port(); p != "" {
+		if n, err := strconv.Atoi(p); err != nil || len(validation.IsValidPortNum(n)) > 0 {
+			return fmt.Errorf("%s %q has port %s: a port is from 1 to 65535", field, u.Redacted(), p)
+		}
+	}
+	if why := wrongHost(u.Hostname()); why != "" {
+		return fmt.Errorf("%s %q %s", field, u.Redacted(), why)
+	}
 	return nil
+}
+
+// wrongHost says why pods can't be let out to a host, or "".
+func wrongHost(host string) string {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		switch {
+		case ip.Zone() != "" || ip.Is4In6():
+			return "names an address that no NetworkPolicy can hold: write it without a zone, and IPv4 as such"
+		case slices.Contains(metadataServers, ip):
+			return "is the clouds' metadata server, which hands out the node's own credentials"
+		}
+		return ""
+	}
+	labels := strings.Split(strings.TrimSuffix(host, "."), ".")
+	if len(labels) < 3 || labels[2] != "svc" {
+		return ""
+	}
+	for _, l := range labels[:2] {
+		if len(validation.IsDNS1123Label(l)) > 0 {
+			return fmt.Sprintf("is in the cluster, where no Service and no namespace can be called %q", l)
+		}
+	}
+	return ""
 }

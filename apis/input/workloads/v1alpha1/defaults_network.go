@@ -61,13 +61,13 @@ func (n Network) validate() error { //nolint:gocognit // one field after the oth
 	}
 	for i, r := range n.ExtraEgress {
 		at := field.NewPath("network", "extraEgress").Index(i)
-		if errs := append(validatePeers(r.To, at.Child("to")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
+		if errs := append(validatePeers(r.To, metadataServers, at.Child("to")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
 			return errs.ToAggregate()
 		}
 	}
 	for i, r := range n.ExtraIngress {
 		at := field.NewPath("network", "extraIngress").Index(i)
-		if errs := append(validatePeers(r.From, at.Child("from")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
+		if errs := append(validatePeers(r.From, nil, at.Child("from")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
 			return errs.ToAggregate()
 		}
 	}
@@ -79,7 +79,7 @@ func (n Network) validate() error { //nolint:gocognit // one field after the oth
 	if n.NodeLocalDNS == "" {
 		return nil
 	}
-	if _, ok := cidr(n.NodeLocalDNS); !ok {
+	if p, ok := cidr(n.NodeLocalDNS); !ok || p.Bits() == 0 {
 		return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
 	}
 	return nil
@@ -93,8 +93,9 @@ func cidr(s string) (netip.Prefix, bool) {
 }
 
 // validatePeers says what of the peers of a NetworkPolicy rule can't be used, or nil. Beyond the
-// API server's rules each names its peers: an empty list means everybody.
-func validatePeers(peers []networkingv1.NetworkPolicyPeer, path *field.Path) field.ErrorList {
+// API server's rules each names its peers: an empty list means everybody. No block of
+// addresses may hold one of never unless it is that address alone.
+func validatePeers(peers []networkingv1.NetworkPolicyPeer, never []netip.Addr, path *field.Path) field.ErrorList {
 	if len(peers) == 0 {
 		return field.ErrorList{field.Required(path, "an empty list means everybody; name the peers")}
 	}
@@ -108,7 +109,7 @@ func validatePeers(peers []networkingv1.NetworkPolicyPeer, path *field.Path) fie
 		case p.IPBlock == nil && !selectors:
 			errs = append(errs, field.Required(at, "must specify a peer"))
 		case p.IPBlock != nil:
-			errs = append(errs, validateIPBlock(*p.IPBlock, at.Child("ipBlock"))...)
+			errs = append(errs, validateIPBlock(*p.IPBlock, never, at.Child("ipBlock"))...)
 		}
 		errs = append(errs, metavalidation.ValidateLabelSelector(p.PodSelector, metavalidation.LabelSelectorValidationOptions{}, at.Child("podSelector"))...)
 		errs = append(errs, metavalidation.ValidateLabelSelector(p.NamespaceSelector, metavalidation.LabelSelectorValidationOptions{}, at.Child("namespaceSelector"))...)
@@ -119,7 +120,7 @@ func validatePeers(peers []networkingv1.NetworkPolicyPeer, path *field.Path) fie
 // metadataServers are where clouds hand out a node's own credentials.
 var metadataServers = []netip.Addr{netip.MustParseAddr("169.254.169.254"), netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("fd20:ce::254")}
 
-func validateIPBlock(b networkingv1.IPBlock, path *field.Path) field.ErrorList {
+func validateIPBlock(b networkingv1.IPBlock, never []netip.Addr, path *field.Path) field.ErrorList {
 	whole, ok := cidr(b.CIDR)
 	if !ok {
 		return field.ErrorList{field.Invalid(path.Child("cidr"), b.CIDR, "must be a CIDR, such as 10.0.0.0/8 or fd00::/8")}
@@ -135,7 +136,7 @@ func validateIPBlock(b networkingv1.IPBlock, path *field.Path) field.ErrorList {
 		before := excepted
 		excepted = func(a netip.Addr) bool { return p.Contains(a) || before(a) }
 	}
-	for _, m := range metadataServers {
+	for _, m := range never {
 		if whole.Bits() < m.BitLen() && whole.Contains(m) && !excepted(m) {
 			errs = append(errs, field.Forbidden(path, fmt.Sprintf("it opens the clouds' metadata server %s, which hands out the node's own credentials; except it", m)))
 		}

@@ -11,6 +11,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation/field"
 )
 
+// maxExact is the largest whole number that Crossplane's protocol carries unchanged.
+const maxExact = 1 << 53
+
 func validateTolerations(ts []corev1.Toleration, path *field.Path) field.ErrorList {
 	var errs field.ErrorList
 	for i, t := range ts {
@@ -23,6 +26,9 @@ func validateTolerations(ts []corev1.Toleration, path *field.Path) field.ErrorLi
 		}
 		if t.TolerationSeconds != nil && t.Effect != corev1.TaintEffectNoExecute {
 			errs = append(errs, field.Invalid(at.Child("effect"), t.Effect, "effect must be NoExecute when tolerationSeconds is set"))
+		}
+		if t.TolerationSeconds != nil && *t.TolerationSeconds > maxExact {
+			errs = append(errs, field.Invalid(at.Child("tolerationSeconds"), *t.TolerationSeconds, "a function's answer holds numbers as floating point ones, so the API server would get another; leave it out to stay for ever"))
 		}
 		switch t.Operator {
 		case "", corev1.TolerationOpEqual:

@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"strings"
 	"testing"
 
 	"sigs.k8s.io/yaml"
@@ -51,6 +52,7 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"TolerationEffect":  {`podTemplate: {tolerations: [{key: a, operator: Exists, effect: Never}]}`, "podTemplate.tolerations[0].effect: Unsupported value"},
 		"TolerationAll":     {`podTemplate: {tolerations: [{value: a}]}`, "podTemplate.tolerations[0].operator: Invalid value"},
 		"TolerationValue":   {`podTemplate: {tolerations: [{key: a, operator: Exists, value: b}]}`, "podTemplate.tolerations[0].value"},
+		"TolerationForever": {`podTemplate: {tolerations: [{key: a, operator: Exists, effect: NoExecute, tolerationSeconds: 9223372036854775807}]}`, "podTemplate.tolerations[0].tolerationSeconds: Invalid value"},
 		"TolerationSeconds": {`podTemplate: {tolerations: [{key: a, operator: Exists, effect: NoSchedule, tolerationSeconds: 5}]}`, "podTemplate.tolerations[0].effect"},
 		"AffinityOperator":  {`podTemplate: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: Is, values: [b]}]}]}}}}`, "operator: Invalid value"},
 		"AffinityValues":    {`podTemplate: {affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: [{matchExpressions: [{key: a, operator: In}]}]}}}}`, "values: Required value"},
@@ -92,6 +94,9 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"ProxyPath":         {`podTemplate: {proxy: {http: "http://p:1", noProxy: [git.example.org/a]}}`, "this is no CIDR"},
 		"ProxyHosts":        {`podTemplate: {proxy: {http: "http://p:1", noProxy: [git, "git.example.org:8443", .example.org, 10.1.2.3, "[::1]", "fd00::/8", 10.0.0.0/8]}}`, ""},
 		"ProxySemicolon":    {`podTemplate: {proxy: {http: "http://p:1", noProxy: ["a;b"]}}`, "must be one host"},
+		"ProxyPort":         {`podTemplate: {proxy: {http: "http://10.0.0.1:66000"}}`, "podTemplate.proxy.http: Invalid value"},
+		"ProxyNamespace":    {`podTemplate: {proxy: {https: "http://proxy.ns-.svc:3128"}}`, `no namespace can be called "ns-"`},
+		"ProxyMetadata":     {`chatFrontend: {proxy: {http: "http://169.254.169.254"}}`, "metadata server"},
 		"BundleDamaged":     {`podTemplate: {caBundle: {pem: "` + cert + `-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n"}}`, "1 of its 2 certificates are damaged"},
 		"BundleCutOff":      {`podTemplate: {caBundle: {pem: "` + cert + `-----BEGIN CERTIFICATE-----\nMIIB"}}`, "1 of its 2 certificates are damaged"},
 		"BundleWords":       {`podTemplate: {caBundle: {pem: "# of Acme\n` + cert + `and another:\n` + cert + `"}}`, ""},
@@ -104,6 +109,19 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"BundleBeside":      {`{podTemplate: {caBundle: {pem: "` + cert + `"}}, sandbox: {caBundle: {configMap: {name: a, key: b}}}}`, ""},
 		"NamespaceLabel":    {`namespace: {labels: {pod-security.kubernetes.io/enforce: privileged}}`, "can't be set here"},
 		"NamespaceLabelBad": {`namespace: {labels: {a: "b c"}}`, "namespace.labels: Invalid value"},
+		"PodSecurityWarn":   {`namespace: {labels: {pod-security.kubernetes.io/warn: strict}}`, "namespace.labels[pod-security.kubernetes.io/warn] is \"strict\": it must be restricted, baseline or privileged"},
+		"PodSecurityAudit":  {`namespace: {labels: {pod-security.kubernetes.io/audit: ""}}`, "namespace.labels[pod-security.kubernetes.io/audit]"},
+		"PodSecurityAt":     {`namespace: {labels: {pod-security.kubernetes.io/enforce-version: v99}}`, "must be latest or a version such as v1.35"},
+		"PodSecurityFine":   {`namespace: {labels: {pod-security.kubernetes.io/enforce-version: v1.30, pod-security.kubernetes.io/warn: baseline, pod-security.kubernetes.io/warn-version: latest, pod-security.kubernetes.io/x: y}}`, ""},
+		"Image":             {`images: {sandbox: "registry.example.org:5000/a/b_c/d--e:v1.2@sha256:` + strings.Repeat("0a", 32) + `"}`, ""},
+		"ImageOfMachine":    {`images: {sandbox: "Registry:5000/sandbox", chatFrontend: "[fd00::1]:5000/chat"}`, ""},
+		"ImageBlank":        {`images: {sandbox: "sandbox v1"}`, `images.sandbox "sandbox v1" names no image`},
+		"ImageScheme":       {`images: {sandbox: "https://registry.example.org/sandbox:v1"}`, "names no image"},
+		"ImageCapitals":     {`images: {chatFrontend: "registry.example.org/Chat:v1"}`, "images.chatFrontend"},
+		"ImageDigest":       {`images: {sandbox: "sandbox@sha256:abc"}`, "names no image"},
+		"ImageTag":          {`images: {sandbox: "sandbox:v1+build"}`, "names no image"},
+		"ImageNoTag":        {`images: {sandbox: "sandbox:"}`, "names no image"},
+		"ProviderConfig":    {`objectProviderConfig: In Cluster`, `objectProviderConfig "In Cluster" can't be a ProviderConfig's name`},
 		"KagentVersion":     {`kagentVersion: v1.0`, `kagentVersion "v1.0" must be`},
 
 		"IngressAnnotation":      {`ingress: {annotations: {"nginx.ingress.kubernetes.io/whitelist source": 10.0.0.0/8}}`, "ingress.annotations: Invalid value: \"nginx.ingress.kubernetes.io/whitelist source\""},
@@ -113,6 +131,8 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"IngressDefaultAndClass": {`ingress: {annotations: {kubernetes.io/ingress.class: alb}}`, `is "alb" and ingress.className is "nginx"`},
 		"IngressSameClass":       {`ingress: {className: gce, annotations: {kubernetes.io/ingress.class: gce}}`, ""},
 		"IngressOnlyAnnotation":  {`ingress: {className: "", annotations: {kubernetes.io/ingress.class: gce}}`, ""},
+		"IngressTwoIssuers":      {`ingress: {tlsIssuer: letsencrypt, annotations: {cert-manager.io/issuer: own}}`, "ingress.annotations[cert-manager.io/issuer] is \"own\" beside ingress.tlsIssuer"},
+		"IngressOwnIssuer":       {`ingress: {annotations: {cert-manager.io/issuer: own}}`, ""},
 		"IngressNoClass":         {`ingress: {className: ""}`, "ingress.className is empty"},
 		"IngressClassName":       {`ingress: {className: GCE}`, "ingress.className: Invalid value"},
 
@@ -139,6 +159,8 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"EgressEndPort":  {`network: {extraEgress: [{to: [{podSelector: {}}], ports: [{port: 10, endPort: 9}]}]}`, "ports[0].endPort: Invalid value"},
 		"EgressProtocol": {`network: {extraEgress: [{to: [{podSelector: {}}], ports: [{port: 10, protocol: ICMP}]}]}`, "ports[0].protocol: Unsupported value"},
 		"EgressSelector": {`network: {extraEgress: [{to: [{podSelector: {matchExpressions: [{key: a, operator: In}]}}]}]}`, "values: Required value"},
+		"IngressFromAny": {`network: {extraIngress: [{from: [{ipBlock: {cidr: 0.0.0.0/0}}], ports: [{port: 3000}]}]}`, ""},
+		"DNSEverywhere":  {`network: {nodeLocalDNS: 0.0.0.0/0}`, "network.nodeLocalDNS"},
 		"IngressFromAll": {`network: {extraIngress: [{ports: [{port: 8080}]}]}`, "network.extraIngress[0].from: Required value"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -140,9 +141,12 @@ func (in *RenderWorkloadsInput) Validate() error {
 		}
 	}
 	for _, i := range []struct{ field, image string }{{"images.sandbox", in.Images.Sandbox}, {"images.chatFrontend", in.Images.ChatFrontend}} {
-		if strings.TrimSpace(i.image) != i.image {
-			return fmt.Errorf("%s %q must not have leading or trailing whitespace", i.field, i.image)
+		if err := validateImage(i.field, i.image); err != nil {
+			return err
 		}
+	}
+	if errs := validation.IsDNS1123Subdomain(in.ObjectProviderConfig); len(errs) > 0 {
+		return fmt.Errorf("objectProviderConfig %q can't be a ProviderConfig's name: %s", in.ObjectProviderConfig, errs[0])
 	}
 	if err := input.ValidateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
@@ -163,6 +167,9 @@ func (in *RenderWorkloadsInput) Validate() error {
 		if strings.HasPrefix(l, "whisperops.io/") || l == "kubernetes.io/metadata.name" || l == "pod-security.kubernetes.io/enforce" {
 			return fmt.Errorf("namespace.labels[%s] can't be set here: it says whose the namespace is, or is the input podSecurity", l)
 		}
+	}
+	if err := validatePodSecurityLabels(in.Namespace.Labels); err != nil {
+		return err
 	}
 	if in.KagentVersion != KagentV09 && in.KagentVersion != KagentV010 {
 		return fmt.Errorf("kagentVersion %q must be %s or %s", in.KagentVersion, KagentV09, KagentV010)
@@ -490,6 +497,9 @@ func (i Ingress) validate() error {
 	}
 	if len(errs) > 0 {
 		return errs.ToAggregate()
+	}
+	if issuer, also := i.Annotations["cert-manager.io/issuer"]; also && i.TLSIssuer != "" {
+		return fmt.Errorf("ingress.annotations[cert-manager.io/issuer] is %q beside ingress.tlsIssuer %q: cert-manager issues nothing for an Ingress that names both; leave tlsIssuer out and name the certificate's Secret yourself, or leave the annotation out", issuer, i.TLSIssuer)
 	}
 	switch class, annotated := i.Annotations[ingressClassAnnotation]; {
 	case annotated && i.ClassName != "" && class != i.ClassName:
