@@ -35,6 +35,52 @@ func TestRenderDashboardInputValidate(t *testing.T) {
 	}
 }
 
+func TestRenderIAMInputValidate(t *testing.T) {
+	key := func(name string) func(*RenderIAMInput) { return func(in *RenderIAMInput) { in.KMSKeyName = name } }
+	label := func(k, v string) func(*RenderIAMInput) {
+		return func(in *RenderIAMInput) { in.BucketLabels = map[string]string{k: v} }
+	}
+	for name, tc := range map[string]struct {
+		reason string
+		change func(*RenderIAMInput)
+		want   string
+	}{
+		"Defaults":        {"Everything has a default that works.", func(*RenderIAMInput) {}, ""},
+		"Region":          {"Google takes both cases.", func(in *RenderIAMInput) { in.Location = "Europe-West3" }, ""},
+		"NoLocation":      {"A bucket lies somewhere.", func(in *RenderIAMInput) { in.Location = "" }, "location is empty"},
+		"Blank":           {"The bucket would be asked for over and over.", func(in *RenderIAMInput) { in.Location = "europe west3" }, `location "europe west3" must be`},
+		"Newline":         {"A block of YAML ends with one.", func(in *RenderIAMInput) { in.Location = "EU\n" }, `location "EU\n" must be`},
+		"NoConfig":        {"Somebody's credentials are needed.", func(in *RenderIAMInput) { in.ProviderConfig = "" }, "providerConfig is empty"},
+		"Config":          {"No ProviderConfig can be called so.", func(in *RenderIAMInput) { in.ProviderConfig = "Acme Lake" }, `providerConfig "Acme Lake" can't be an object's name`},
+		"Lake":            {"Another project holds the datasets.", func(in *RenderIAMInput) { in.DatasetsProjectID = "acme-lake" }, ""},
+		"LakeNumber":      {"A project has a number, too.", func(in *RenderIAMInput) { in.DatasetsProjectID = "123456789012" }, ""},
+		"LakeOfDomain":    {"Old projects have a domain before them.", func(in *RenderIAMInput) { in.DatasetsProjectID = "example.org:acme-lake" }, ""},
+		"LakeName":        {"The name that people see is no id.", func(in *RenderIAMInput) { in.DatasetsProjectID = "Acme Lake" }, `datasetsProjectId "Acme Lake" must be`},
+		"LakePath":        {"Terraform's form.", func(in *RenderIAMInput) { in.DatasetsProjectID = "projects/acme-lake" }, `datasetsProjectId "projects/acme-lake" must be`},
+		"Grants":          {"There are two.", func(in *RenderIAMInput) { in.Grants = "Member" }, `grants "Member" must be`},
+		"Credentials":     {"There are two.", func(in *RenderIAMInput) { in.Credentials = "None" }, `credentials "None" must be`},
+		"Pool":            {"A pool is a project's.", func(in *RenderIAMInput) { in.WorkloadIdentityPool = "acme-data" }, "workloadIdentityPool"},
+		"Key":             {"A key's full name.", key("projects/acme-keys/locations/europe/keyRings/agents/cryptoKeys/buckets"), ""},
+		"KeyVersion":      {"Google takes the key, and chooses the version.", key("projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"), "without a version"},
+		"KeyURL":          {"Terraform's other form.", key("https://cloudkms.googleapis.com/v1/projects/p/locations/l/keyRings/r/cryptoKeys/k"), "kmsKeyName"},
+		"KeyBlank":        {"Copied with what stood behind it.", key("projects/p/locations/l/keyRings/r/cryptoKeys/k "), "kmsKeyName"},
+		"Label":           {"By Google's rules.", label("cost_center", "42-a"), ""},
+		"LabelKubernetes": {"Google's keys have no domain.", label("example.org/team", "a"), "bucketLabels holds the key"},
+		"LabelCapital":    {"Google's are in small letters.", label("team", "Data"), "bucketLabels[team]"},
+		"LabelOurs":       {"It says whose the bucket is.", label("whisperops-agent", "x"), "must not hold whisperops-agent"},
+		"Deletion":        {"There are two.", func(in *RenderIAMInput) { in.DataDeletion = "Keep" }, `dataDeletion "Keep" must be`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			in := &RenderIAMInput{}
+			in.Default()
+			tc.change(in)
+			if err := in.Validate(); !says(err, tc.want) {
+				t.Errorf("%s\nValidate() = %v, want %q", tc.reason, err, tc.want)
+			}
+		})
+	}
+}
+
 // says whether err holds want; an empty want wants no error.
 func says(err error, want string) bool {
 	if err == nil || want == "" {

@@ -49,3 +49,15 @@ func ValidateNamespace(field, name, is string) error {
 	}
 	return nil
 }
+
+// ValidateObjectName says what of the name of an object that anybody may have made can't
+// be used, or nil.
+func ValidateObjectName(field, name, is string) error {
+	if name == "" {
+		return fmt.Errorf("%s is empty: %s", field, is)
+	}
+	if errs := validation.IsDNS1123Subdomain(name); len(errs) > 0 {
+		return fmt.Errorf("%s %q can't be an object's name: %s", field, name, errs[0])
+	}
+	return nil
+}

@@ -42,8 +42,5 @@ func (in *RenderReplicasInput) Validate() error {
 	if in.RunningReplicas < 1 || in.RunningReplicas > 100 {
 		return fmt.Errorf("runningReplicas %d must be from 1 to 100", in.RunningReplicas)
 	}
-	if in.ObjectProviderConfig == "" {
-		return fmt.Errorf("objectProviderConfig is empty: it names a ClusterProviderConfig of provider-kubernetes")
-	}
-	return nil
+	return ValidateObjectName("objectProviderConfig", in.ObjectProviderConfig, "it names a ClusterProviderConfig of provider-kubernetes")
 }

@@ -122,13 +122,11 @@ func (in *RenderDashboardInput) Validate() error {
 			return errs.ToAggregate()
 		}
 	}
-	for _, f := range []struct{ field, value, is string }{
-		{"datasourceUid", in.DatasourceUID, "it is the uid of Grafana's Prometheus data source"},
-		{"objectProviderConfig", in.ObjectProviderConfig, "it names a ClusterProviderConfig of provider-kubernetes"},
-	} {
-		if f.value == "" {
-			return fmt.Errorf("%s is empty: %s", f.field, f.is)
-		}
+	if in.DatasourceUID == "" {
+		return fmt.Errorf("datasourceUid is empty: it is the uid of Grafana's Prometheus data source")
+	}
+	if err := ValidateObjectName("objectProviderConfig", in.ObjectProviderConfig, "it names a ClusterProviderConfig of provider-kubernetes"); err != nil {
+		return err
 	}
 	if in.InputContainsCached == nil {
 		return fmt.Errorf("inputContainsCached must be true or false")

@@ -64,7 +64,8 @@ type RenderIAMInput struct {
 	WorkloadIdentityPool string `json:"workloadIdentityPool,omitempty"`
 
 	// KMSKeyName encrypts new objects in the agents' buckets with a key of yours:
-	// projects/P/locations/L/keyRings/R/cryptoKeys/K. Google Cloud Storage's service
+	// projects/P/locations/L/keyRings/R/cryptoKeys/K, with L the buckets' location (europe
+	// for EU). Google Cloud Storage's service
 	// agent of the order's project must be allowed to use it. Empty: Google's keys.
 	//
 	// +optional
@@ -97,8 +98,14 @@ func (in *RenderIAMInput) Validate() error {
 	if in.Location == "" {
 		return fmt.Errorf("location is empty: it names a region, dual-region or multi-region of Google Cloud Storage, such as EU")
 	}
-	if in.ProviderConfig == "" {
-		return fmt.Errorf("providerConfig is empty: it names a ProviderConfig (gcp.upbound.io)")
+	if !bucketLocation.MatchString(in.Location) {
+		return fmt.Errorf("location %q must be letters, digits and dashes, such as EU or europe-west3: Google knows no other names", in.Location)
+	}
+	if err := ValidateObjectName("providerConfig", in.ProviderConfig, "it names a ProviderConfig (gcp.upbound.io)"); err != nil {
+		return err
+	}
+	if in.DatasetsProjectID != "" && !projectName.MatchString(in.DatasetsProjectID) {
+		return fmt.Errorf("datasetsProjectId %q must be a project's id or number, as gcloud projects list shows them", in.DatasetsProjectID)
 	}
 	if in.Grants != GrantProjectIAMMember && in.Grants != GrantBucketIAMMember {
 		return fmt.Errorf("grants %q must be %s or %s", in.Grants, GrantProjectIAMMember, GrantBucketIAMMember)
@@ -144,8 +151,11 @@ const (
 
 // What Google allows in names.
 var (
+	bucketLocation = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*[A-Za-z0-9]$`)
+	// A project that is older than ids has its organization's domain before it.
+	projectName  = regexp.MustCompile(`^(([a-z0-9-]+\.)+[a-z]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]$|^[0-9]{6,}$`)
 	identityPool = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]\.svc\.id\.goog$`)
-	kmsKey       = regexp.MustCompile(`^projects/[^/]+/locations/[^/]+/keyRings/[^/]+/cryptoKeys/[^/]+$`)
+	kmsKey       = regexp.MustCompile(`^projects/[^/\s]+/locations/[a-z0-9-]+/keyRings/[A-Za-z0-9_-]+/cryptoKeys/[A-Za-z0-9_-]+$`)
 	labelKey     = regexp.MustCompile(`^[a-z][a-z0-9_-]{0,62}$`)
 	labelValue   = regexp.MustCompile(`^[a-z0-9_-]{0,63}$`)
 )

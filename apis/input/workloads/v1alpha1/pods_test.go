@@ -121,7 +121,7 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"ImageDigest":       {`images: {sandbox: "sandbox@sha256:abc"}`, "names no image"},
 		"ImageTag":          {`images: {sandbox: "sandbox:v1+build"}`, "names no image"},
 		"ImageNoTag":        {`images: {sandbox: "sandbox:"}`, "names no image"},
-		"ProviderConfig":    {`objectProviderConfig: In Cluster`, `objectProviderConfig "In Cluster" can't be a ProviderConfig's name`},
+		"ProviderConfig":    {`objectProviderConfig: In Cluster`, `objectProviderConfig "In Cluster" can't be an object's name`},
 		"KagentVersion":     {`kagentVersion: v1.0`, `kagentVersion "v1.0" must be`},
 
 		"IngressAnnotation":      {`ingress: {annotations: {"nginx.ingress.kubernetes.io/whitelist source": 10.0.0.0/8}}`, "ingress.annotations: Invalid value: \"nginx.ingress.kubernetes.io/whitelist source\""},

@@ -7,7 +7,6 @@ import (
 	networkingv1 "k8s.io/api/networking/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/apimachinery/pkg/util/validation/field"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
@@ -134,7 +133,6 @@ func (in *RenderWorkloadsInput) Validate() error {
 	for _, f := range []struct{ field, value, is string }{
 		{"images.sandbox", in.Images.Sandbox, "RenderWorkloadsInput needs the image that runs the agents' Python code"},
 		{"images.chatFrontend", in.Images.ChatFrontend, "RenderWorkloadsInput needs the image that serves the chat pages"},
-		{"objectProviderConfig", in.ObjectProviderConfig, "it names a ProviderConfig and a ClusterProviderConfig of provider-kubernetes"},
 	} {
 		if f.value == "" {
 			return fmt.Errorf("%s is empty: %s", f.field, f.is)
@@ -145,8 +143,8 @@ func (in *RenderWorkloadsInput) Validate() error {
 			return err
 		}
 	}
-	if errs := validation.IsDNS1123Subdomain(in.ObjectProviderConfig); len(errs) > 0 {
-		return fmt.Errorf("objectProviderConfig %q can't be a ProviderConfig's name: %s", in.ObjectProviderConfig, errs[0])
+	if err := input.ValidateObjectName("objectProviderConfig", in.ObjectProviderConfig, "it names a ProviderConfig and a ClusterProviderConfig of provider-kubernetes"); err != nil {
+		return err
 	}
 	if err := input.ValidateNamespace("objectNamespace", in.ObjectNamespace, "it names a namespace that exists"); err != nil {
 		return err
