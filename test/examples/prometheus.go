@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -82,7 +81,12 @@ func wanted(expr, name string) bool {
 	if m == nil {
 		return true
 	}
-	return name == m[2] || m[1] == "=~" && slices.Contains(strings.Split(m[2], "|"), name)
+	value, err := strconv.Unquote(`"` + m[2] + `"`)
+	if err != nil || m[1] == "=" {
+		return name == value
+	}
+	matches, err := regexp.MatchString("^(?:"+value+")$", name)
+	return err == nil && matches
 }
 
 // Handler speaks as much of Prometheus' query API as fetch-spend uses: an instant

@@ -47,6 +47,13 @@ func TestHandler(t *testing.T) {
 			code:   200,
 			want:   `{"data":{"result":[{"metric":{"__name__":"tokens","pod":"a"},"value":[1795424520,"15"]},{"metric":{"__name__":"tokens","pod":"gone"},"value":[1795424520,"7"]}],"resultType":"vector"},"status":"success"}`,
 		},
+		"Pattern": {
+			reason: "A name is matched as a whole, dots and all.",
+			query:  `last_over_time({__name__=~"tok\\.ens|other"}[1d30m])`,
+			time:   at("520"),
+			code:   200,
+			want:   `{"data":{"result":[],"resultType":"vector"},"status":"success"}`,
+		},
 		"Nothing": {
 			reason: "A series without a sample in the range isn't there, and an empty answer is a list.",
 			query:  `{pod="a"}[10s]`,

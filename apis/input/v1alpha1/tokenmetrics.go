@@ -316,7 +316,10 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 }
 
 // usualClassLabel tells the classes of the conventions' one metric apart.
-const usualClassLabel = "gen_ai_token_type"
+const (
+	usualClassLabel  = "gen_ai_token_type"
+	dottedClassLabel = "gen_ai.token.type"
+)
 
 // withUsualLabel names the class label of a metric of OpenTelemetry's conventions that
 // was given for several classes, as old inputs do: only the label can tell them apart.
@@ -326,8 +329,12 @@ func (m TokenMetrics) withUsualLabel() TokenMetrics {
 	}
 	seen := map[string]bool{}
 	for _, name := range []string{m.Input, m.Output, m.CachedInput, m.CacheWrite, m.Thoughts, m.ToolUse} {
-		if seen[name] && strings.Contains(strings.ReplaceAll(name, ".", "_"), "gen_ai_client_token_usage") {
+		switch {
+		case !seen[name]:
+		case strings.Contains(name, "gen_ai_client_token_usage"):
 			m.ClassLabel = usualClassLabel
+		case strings.Contains(name, "gen_ai.client.token.usage"):
+			m.ClassLabel = dottedClassLabel // who keeps the dots of one keeps those of both
 		}
 		seen[name] = true
 	}

@@ -73,11 +73,25 @@ func TestReadSettings(t *testing.T) {
 				in.Metrics.Input, in.Metrics.Output, in.Metrics.CachedInput = "gen_ai.client.token.usage_sum", "gen_ai.client.token.usage_sum", "none_total"
 			},
 			want: func(s *Settings) {
-				m, err := input.TokenMetrics{Tokens: "gen_ai.client.token.usage_sum", ClassLabel: "gen_ai_token_type"}.Resolve(true)
+				m, err := input.TokenMetrics{Tokens: "gen_ai.client.token.usage_sum", ClassLabel: "gen_ai.token.type"}.Resolve(true)
 				if err != nil {
 					t.Fatal(err)
 				}
 				s.Rules.Metrics.Names = map[string]v1alpha1.TokenClass{"gen_ai.client.token.usage_sum": "", "none_total": ""}
+				s.Rules.Metrics.ClassLabel, s.Rules.Metrics.Classes = "gen_ai.token.type", m.Classes
+			},
+		},
+		"SameMetricWithoutDots": {
+			reason: "As above, where a server writes names as Prometheus had to before its version 3: of its labels, too.",
+			in: func(in *input.FetchSpendInput) {
+				in.Metrics.Input, in.Metrics.Output, in.Metrics.CachedInput = "gen_ai_client_token_usage_sum", "gen_ai_client_token_usage_sum", "none_total"
+			},
+			want: func(s *Settings) {
+				m, err := input.TokenMetrics{Tokens: "gen_ai_client_token_usage_sum", ClassLabel: "gen_ai_token_type"}.Resolve(true)
+				if err != nil {
+					t.Fatal(err)
+				}
+				s.Rules.Metrics.Names = map[string]v1alpha1.TokenClass{"gen_ai_client_token_usage_sum": "", "none_total": ""}
 				s.Rules.Metrics.ClassLabel, s.Rules.Metrics.Classes = "gen_ai_token_type", m.Classes
 			},
 		},
