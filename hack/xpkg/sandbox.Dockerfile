@@ -10,7 +10,8 @@ RUN CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -buildid=' -o /sandbox ./cm
 FROM debian:bookworm-slim
 RUN apt-get update \
   && apt-get install -y --no-install-recommends python3-pandas python3-matplotlib fonts-dejavu-core ca-certificates tzdata \
-  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/*
+  && rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/log/* /usr/include /usr/lib/gcc \
+  && find / -xdev -type f -perm /6000 -exec chmod a-s {} +
 COPY --from=build /sandbox /sandbox
 USER 65532:65532
 ENTRYPOINT ["/sandbox"]

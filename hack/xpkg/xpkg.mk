@@ -19,13 +19,17 @@ SANDBOX_ROOTFS   ?= $(OUTPUT)/sandbox/$(SANDBOX_SUITE)-$(SANDBOX_ARCH).tar
 # The version that the install manifests ask for; one place says it.
 VERSION ?= $(shell sed -n 's|^ *package: .*/whisperops:\(v.*\)|\1|p' package/install/configuration.yaml)
 
-.PHONY: xpkg sandbox-rootfs push pin xpkg-check
+.PHONY: xpkg sandbox-rootfs sandbox-rootfs-check push pin xpkg-check
 xpkg: ## build all packages and the images of the other programs into _output/xpkg, with SBOMs and digests; the sandbox's after make sandbox-rootfs
 	@$(XPKG) build -root $(XPKG_SRC) -out $(XPKG_DIR) -version $(VERSION) $(XPKG_IMAGES) $$(test ! -e $(SANDBOX_ROOTFS) || echo -sandbox $(SANDBOX_ROOTFS))
 	@test -e $(SANDBOX_ROOTFS) || echo "the sandbox's image was not built: make sandbox-rootfs first (needs mmdebstrap), or docker build -f hack/xpkg/sandbox.Dockerfile ." >&2
 
 sandbox-rootfs: ## put Debian's Python and pandas together again, for the sandbox's image (SANDBOX_MIRROR, SANDBOX_SUITE)
 	@rm -f $(SANDBOX_ROOTFS) && $(MAKE) $(SANDBOX_ROOTFS)
+
+sandbox-rootfs-check: $(SANDBOX_ROOTFS) ## put the sandbox's root file system together a second time, and fail if an image would differ
+	@again=$(OUTPUT)/sandbox/again.tar; trap 'rm -f "$$again"' EXIT; $(MAKE) sandbox-rootfs SANDBOX_ROOTFS="$$again" && \
+	  cd hack/xpkg && SANDBOX_ROOTFS_PAIR="$(abspath $(SANDBOX_ROOTFS)):$$again" GOWORK=off go test -count=1 -v -timeout 30m -run 'TestSameRootfs$$' .
 
 $(SANDBOX_ROOTFS):
 	@mkdir -p $(@D)
