@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
@@ -62,6 +63,10 @@ func newTab(ctx context.Context, t *testing.T) tab {
 		t.Fatal(err)
 	}
 	p.do(chromedp.EmulateViewport(1280, 860))
+	// Each page is the one that somebody looks at, however many there are.
+	if _, err := chromedp.Call(ctx, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true}); err != nil {
+		t.Fatal(err)
+	}
 	return p
 }
 
@@ -197,12 +202,15 @@ func (p tab) shoot(name string) {
 	}
 }
 
+// start starts a page's server for one test. Each has a world and a profile of its own, and
+// mostly waits, so that they run beside each other.
 func start(t *testing.T, script func(*chattest.Task), env ...string) *world.World {
 	t.Helper()
 	bin := os.Getenv("CHAT_FRONTEND")
 	if bin == "" {
 		t.Skip("CHAT_FRONTEND names no binary: run make test-chat")
 	}
+	t.Parallel()
 	w, err := world.Start(t.Context(), bin, script, logs{}, env...)
 	if err != nil {
 		t.Fatal(err)

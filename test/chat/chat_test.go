@@ -33,14 +33,18 @@ func TestAsk(t *testing.T) {
 	if got := p.text("#money"); !strings.Contains(got, "$3.75 left of $5.00") || !strings.Contains(got, "$1.25 spent this month") {
 		t.Errorf("money: %q", got)
 	}
+	// It streams: there is text before the end, a word on what is being done, and a button to
+	// stop it. The page itself keeps what passed, however fast.
+	p.js(`window.doing = new Set(); window.streamed = false; new MutationObserver(() => {
+		const a = document.querySelector("article");
+		if (!a) return;
+		doing.add(a.querySelector(".doing")?.textContent);
+		streamed ||= !document.getElementById("stop").hidden && a.querySelector(".answer > .prose")?.innerText.length > 20;
+	}).observe(document.body, {subtree: true, childList: true, characterData: true, attributes: true})`)
 	p.ask(question)
-	// It streams: there is text before the end, and a word on what is being done.
-	p.until(`document.querySelector("article .doing").textContent === "Asking the analyst"`)
-	p.until(`document.querySelector("article .answer > .prose").innerText.length > 20`)
+	p.until(`doing.has("Asking the analyst")`)
+	p.until(`streamed`)
 	p.shoot("streaming")
-	if get[bool](p, `document.getElementById("stop").hidden`) {
-		t.Error("while it answers there is no button to stop it")
-	}
 	p.answered()
 	p.until(`document.querySelector("article .prose img").naturalWidth > 0`)
 	p.shoot("answer")
@@ -427,10 +431,11 @@ func TestIdlePages(t *testing.T) {
 	p.open(w.URL)
 	p.until(`!document.getElementById("money").hidden`)
 	before := w.Kube.Gets()
-	p.js(`performance.clearResourceTimings()`)
-	p.until(`performance.now() > 5000`)
-	if n := get[int](p, `performance.getEntriesByType("resource").length`); n != 0 || w.Kube.Gets() != before {
-		t.Errorf("an idle page asked %d times, and the budget was read %d times", n, w.Kube.Gets()-before)
+	p.js(`performance.clearResourceTimings(); window.idleSince = performance.now()`)
+	p.until(`performance.now() > window.idleSince + 5000`)
+	// The browser asks for the icon when it has time.
+	if asked := get[[]string](p, `performance.getEntriesByType("resource").map((e) => e.name).filter((n) => !n.endsWith("/assets/icon.svg"))`); len(asked) != 0 || w.Kube.Gets() != before {
+		t.Errorf("an idle page asked for %v, and the budget was read %d times", asked, w.Kube.Gets()-before)
 	}
 }
 
