@@ -24,7 +24,7 @@ make validate SCHEMAS=<folder>. The folder is searched for *.yaml files with Cus
   crossplane xpkg extract xpkg.upbound.io/upbound/provider-gcp-storage:v3.0.0 -o storage.gz
   crossplane xpkg extract xpkg.upbound.io/upbound/provider-gcp-cloudplatform:v3.0.0 -o cloudplatform.gz
       then for each: gunzip -c storage.gz > <folder>/storage.yaml
-  kagent v0.9.12:   github.com/kagent-dev/kagent, go/api/config/crd/bases/*.yaml
+  kagent v0.9.12 or v0.10.0-rc3: github.com/kagent-dev/kagent, go/api/config/crd/bases/*.yaml
 
 No CRD of another project is part of this repository.`
 

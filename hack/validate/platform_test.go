@@ -33,20 +33,19 @@ func platformInput(t *testing.T, doc string) *input.RenderWorkloadsInput {
 	return in
 }
 
-// serverRefuses renders an agent with an input that nobody has validated, and returns what
-// the API server says of its parts: the real validation of Kubernetes' own kinds, and
-// for the pods that kagent makes that of the Deployment which comes of an Agent.
-func serverRefuses(t *testing.T, in *input.RenderWorkloadsInput) []string {
+// wrappedBy renders an agent with an input that nobody has validated, and returns the
+// manifests in its Objects by their parts, as the API server gets them.
+func wrappedBy(t *testing.T, in *input.RenderWorkloadsInput) map[string]*unstructured.Unstructured {
 	t.Helper()
 	parts := renderworkloads.Render(renderworkloads.Agent{
 		Name: "housing-bot", BaseDomain: "example.org", ProjectID: "acme-data", SandboxMemMi: 1024, HasNamespace: true,
 		Dataset: v1alpha1.Dataset{Name: "housing", GCSPath: "gs://acme-datasets/housing.csv", SizeBytes: 1 << 20, DisplayName: "Housing"},
 		Input:   *in,
 	})
-	var said []string
-	for _, name := range slices.Sorted(maps.Keys(parts)) {
+	out := map[string]*unstructured.Unstructured{}
+	for name, part := range parts {
 		o := map[string]any{}
-		for k, v := range parts[name] {
+		for k, v := range part {
 			o[k] = plainValue(t, v)
 		}
 		raw, err := json.Marshal(o)
@@ -60,7 +59,20 @@ func serverRefuses(t *testing.T, in *input.RenderWorkloadsInput) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		u := &unstructured.Unstructured{Object: manifest}
+		out[name] = &unstructured.Unstructured{Object: manifest}
+	}
+	return out
+}
+
+// serverRefuses returns what the API server says of an agent's parts: the real validation
+// of Kubernetes' own kinds, and for the pods that kagent makes that of the Deployment which
+// comes of an Agent.
+func serverRefuses(t *testing.T, in *input.RenderWorkloadsInput) []string {
+	t.Helper()
+	parts := wrappedBy(t, in)
+	var said []string
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		u := parts[name]
 		if u.GetKind() == "Agent" {
 			u = kagentsDeployment(t, u)
 		}
