@@ -37,13 +37,10 @@ const maxAnnounced = 5
 // for what was counted: a table that was corrected, or has a row more. atDearest is
 // what it would be if the models that lacked a price still did.
 func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price.Bill, spent money.USD) (*v1alpha1.Repriced, float64) {
-	type key struct {
-		model, class, context, tier, from string
-	}
-	was := map[key]v1alpha1.BillLine{}
+	was := map[lineKey]v1alpha1.BillLine{}
 	lacked := map[string]bool{}
 	for _, l := range f.Bill {
-		was[key{l.Model, string(l.Class), l.Context, l.Tier, l.From}] = l
+		was[keyOf(l)] = l
 		if l.Unpriced {
 			lacked[l.Model] = true
 		}
@@ -51,15 +48,17 @@ func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price
 	before, changed := spent-b.Total, []string{}
 	for _, l := range b.Lines {
 		w := lineOf(l, b)
-		old, ok := was[key{w.Model, string(w.Class), w.Context, w.Tier, w.From}]
-		rate, err := money.Parse(old.USDPerMillion)
+		old, ok := was[keyOf(w)]
+		rate, err := rateOf(old)
 		if !ok || err != nil || old.USDPerMillion == w.USDPerMillion {
 			before = before.Plus(l.USD)
 			continue
 		}
-		before = before.Plus((rate / 1_000_000).Times(l.Tokens))
+		before = before.Plus(rate.Times(l.Tokens))
 		changed = append(changed, fmt.Sprintf("%s %s %s, before %s", short(w.Model), w.Class, w.USDPerMillion, old.USDPerMillion))
 	}
+	more, moved := f.moved(t, was, b)
+	before, changed = before-more, append(changed, moved...)
 	var r *v1alpha1.Repriced
 	if len(changed) > 0 && before != spent {
 		if len(changed) > maxAnnounced {
@@ -75,6 +74,84 @@ func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price
 		models = nil // nobody knows which
 	}
 	return r, (spent - b.Total).Plus(price.AtDearest(t, tokens, f.Settings.Contained, models)).Float()
+}
+
+// A lineKey is what a line of a bill is about.
+type lineKey struct {
+	model         string
+	class         v1alpha1.TokenClass
+	context, tier string
+	from          string
+}
+
+func keyOf(l v1alpha1.BillLine) lineKey {
+	return lineKey{l.Model, l.Class, l.Context, l.Tier, l.From}
+}
+
+// rateOf is what one token of a line cost.
+func rateOf(l v1alpha1.BillLine) (money.USD, error) {
+	rate, err := money.Parse(l.USDPerMillion)
+	return rate / 1_000_000, err
+}
+
+// moved is how much more tokens cost that lie in another price span than at the last look:
+// the row of one came late, or a row was taken back that had begun.
+func (f Facts) moved(t *pricing.Table, was map[lineKey]v1alpha1.BillLine, b price.Bill) (more money.USD, changed []string) {
+	if f.Ledger == nil {
+		return 0, nil
+	}
+	now := map[lineKey]price.Line{}
+	for _, l := range b.Lines {
+		now[keyOf(lineOf(l, b))] = l
+	}
+	for _, old := range f.Bill {
+		k := keyOf(old)
+		tokens, err := strconv.ParseUint(old.Tokens, 10, 64)
+		rate, unread := rateOf(old)
+		if err != nil || unread != nil || tokens <= now[k].Tokens {
+			continue
+		}
+		rest := tokens - now[k].Tokens
+		for _, to := range f.movedTo(t, was, now, k) {
+			l := now[to]
+			had, _ := strconv.ParseUint(was[to].Tokens, 10, 64) // 0: it is new
+			n := min(rest, l.Tokens-min(had, l.Tokens))
+			if n == 0 || l.Price.Rate == rate {
+				continue
+			}
+			rest -= n
+			more = more.Plus(l.Price.Rate.Times(n)) - rate.Times(n)
+			changed = append(changed, fmt.Sprintf("%s %s %s, before %s", short(k.model), k.class, (l.Price.Rate*1_000_000).String(), old.USDPerMillion))
+		}
+	}
+	return more, changed
+}
+
+// movedTo are the lines in which tokens of one may lie now, the likeliest first.
+func (f Facts) movedTo(t *pricing.Table, was map[lineKey]v1alpha1.BillLine, now map[lineKey]price.Line, k lineKey) []lineKey {
+	began, err := time.Parse(time.RFC3339, k.from)
+	takenBack := err == nil && !t.Began(k.model, began).Equal(began)
+	var late, earlier []lineKey
+	for o := range now {
+		same := o
+		if same.from = k.from; same != k || o == k {
+			continue
+		}
+		// All times are written alike.
+		switch _, there := was[o]; {
+		case o.from < k.from:
+			earlier = append(earlier, o)
+		case !there && o.from < f.Ledger.AsOf:
+			late = append(late, o)
+		}
+	}
+	from := func(a, b lineKey) int { return strings.Compare(a.from, b.from) }
+	if takenBack {
+		slices.SortFunc(earlier, func(a, b lineKey) int { return from(b, a) })
+		return earlier
+	}
+	slices.SortFunc(late, from)
+	return late
 }
 
 // maxLines are as many lines as a bill has; the rest is one.

@@ -1,10 +1,12 @@
 package fetchspend
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/pricing"
 )
 
@@ -63,5 +65,58 @@ func TestPriceRowBroken(t *testing.T) {
 			t.Errorf("look %d: flaws %q, without price %q", i+1, o.Measurement.PriceFlaws, o.Measurement.UnpricedModels)
 		}
 		f.Ledger = o.Ledger
+	}
+}
+
+// What was used costs something else than at the last look, and an event says so, with both
+// figures: also where a row was added too late, or is taken back after it began. A row that
+// begins when it said is none.
+func TestRepriced(t *testing.T) {
+	const (
+		one = `version: 2
+models: {m: [{input: "1", output: "10"}]}`
+		rise = `version: 2
+models: {m: [{input: "1", output: "10"}, {from: 2026-11-23T14:00:00Z, input: "1", output: "20"}]}`
+		twice = `version: 2
+models: {m: [{input: "1", output: "10"}, {from: 2026-11-23T14:00:00Z, input: "1", output: "20"}, {from: 2026-11-23T14:10:00Z, input: "1", output: "30"}]}`
+		other = `version: 2
+models: {m: [{input: "1", output: "12"}]}`
+	)
+	for name, tc := range map[string]struct {
+		reason       string
+		before, then string
+		at           [2]string // of the looks
+		from, to     string    // "": nothing was priced again
+	}{
+		"Begins":    {"It was announced: what was used before it costs what it did.", rise, rise, [2]string{"13:58:20", "14:30:20"}, "", ""},
+		"Late":      {"Of 1,200 tokens of output 610 were used from 14:00 on, at the old price as far as anybody knew.", one, rise, [2]string{"14:30:20", "14:30:50"}, "0.012", "0.0181"},
+		"LateByTwo": {"200 of them between the two rows, 410 from the second on.", one, twice, [2]string{"14:30:20", "14:30:50"}, "0.012", "0.0222"},
+		"TakenBack": {"As Late, the other way round.", rise, one, [2]string{"14:30:20", "14:30:50"}, "0.0181", "0.012"},
+		"Corrected": {"A row edited in place.", one, other, [2]string{"14:30:20", "14:30:50"}, "0.012", "0.0144"},
+		"Withdrawn": {"What was in doubt at the first look is taken back, and the price rises in between: that is two things.", rise, rise, [2]string{"13:58:20", "14:30:20"}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			s := storeOf(t, map[string]string{"output pod=a": "13:30:00=0 .. 14:00:00=600 .. 14:30:00=1200"})
+			var l *v1alpha1.Ledger
+			var bill []v1alpha1.BillLine
+			var got *v1alpha1.Repriced
+			for i, text := range []string{tc.before, tc.then} {
+				f := facts(t, tc.at[i], l)
+				f.Created, f.Bill, f.Prices = when(t, "13:00:00"), bill, table(text)
+				s.now = f.Now
+				o := Measure(t.Context(), s, f)
+				l, bill, got = o.Ledger, o.Measurement.Bill, o.Measurement.Repriced
+				if name == "Withdrawn" {
+					bill[0].Tokens = "700"
+				}
+			}
+			switch {
+			case tc.to == "" && got != nil:
+				t.Errorf("priced again: %+v", got)
+			case tc.to != "" && (got == nil || got.FromUSD != tc.from || got.ToUSD != tc.to || !strings.Contains(got.Why, "m output ")):
+				t.Errorf("got %+v, want from %s to %s", got, tc.from, tc.to)
+			}
+		})
 	}
 }
