@@ -87,6 +87,9 @@ func runExplain(ctx context.Context, args []string, in io.Reader, out, errOut io
 	if e.Prices, err = readTable(prices); err != nil {
 		return errors.Wrapf(err, "cannot use the price table %s", *pricesFile)
 	}
+	if kept, err := readTable(e.Budget.keptPrices()); err == nil && kept != nil && e.Prices != nil {
+		e.Prices = e.Prices.With(kept) // as fetch-spend does
+	}
 	e.Input.Default()
 	if *inputFile != "" {
 		text, err := read(*inputFile, in)

@@ -143,17 +143,22 @@ func (s *State) SetBudgets(all []Budget) {
 	}
 }
 
-// SetPrices replaces the price table. One that can't be read changes nothing.
+// SetPrices replaces the price table. One that can't be read changes nothing, and what it
+// can't read of a model doesn't either.
 func (s *State) SetPrices(text string) error {
 	t, err := pricing.Read(text)
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
+	first := s.prices.table == nil
+	if earlier := s.prices.table; !first {
+		t = t.With(earlier)
+	}
 	changed := s.priced != text
 	s.prices, s.priced = Prices{t, s.now, s.ahead}, text
 	s.mu.Unlock()
-	if changed {
+	if changed && (!t.Broken() || first) { // else the one before is the last that was good as a whole
 		s.journal.Keep(statePrices, []byte(text))
 	}
 	return nil
