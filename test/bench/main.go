@@ -23,6 +23,7 @@ import (
 // options of a run.
 type options struct {
 	agent, bin, base, nothing string
+	peer                      string
 	rounds, calls             int
 	maxSize                   float64
 }
@@ -33,6 +34,7 @@ func main() {
 	flag.StringVar(&o.bin, "bin", "_output/bin", "folder with the functions' binaries")
 	flag.StringVar(&o.base, "base", "", "folder with the functions' binaries of an earlier commit; empty: compare with none")
 	flag.StringVar(&o.nothing, "nothing", "_output/bin/nothing", "binary of the function that does nothing")
+	flag.StringVar(&o.peer, "peer", "", "program of crossplane-contrib/function-go-templating, which is given the workloads as one template; empty: compare with none")
 	flag.IntVar(&o.rounds, "rounds", 9, "rounds; the median counts")
 	flag.IntVar(&o.calls, "calls", 100, "calls per round")
 	flag.Float64Var(&o.maxSize, "max-size", 0, "measure sizes alone, and fail when one is above so much of the function that does nothing")
@@ -62,6 +64,13 @@ func run(o options, file, commits string) error {
 		rows = append(rows, r)
 	}
 	text := table(o, rows, commits)
+	if o.peer != "" {
+		beside, err := besidePeer(o, recorded)
+		if err != nil {
+			return errors.Wrapf(err, "cannot measure %s", filepath.Base(o.peer))
+		}
+		text += beside
+	}
 	fmt.Print(text) //nolint:forbidigo // a program for people
 	if file == "" {
 		return nil

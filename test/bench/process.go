@@ -32,16 +32,25 @@ type server struct {
 
 // start starts a function's binary, and returns it when it has answered for the first time.
 func start(bin string, args ...string) (*server, error) {
-	address, err := freeAddress()
-	if err != nil {
-		return nil, err
-	}
 	metrics, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{metrics: metrics}
-	s.cmd = exec.Command(bin, append([]string{"--insecure", "--address", address, "--metrics-address", metrics}, args...)...)
+	s, err := startPlain(bin, append([]string{"--metrics-address", metrics}, args...)...)
+	if err != nil {
+		return nil, err
+	}
+	s.metrics = metrics
+	return s, nil
+}
+
+// startPlain starts a function that knows the SDK's own flags alone.
+func startPlain(bin string, args ...string) (*server, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, err
+	}
+	s := &server{cmd: exec.Command(bin, append([]string{"--insecure", "--address", address}, args...)...)}
 	s.cmd.Stderr = os.Stderr
 	began := time.Now()
 	if err := s.cmd.Start(); err != nil {
@@ -60,7 +69,7 @@ func start(bin string, args ...string) (*server, error) {
 		s.stop()
 		return nil, err
 	}
-	if err := s.call(nil); err != nil {
+	if _, err := s.call(nil); err != nil {
 		s.stop()
 		return nil, err
 	}
@@ -92,12 +101,12 @@ func (s *server) stop() {
 	_ = s.cmd.Wait()
 }
 
-// call asks with an encoded request.
-func (s *server) call(req []byte) error {
+// call asks with an encoded request, and returns the encoded answer.
+func (s *server) call(req []byte) (rsp []byte, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	var rsp []byte
-	return s.conn.Invoke(ctx, fnv1.FunctionRunnerService_RunFunction_FullMethodName, req, &rsp)
+	err = s.conn.Invoke(ctx, fnv1.FunctionRunnerService_RunFunction_FullMethodName, req, &rsp)
+	return rsp, err
 }
 
 // calls asks so many times, and returns for one call how long it took, and how much of a
@@ -109,7 +118,7 @@ func (s *server) calls(req []byte, n int) (took, worked float64, err error) {
 	}
 	began := time.Now()
 	for range n {
-		if err := s.call(req); err != nil {
+		if _, err := s.call(req); err != nil {
 			return 0, 0, err
 		}
 	}
