@@ -99,7 +99,8 @@ type TokenMetrics struct {
 
 	// Namespaces are those of pods that count for agents beside their own, agent-<name>:
 	// a collector's, a gateway's. A * stands for any characters. Series of any other are
-	// named and not charged. Absent: any but other agents'.
+	// named and not charged. Absent: with the preset of a gateway any but other agents',
+	// with token-meter its own, whisperops-system; without a preset none.
 	//
 	// +optional
 	// +listType=atomic
@@ -172,6 +173,7 @@ func Presets() map[string]Preset {
 			Metrics: TokenMetrics{
 				Tokens: "whisperops_tokens_total", ClassLabel: "class", AgentLabel: "agent_name", ModelLabel: "model",
 				ContextLabel: "context", TierLabel: "tier", InputContains: []string{}, OutputContainsThoughts: &no,
+				Namespaces: []string{"whisperops-system"},
 			},
 			PartLabels: []string{"outcome"},
 			Canary:     "whisperops_meter_heartbeat_timestamp_seconds",
@@ -227,7 +229,7 @@ type TokenMapping struct {
 	AgentPrefix  string
 	ModelLabels  []string
 	Namespace    string   // label
-	Namespaces   []string // beside the agent's own; nil: any but other agents'
+	Namespaces   []string // beside the agent's own; nil: any but other agents'; empty: none
 	ContextLabel string
 	TierLabel    string
 	PartLabels   []string
@@ -280,6 +282,13 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 		AgentLabel: m.AgentLabel, AgentPrefix: m.AgentPrefix, ContextLabel: m.ContextLabel, TierLabel: m.TierLabel,
 		ModelLabels: preset.ModelLabels, PartLabels: preset.PartLabels,
 		Namespace: cmp.Or(m.NamespaceLabel, usual.NamespaceLabel), Namespaces: m.Namespaces,
+	}
+	switch {
+	case m.Namespaces != nil:
+	case m.Preset == "": // agents report by themselves
+		out.Namespaces = []string{}
+	default:
+		out.Namespaces = preset.Metrics.Namespaces
 	}
 	if m.ModelLabel != "" {
 		out.ModelLabels = []string{m.ModelLabel}

@@ -171,12 +171,25 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{
 				"output pod=a namespace=agent-bot":   "10:05:00=500",
 				"output pod=b namespace=agent-other": "10:05:00=70000",
-				"output pod=c namespace=collectors":  "10:05:00=3",
+				"output pod=c":                       "10:05:00=3",
 			},
 			looks: []glance{{now: "10:06:20", want: 503, distrusted: `namespace="agent-other": a pod there counts under this agent's name`}},
 		},
 		"OfAnotherTeamsPod": {
-			reason: "An input that names who counts for agents keeps out all others.",
+			reason: "Agents that report by themselves do so from their own namespace.",
+			series: map[string]string{
+				"output pod=a namespace=agent-bot": "10:05:00=500",
+				"output pod=b namespace=team-x":    "10:05:00=70000",
+			},
+			looks: []glance{{now: "10:06:20", want: 500, distrusted: `namespace="team-x": a pod there counts under this agent's name`}},
+		},
+		"OfAnotherTeamsPodAlone": {
+			reason: "The agent's own are not there yet: nobody else takes their place.",
+			series: map[string]string{"output pod=b namespace=team-x": "10:05:00=70000"},
+			looks:  []glance{{now: "10:06:20", want: 0, distrusted: `namespace="team-x"`}},
+		},
+		"OfANamedCollector": {
+			reason: "An input that names who else counts for agents lets that in, and nobody else.",
 			series: map[string]string{
 				"output pod=a namespace=agent-bot":  "10:05:00=500",
 				"output pod=b namespace=team-x":     "10:05:00=70000",

@@ -29,7 +29,7 @@ type Settings struct {
 	Rules count.Rules
 
 	// Namespaces are those of pods that count for agents beside their own; nil: any but
-	// other agents'.
+	// other agents', empty: none.
 	Namespaces []string
 
 	// Contained says which classes others count too. It says how totals are priced and

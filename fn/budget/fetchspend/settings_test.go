@@ -53,7 +53,7 @@ func TestReadSettings(t *testing.T) {
 						},
 						MaxResets: 7, Grid: time.Second, SettleAfter: 2 * time.Minute, Heartbeat: time.Minute,
 					},
-					MinLook: time.Second, MaxLook: time.Hour,
+					MinLook: time.Second, MaxLook: time.Hour, Namespaces: []string{},
 				}
 			},
 		},
@@ -129,7 +129,7 @@ func TestReadSettings(t *testing.T) {
 			Grid: 30 * time.Second, SettleAfter: time.Hour, Heartbeat: time.Hour, MaxResets: 20, CachedInInput: true,
 		},
 		Contained: price.Contained{InInput: []v1alpha1.TokenClass{v1alpha1.TokenCachedInput}}, IngestDelay: 15 * time.Second,
-		MinLook: 10 * time.Second, MaxLook: 5 * time.Minute,
+		MinLook: 10 * time.Second, MaxLook: 5 * time.Minute, Namespaces: []string{},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
