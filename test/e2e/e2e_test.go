@@ -54,6 +54,7 @@ var acts = []act{
 		{"DatasetSwapped", false, datasetSwapped, []string{"swap-bot"}},
 		{"WrongOrders", true, wrongOrders, nil},
 		{"Strangers", true, strangers, nil},
+		{"Tenants", false, tenants, nil},
 		{"SecondBudget", false, secondBudget, []string{"paired-bot"}},
 		{"DeleteOrder", true, deleteOrder, []string{"gone-bot"}},
 	},

@@ -26,7 +26,10 @@ type Meter struct {
 	series map[series]float64
 }
 
-type series struct{ metric, agent, model string }
+type series struct {
+	metric, agent, model string
+	namespace            string // of the pod, as who scrapes would note it; "": it doesn't
+}
 
 // Token kinds, by the names that the pipeline's inputs have as defaults.
 const (
@@ -36,16 +39,21 @@ const (
 
 // Spend counts tokens.
 func (m *Meter) Spend(agent, model, metric string, tokens float64) {
+	m.Report("", agent, model, metric, tokens)
+}
+
+// Report counts tokens as a pod of a namespace reports them under an agent's name.
+func (m *Meter) Report(namespace, agent, model, metric string, tokens float64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.series[series{metric, agent, model}] += tokens
+	m.series[series{metric, agent, model, namespace}] += tokens
 }
 
 // Total is what was counted.
 func (m *Meter) Total(agent, model, metric string) float64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.series[series{metric, agent, model}]
+	return m.series[series{metric: metric, agent: agent, model: model}]
 }
 
 // ServeHTTP shows the counters in Prometheus' text format.
@@ -54,7 +62,11 @@ func (m *Meter) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
 	defer m.mu.Unlock()
 	var lines []string
 	for s, v := range m.series {
-		lines = append(lines, fmt.Sprintf("%s{agent_name=%q,model=%q} %v\n", s.metric, s.agent, s.model, v))
+		labels := fmt.Sprintf("agent_name=%q,model=%q", s.agent, s.model)
+		if s.namespace != "" {
+			labels += fmt.Sprintf(",namespace=%q", s.namespace)
+		}
+		lines = append(lines, fmt.Sprintf("%s{%s} %v\n", s.metric, labels, v))
 	}
 	slices.Sort(lines)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4")
