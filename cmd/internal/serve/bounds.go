@@ -15,6 +15,7 @@ import (
 	_ "google.golang.org/grpc/encoding/proto" // registers the codec that is bounded here
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/mem"
+	"google.golang.org/protobuf/proto"
 
 	"whisperops.io/functions/internal/wire"
 )
@@ -112,6 +113,20 @@ type codec struct {
 
 	room *room
 	lazy bool // decode no more of a request than the function wants
+}
+
+// Marshal encodes a response into a buffer of its size. gRPC's own pool has nothing between
+// 32 KiB and 1 MiB, which it clears for each response of an order with all its parts, and keeps.
+func (c codec) Marshal(v any) (mem.BufferSlice, error) {
+	rsp, is := v.(*fnv1.RunFunctionResponse)
+	if !is {
+		return c.CodecV2.Marshal(v)
+	}
+	b, err := proto.Marshal(rsp)
+	if err != nil {
+		return nil, err
+	}
+	return mem.BufferSlice{mem.SliceBuffer(b)}, nil
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {

@@ -10,6 +10,8 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/encoding"
+	"google.golang.org/protobuf/proto"
 
 	"whisperops.io/functions/internal/errors"
 )
@@ -123,5 +125,25 @@ func TestSurviving(t *testing.T) {
 	}
 	if strings.Contains(rsp.GetResults()[0].GetMessage(), "private_key") {
 		t.Error("the value of a panic may be a part of the request, and stays out of the result")
+	}
+}
+
+// What is 33 KiB must not take a megabyte, which stays with the process.
+func TestAResponseTakesItsSize(t *testing.T) {
+	rsp := &fnv1.RunFunctionResponse{Results: []*fnv1.Result{{Message: strings.Repeat("x", 33<<10)}}}
+	got, err := codec{CodecV2: encoding.GetCodecV2("proto")}.Marshal(rsp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got) != 1 {
+		t.Fatalf("%d buffers, want one", len(got))
+	}
+	b := got[0].ReadOnlyData()
+	if cap(b) > 2*proto.Size(rsp) {
+		t.Errorf("a response of %d bytes takes %d", proto.Size(rsp), cap(b))
+	}
+	same := &fnv1.RunFunctionResponse{}
+	if err := proto.Unmarshal(b, same); err != nil || !proto.Equal(rsp, same) {
+		t.Errorf("the response came out as another: %v", err)
 	}
 }
