@@ -84,6 +84,10 @@ func encode(value any) (*structpb.Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	v := &structpb.Value{}
-	return v, v.UnmarshalJSON(b)
+	// Protobuf's own reader of JSON reflects on every value: this takes a third of its time.
+	var plain any
+	if err := json.Unmarshal(b, &plain); err != nil {
+		return nil, err
+	}
+	return structpb.NewValue(plain)
 }
