@@ -19,16 +19,17 @@ type Vacancy struct {
 	RepositoryExists bool `json:"repositoryExists"`
 }
 
-// pushWithin is how long a run has from making a repository to its first push. Six tries
-// of the scaffolder took a minute on a machine that did much else.
-const pushWithin = 2 * time.Minute
+// PushWithin is how long a run has from making a repository to its first push, unless
+// somebody says otherwise. Six tries of the scaffolder took a minute on a machine that did
+// much else.
+const PushWithin = 2 * time.Minute
 
 // Check finds out whether a new order's name is free: repository, namespace and
 // order. An error names all that is taken. An order that an earlier run of the same
 // form wrote, to the byte, is no obstacle. Nor is a repository without a commit, which
 // a run leaves that ended before it could push: it is deleted, because the next step
-// makes its own; but not while whoever made it may still be about to push.
-func Check(ctx context.Context, c Cluster, r Repository, agentName, file string, order []byte) (Vacancy, error) {
+// makes its own; but not before pushWithin, while whoever made it may be about to push.
+func Check(ctx context.Context, c Cluster, r Repository, agentName, file string, order []byte, pushWithin time.Duration) (Vacancy, error) {
 	if _, err := decodeOrder(order, agentName); err != nil {
 		return Vacancy{}, fmt.Errorf("the order that the form wrote is not one: %w", err)
 	}

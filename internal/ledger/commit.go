@@ -5,8 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"reflect"
 	"strings"
 	"time"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
 	"whisperops.io/functions/internal/gitea"
 )
@@ -38,10 +41,12 @@ const writers = 8
 
 // Commit changes an order in its repository by one commit, and says whether there
 // was anything to change. It reads the file, edits it and replaces what it has read;
-// when somebody else was quicker it starts anew, so that both changes are kept.
+// when somebody else was quicker it starts anew, so that both changes are kept. Who
+// was quicker with the very same field wins: the error says so, and nothing is written.
 func Commit(ctx context.Context, r Repository, agentName, file, message string, changes ...Change) (bool, error) {
+	var first map[string]any
 	for attempt := range writers {
-		changed, err := commitOnce(ctx, r, agentName, file, message, changes)
+		changed, err := commitOnce(ctx, r, agentName, file, message, changes, &first)
 		if !errors.Is(err, gitea.ErrConflict) {
 			return changed, err
 		}
@@ -58,9 +63,20 @@ func Commit(ctx context.Context, r Repository, agentName, file, message string, 
 	return false, nil
 }
 
-func commitOnce(ctx context.Context, r Repository, agentName, file, message string, changes []Change) (bool, error) {
+// commitOnce keeps in first what the order said when it was read for the first time.
+func commitOnce(ctx context.Context, r Repository, agentName, file, message string, changes []Change, first *map[string]any) (bool, error) {
 	before, sha, err := read(ctx, r, file)
 	if err != nil {
+		return false, err
+	}
+	now, err := decodeOrder(before, agentName)
+	if err != nil {
+		return false, fmt.Errorf("%s: %w", file, err)
+	}
+	if *first == nil {
+		*first = now
+	}
+	if err := overtaken(*first, now, changes); err != nil {
 		return false, err
 	}
 	after, changed, err := Edit(before, agentName, changes...)
@@ -75,6 +91,33 @@ func commitOnce(ctx context.Context, r Repository, agentName, file, message stri
 		message = defaultMessage(agentName, changes)
 	}
 	return true, r.Commit(ctx, message, []gitea.Change{{Path: file, Before: sha, After: after}})
+}
+
+// overtaken returns an error if somebody has given one of the fields another value, and
+// not the wanted one, since the order was first read: who asked for the change has not
+// seen that, and would undo it unawares.
+func overtaken(first, now map[string]any, changes []Change) error {
+	for _, c := range changes {
+		want, err := c.decode()
+		if err != nil {
+			return err
+		}
+		at := append([]string{"spec"}, strings.Split(c.Field, ".")...)
+		was, _, _ := unstructured.NestedFieldNoCopy(first, at...)
+		is, _, _ := unstructured.NestedFieldNoCopy(now, at...)
+		if !reflect.DeepEqual(normal(was), normal(is)) && !reflect.DeepEqual(normal(is), normal(want)) {
+			return fmt.Errorf("somebody else set %s to %s at the same moment, and was quicker; it was %s: nothing was written; run this again if it is to be %s", c.Field, word(is), word(was), c.Value)
+		}
+	}
+	return nil
+}
+
+// word is a value as a person reads it.
+func word(v any) string {
+	if v == nil {
+		return "not set"
+	}
+	return fmt.Sprint(v)
 }
 
 func read(ctx context.Context, r Repository, file string) ([]byte, string, error) {

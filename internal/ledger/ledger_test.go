@@ -107,6 +107,34 @@ func TestCommitKeepsWhatOthersWrote(t *testing.T) {
 	}
 }
 
+// Of two who change the same field at the same moment one wins, and the other is told.
+func TestCommitOvertaken(t *testing.T) {
+	cases := map[string]struct {
+		reason, theirs string
+		changed        bool
+		err            string
+	}{
+		"OtherValue": {"The loser would undo a change that they have not seen.", "budgetUsd: 9", false, "somebody else set budgetUsd to 9 at the same moment, and was quicker; it was 5: nothing was written; run this again if it is to be 7"},
+		"SameValue":  {"Both want the same: there is nothing left to write.", "budgetUsd: 7.0", false, ""},
+		"Written":    {"Another way to write the same number is no change.", "budgetUsd: 5.0", true, ""},
+	}
+	for name, tc := range cases {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(order)
+			r.meddle = func(r *repo) error {
+				if r.sha == 0 {
+					r.content, r.sha = strings.Replace(order, "budgetUsd: 5", tc.theirs, 1), 1
+				}
+				return nil
+			}
+			changed, err := Commit(t.Context(), r, "housing-bot", OrderFile, "", Change{"budgetUsd", "7"})
+			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err || changed != tc.changed || tc.changed != (len(r.commits) == 1) {
+				t.Errorf("%s\nwant %t, %q, got %t, %v, %v", tc.reason, tc.changed, tc.err, changed, err, r.commits)
+			}
+		})
+	}
+}
+
 func TestCommitWritesNothing(t *testing.T) {
 	cases := map[string]struct {
 		reason string
@@ -370,7 +398,7 @@ func TestCheck(t *testing.T) {
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
-			got, err := Check(t.Context(), Cluster{Client: newWorld(t, tc.objects...)}, tc.repo, "housing-bot", OrderFile, []byte(order))
+			got, err := Check(t.Context(), Cluster{Client: newWorld(t, tc.objects...)}, tc.repo, "housing-bot", OrderFile, []byte(order), PushWithin)
 			if (err == nil) != (tc.err == "") || err != nil && err.Error() != tc.err || got != tc.want || tc.repo.deleted != tc.deleted {
 				t.Errorf("%s\nwant %+v, %q, %d deleted\ngot  %+v, %v, %d", tc.reason, tc.want, tc.err, tc.deleted, got, err, tc.repo.deleted)
 			}
@@ -465,6 +493,7 @@ func TestRunUsage(t *testing.T) {
 		"NoGitea":    {[]string{"edit", "--agent", "housing-bot", "--set", "budgetUsd=5"}, "flag --gitea-url is empty"},
 		"NotSure":    {[]string{"retire", "--agent", "housing-bot"}, "say --yes if you mean it"},
 		"NoOrder":    {[]string{"check", "--agent", "housing-bot", "--gitea-url", "https://g"}, "flag --order is empty"},
+		"Push":       {[]string{"check", "--agent", "housing-bot", "--order", "x", "--gitea-url", "https://g", "--push-within", "soon"}, `invalid value "soon" for flag -push-within`},
 		"NoWait":     {[]string{"wait"}, "say what to wait for"},
 		"BadPackage": {[]string{"wait", "--healthy", "pods/x"}, `"pods/x" must be`},
 		"Extra":      {[]string{"refresh", "--agent", "housing-bot", "now"}, `unexpected argument "now"`},
@@ -477,5 +506,20 @@ func TestRunUsage(t *testing.T) {
 				t.Errorf("want %q, got %v:\n%s", tc.want, err, out)
 			}
 		})
+	}
+}
+
+// How long an empty repository is left alone can be said in the environment of the portal,
+// which types no flags.
+func TestPushWithin(t *testing.T) {
+	out := &strings.Builder{}
+	args := []string{"check", "--agent", "housing-bot", "--order", "x", "--gitea-url", "https://g"}
+	env := func(name string) string { return map[string]string{"LEDGER_PUSH_WITHIN": "soon"}[name] }
+	if err := Run(t.Context(), args, env, out, out); !errors.Is(err, program.ErrUsage) || !strings.Contains(out.String(), `invalid value "soon" for flag -push-within`) {
+		t.Errorf("want the environment to be read, got %v: %s", err, out)
+	}
+	order := []byte(order)
+	if _, err := Check(t.Context(), Cluster{Client: newWorld(t)}, &repo{empty: true, age: 6 * time.Second}, "housing-bot", OrderFile, order, 5*time.Second); err != nil {
+		t.Errorf("want a repository that was left for 6s to be made anew, got %v", err)
 	}
 }

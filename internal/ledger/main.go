@@ -93,7 +93,7 @@ type flags struct {
 	set                                             changes
 	refreshAfter, keepRepository, yes               bool
 	backstageURL, backstageTokenFile, backstageKind string
-	settle, poll, timeout                           time.Duration
+	settle, poll, timeout, pushWithin               time.Duration
 }
 
 func (f *flags) run(ctx context.Context, command string, args []string, env func(string) string, errOut io.Writer, do func(context.Context) error) error {
@@ -113,6 +113,10 @@ func (f *flags) run(ctx context.Context, command string, args []string, env func
 	switch command {
 	case "check":
 		fs.StringVar(&f.order, "order", "", "the order that is to be made; an identical one in the repository is what a run that failed halfway has left, and no obstacle")
+		fs.DurationVar(&f.pushWithin, "push-within", PushWithin, "how old an empty repository must be before it counts as left behind; until then whoever made it may be about to push (env LEDGER_PUSH_WITHIN)")
+		if s := env("LEDGER_PUSH_WITHIN"); s != "" {
+			args = append([]string{"--push-within=" + s}, args...) // what is typed comes later, and wins
+		}
 	case "deliver":
 		fs.StringVar(&f.applicationSet, "applicationset", "agents", "ApplicationSet that finds the orders' repositories")
 		fs.DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to wait for the Application")
@@ -200,7 +204,7 @@ func (f *flags) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v, err := Check(ctx, c, r, f.agent, f.file, order)
+	v, err := Check(ctx, c, r, f.agent, f.file, order, f.pushWithin)
 	if err != nil {
 		return err
 	}
