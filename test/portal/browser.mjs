@@ -1,12 +1,14 @@
 // Opens the order form in a real Chromium, as a person would, and writes what it saw as
-// JSON: node browser.mjs <address> <user> <password>. Chromium is driven through a pipe
-// (its DevTools protocol), so that nothing is to be installed.
+// JSON: node browser.mjs <address> <user> <password> looks at the form with one dataset and
+// orders nothing; with <agent> <dataset> <description> behind, it orders that agent. Chromium is driven
+// through a pipe (its DevTools protocol), so that nothing is to be installed. SCREENSHOTS
+// names a folder for pictures of what it saw.
 import { spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 
-const [address, user, password] = process.argv.slice(2);
+const [address, user, password, agent, dataset, description] = process.argv.slice(2);
 const profile = mkdtempSync(path.join(tmpdir(), 'portal-browser-'));
 const chromium = spawn(process.env.CHROMIUM ?? '/usr/bin/chromium', [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--remote-debugging-pipe', `--user-data-dir=${profile}`,
@@ -38,7 +40,7 @@ async function look(expression) {
   return result.value;
 }
 
-async function until(expression, seconds = 90) {
+async function until(expression, seconds = 300) {
   for (const end = Date.now() + seconds * 1000; Date.now() < end; await new Promise(r => setTimeout(r, 200))) {
     const value = await look(expression);
     if (value) return value;
@@ -54,6 +56,46 @@ async function type(field, text) {
   await send('Input.insertText', { text });
 }
 
+async function picture(name) {
+  if (!process.env.SCREENSHOTS) return;
+  mkdirSync(process.env.SCREENSHOTS, { recursive: true });
+  const { data } = await send('Page.captureScreenshot', { format: 'png', captureBeyondViewport: true });
+  writeFileSync(path.join(process.env.SCREENSHOTS, `${name}.png`), Buffer.from(data, 'base64'));
+}
+
+const button = text => `[...document.querySelectorAll('button')].some(b => b.innerText.trim().toLowerCase() === ${JSON.stringify(text)})`;
+
+// look at all that a form with one dataset shows, and at what it refuses.
+async function visit() {
+  saw.dataset = await until(`document.getElementById('root_dataset')?.value`);
+  saw.picker = await look(`document.getElementById('root_dataset').disabled ? 'decided' : 'open'`);
+  await picture('form');
+  await type('root_agent_name', 'Housing Bot');
+  await click('review');
+  saw.refusal = await until(`[...document.querySelectorAll('p, li, span, div')].map(e => e.innerText).find(t => t?.startsWith('Use lower-case letters'))`);
+  await picture('refusal');
+  await type('root_agent_name', 'housing-bot');
+  await click('review');
+  saw.review = await until(`document.body.innerText.includes('housing-bot') && ${button('create')} && document.body.innerText`);
+  await picture('review');
+}
+
+// order an agent for one of several datasets, and say which task that became.
+async function order() {
+  await type('root_agent_name', agent);
+  await type('root_description', description);
+  await type('root_dataset', dataset);
+  await until(`(() => { const o = [...document.querySelectorAll('[role=option]')].find(o => o.innerText.includes(${JSON.stringify(dataset)})); o?.click(); return !!o })()`);
+  saw.dataset = await look(`document.getElementById('root_dataset').value`);
+  await picture('order');
+  await click('review');
+  saw.review = await until(`document.body.innerText.includes(${JSON.stringify(agent)}) && ${button('create')} && document.body.innerText`);
+  await click('create');
+  saw.task = await until(`location.pathname.match(/tasks\\/([^/]+)/)?.[1]`);
+  await until(`document.body.innerText.includes('Write the order')`);
+  await picture('task');
+}
+
 const saw = {};
 try {
   const { targetId } = await send('Target.createTarget', { url: 'about:blank' });
@@ -64,19 +106,13 @@ try {
   await until(`!!document.getElementById('root_agent_name')`);
   saw.budget = await look(`document.getElementById('root_budget_usd').value`);
   saw.hidden = await look(`document.body.innerText.includes('Base domain')`);
-  saw.dataset = await until(`document.getElementById('root_dataset')?.value`);
-  saw.picker = await look(`document.getElementById('root_dataset').disabled ? 'decided' : 'open'`);
-  await type('root_agent_name', 'Housing Bot');
-  await click('review');
-  saw.refusal = await until(`[...document.querySelectorAll('p, li, span, div')].map(e => e.innerText).find(t => t?.startsWith('Use lower-case letters'))`);
-  await type('root_agent_name', 'housing-bot');
-  await click('review');
-  saw.review = await until(`document.body.innerText.includes('housing-bot') && [...document.querySelectorAll('button')].some(b => b.innerText.trim().toLowerCase() === 'create') && document.body.innerText`);
+  await (agent ? order() : visit());
 } catch (e) {
   saw.error = e.message;
+  await picture('error').catch(() => {});
 } finally {
   saw.complaints = complaints;
   process.stdout.write(JSON.stringify(saw));
   chromium.kill();
-  chromium.on('exit', () => { rmSync(profile, { recursive: true, force: true }); process.exit(0); });
+  chromium.on('exit', () => { rmSync(profile, { recursive: true, force: true, maxRetries: 5 }); process.exit(0); });
 }

@@ -171,11 +171,41 @@ metadata:
 spec: {type: dataset, owner: "group:default/platform"}
 `
 
+// saw is what browser.mjs prints.
+type saw struct {
+	Budget, Dataset, Picker, Refusal, Review, Task, Error string
+	Hidden                                                bool
+	Complaints                                            []string
+}
+
+// browse opens the order form in Chromium. With an agent, a dataset and a description it
+// orders that agent; without, it looks.
+func browse(t *testing.T, a *portal.Access, order ...string) saw {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "node", append([]string{"browser.mjs", a.URL, a.Gitea.User, a.Gitea.Password}, order...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := saw{}
+	if err := json.Unmarshal(out, &s); err != nil { //nolint:musttag // its fields are what browser.mjs prints
+		t.Fatalf("%v: %s", err, out)
+	}
+	if s.Error != "" {
+		t.Fatal(s.Error)
+	}
+	if len(s.Complaints) > 0 {
+		t.Errorf("want no complaint of the page's own, got %q", s.Complaints)
+	}
+	return s
+}
+
 // The form in a real Chromium: the only dataset is chosen by itself, a name that can't be
 // is refused in words, and the fields that the platform baked are shown nowhere.
 func TestFormInChromium(t *testing.T) {
 	if os.Getenv("CHROMIUM") == "" {
-		t.Skip("set CHROMIUM=/usr/bin/chromium: docs/open-ends.md says why it is not run by itself")
+		t.Skip("set CHROMIUM=/usr/bin/chromium (Debian: apt-get install chromium)")
 	}
 	entities := filepath.Join(t.TempDir(), "datasets.yaml")
 	if err := os.WriteFile(entities, []byte(dataset), 0o600); err != nil {
@@ -192,25 +222,9 @@ func TestFormInChromium(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.CommandContext(t.Context(), "node", "browser.mjs", p.URL, p.Gitea.User, p.Gitea.Password)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.Output()
-	if err != nil {
-		t.Fatal(err)
-	}
-	saw := struct {
-		Budget, Dataset, Picker, Refusal, Review, Error string
-		Hidden                                          bool
-		Complaints                                      []string
-	}{}
-	if err := json.Unmarshal(out, &saw); err != nil { //nolint:musttag // likewise of what browser.mjs prints
-		t.Fatalf("%v: %s", err, out)
-	}
-	if saw.Error != "" {
-		t.Fatal(saw.Error)
-	}
-	if saw.Budget != "5" || saw.Hidden || len(saw.Complaints) > 0 {
-		t.Errorf("want a budget of 5, nothing of the platform's, and no complaint: %+v", saw)
+	saw := browse(t, &p.Access)
+	if saw.Budget != "5" || saw.Hidden {
+		t.Errorf("want a budget of 5, and nothing of the platform's: %+v", saw)
 	}
 	if !strings.Contains(saw.Dataset, "california-housing") || saw.Picker != "decided" {
 		t.Errorf("want the only dataset to be chosen by itself, got %q, %s", saw.Dataset, saw.Picker)

@@ -37,7 +37,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	// begun waits until a task is in a step.
 	begun := func(id, step string) {
 		t.Helper()
-		r.see(t, time.Minute, "step: "+step, func(ctx context.Context) error {
+		r.see(t, 3*time.Minute, "step: "+step, func(ctx context.Context) error {
 			if !strings.Contains(r.said(ctx, id), step) {
 				return r.ended(ctx, id)
 			}
@@ -71,7 +71,7 @@ func TestKilledInTheMiddle(t *testing.T) {
 	begun(id, "Beginning step Change the order in Git")
 	r.crash(t, "backstage")
 	alive()
-	r.form(t, time.Minute, "change-budget", object{"agent": component(agent), "budget_usd": 8})
+	r.form(t, 4*time.Minute, "change-budget", object{"agent": component(agent), "budget_usd": 8})
 	r.see(t, time.Minute, "budget changed", r.ordered(agent, 8, "budgetUsd"))
 	if n := r.commits(t, agent); n != 2 {
 		t.Errorf("want one commit of the order and one of its budget, got %d", n)
@@ -82,16 +82,16 @@ func TestKilledInTheMiddle(t *testing.T) {
 	r.stampf(t, "the ledger is run again, and Argo CD's controller killed meanwhile")
 	r.crash(t, "argocd-application-controller")
 	r.retireUntil(t, agent, "the repository is gone")
-	r.form(t, 3*time.Minute, "destroy-agent", object{"agent": component(agent), "sure": true})
+	r.form(t, 6*time.Minute, "destroy-agent", object{"agent": component(agent), "sure": true})
 	r.nothing(t, agent)
 }
 
 // again submits a task once more that the death of a program has let fail, as often as
-// a patient person would.
+// a patient person would. Its six tries of a push alone can take two minutes and a half.
 func (r *running) again(t *testing.T, id string, submit func() string) {
 	t.Helper()
 	for attempt := range 3 {
-		err := controlplane.Eventually(t.Context(), 3*time.Minute, "the task", func(ctx context.Context) error { return r.ended(ctx, id) })
+		err := controlplane.Eventually(t.Context(), 6*time.Minute, "the task", func(ctx context.Context) error { return r.ended(ctx, id) })
 		if err == nil {
 			r.stampf(t, "task completed after %d more attempts", attempt)
 			return

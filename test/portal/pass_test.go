@@ -1,10 +1,10 @@
 package portal
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -79,7 +79,13 @@ func (r *running) comesUp(t *testing.T, agent, dataset string) {
 	sent := time.Now()
 	send := func() string {
 		t.Helper()
-		id, err := r.submit(t.Context(), "dataset-whisperer", newOrder(agent, dataset))
+		order := newOrder(agent, dataset)
+		if os.Getenv("CHROMIUM") != "" {
+			saw := browse(t, r.Access, agent, dataset, order["description"].(string))
+			r.stampf(t, "form filled in in Chromium, with %s of several datasets in the picker", saw.Dataset)
+			return saw.Task
+		}
+		id, err := r.submit(t.Context(), "dataset-whisperer", order)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -189,37 +195,4 @@ func (r *running) putBack(t *testing.T, agent string) {
 		}
 		return is(o, 7.5, "spec", "budgetUsd")
 	})
-}
-
-// twoAtOnce edits the order in Git and in the form at the same moment. Nobody's change
-// is lost without their being told.
-func (r *running) twoAtOnce(t *testing.T, agent string) {
-	t.Helper()
-	read := r.file(t, agent)
-	id, err := r.submit(t.Context(), "change-budget", object{"agent": component(agent), "budget_usd": 9})
-	if err != nil {
-		t.Fatal(err)
-	}
-	byHand := r.write(t.Context(), agent, read, "about coffee", "about houses")
-	byForm := controlplane.Eventually(t.Context(), time.Minute, "the form", func(ctx context.Context) error { return r.ended(ctx, id) })
-	if byHand != nil && !strings.Contains(byHand.Error(), ": 422 ") && !strings.Contains(byHand.Error(), ": 403 ") && !strings.Contains(byHand.Error(), ": 409 ") {
-		t.Fatal("want the editor in Git to win or to be told of the other: ", byHand)
-	}
-	if byHand != nil && byForm != nil {
-		t.Errorf("want one of two to win, Git says %v, the form %v", byHand, byForm)
-	}
-	now := r.file(t, agent).Content
-	if bytes.Contains(now, []byte("about houses")) != (byHand == nil) || bytes.Contains(now, []byte("budgetUsd: 9\n")) != (byForm == nil) {
-		t.Errorf("want what was accepted, and nothing else, in the order; Git said %v, the form %v:\n%s", byHand, byForm, now)
-	}
-	r.stampf(t, "two at once: Git said %v, the form %v", byHand, byForm)
-	// Whoever saves what they read before the other's change is told.
-	stale := r.write(t.Context(), agent, read, "about coffee", "about trains")
-	if stale == nil || !strings.Contains(stale.Error(), ": 422 ") || !strings.Contains(stale.Error(), "sha does not match") {
-		t.Errorf("want the editor of an old version to be told, got %v", stale)
-	}
-	if !bytes.Equal(now, r.file(t, agent).Content) {
-		t.Error("want the order as it was")
-	}
-	r.see(t, time.Minute, "order follows Git", r.ordered(agent, 9, "budgetUsd"))
 }

@@ -362,31 +362,31 @@ func (r *running) nothing(t *testing.T, agent string) {
 // crash kills a program of the portal as a crash would; make portal starts it again.
 func (r *running) crash(t *testing.T, name string) {
 	t.Helper()
-	pid := r.pid(t, name)
+	pid, err := r.pid(name)
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	r.stampf(t, "killed %s", name)
 	if err := controlplane.Eventually(t.Context(), time.Minute, name+" to be started again", func(context.Context) error {
-		if r.pid(t, name) == pid {
-			return errors.New("it was not")
+		now, err := r.pid(name)
+		if err == nil && now == pid {
+			err = errors.New("it was not")
 		}
-		return nil
+		return err
 	}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (r *running) pid(t *testing.T, name string) int {
-	t.Helper()
+// pid reads a program's process id. While it is being written there is none in the file.
+func (r *running) pid(name string) (int, error) {
 	data, err := os.ReadFile(filepath.Join(r.Dir, "pids", name))
 	if err != nil {
-		t.Fatal(err)
+		return 0, err
 	}
 	text, _, _ := strings.Cut(string(data), " ")
-	pid, err := strconv.Atoi(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return pid
+	return strconv.Atoi(text)
 }
