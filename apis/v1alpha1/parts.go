@@ -31,6 +31,11 @@ const (
 	// sandbox reaches its data by Workload Identity.
 	PartSandboxServiceAccount = "sandbox-sa"
 
+	// PartDatasetsViewerUsage and PartBucketAdminUsage are there where a platform wants an
+	// agent's grants to go before its account.
+	PartDatasetsViewerUsage = "iam-datasets-viewer-usage"
+	PartBucketAdminUsage    = "iam-bucket-admin-usage"
+
 	// PartPlannerReplicas and PartWorkerReplicas are the two parts of an
 	// XAgentBudget.
 	PartPlannerReplicas = "planner-replicas"

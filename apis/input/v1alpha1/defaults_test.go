@@ -88,3 +88,16 @@ func says(err error, want string) bool {
 	}
 	return strings.Contains(err.Error(), want)
 }
+
+func TestRenderIAMInputDeletionOrder(t *testing.T) {
+	for order, want := range map[DeletionOrder]string{
+		DeleteAny: "", DeleteGrantsFirst: "", "AccountFirst": `deletionOrder "AccountFirst" must be Any or GrantsFirst`, "": `deletionOrder "" must be Any or GrantsFirst`,
+	} {
+		in := &RenderIAMInput{}
+		in.Default()
+		in.DeletionOrder = order
+		if err := in.Validate(); !says(err, want) {
+			t.Errorf("Validate() of %q = %v, want %q", order, err, want)
+		}
+	}
+}

@@ -82,6 +82,17 @@ type RenderIAMInput struct {
 	//
 	// +kubebuilder:default=Delete
 	DataDeletion DataDeletion `json:"dataDeletion,omitempty"`
+
+	// DeletionOrder of an agent's parts in Google Cloud: "Any" (default), as
+	// Kubernetes' garbage collector comes to them, or "GrantsFirst": two more parts,
+	// ClusterUsages, keep the Google service account until its two grants are gone.
+	// Google never removes a grant of an account that went first: it stays in the
+	// policy as deleted:serviceAccount:..., and counts there. It costs a destroyed
+	// agent up to a minute. With WorkloadIdentity the account has no grants, and
+	// nothing is added.
+	//
+	// +kubebuilder:default=Any
+	DeletionOrder DeletionOrder `json:"deletionOrder,omitempty"`
 }
 
 // Default fills in what an absent field means.
@@ -91,6 +102,7 @@ func (in *RenderIAMInput) Default() {
 	in.Grants = GrantProjectIAMMember
 	in.Credentials = CredentialsKey
 	in.DataDeletion = DataDelete
+	in.DeletionOrder = DeleteAny
 }
 
 // Validate says what of the input can't be used, or nil.
@@ -134,6 +146,9 @@ func (in *RenderIAMInput) Validate() error {
 	}
 	if in.DataDeletion != DataDelete && in.DataDeletion != DataOrphan {
 		return fmt.Errorf("dataDeletion %q must be %s or %s", in.DataDeletion, DataDelete, DataOrphan)
+	}
+	if in.DeletionOrder != DeleteAny && in.DeletionOrder != DeleteGrantsFirst {
+		return fmt.Errorf("deletionOrder %q must be %s or %s", in.DeletionOrder, DeleteAny, DeleteGrantsFirst)
 	}
 	return nil
 }
@@ -180,4 +195,15 @@ type DataDeletion string
 const (
 	DataDelete DataDeletion = "Delete"
 	DataOrphan DataDeletion = "Orphan"
+)
+
+// DeletionOrder says what must be gone before what.
+//
+// +kubebuilder:validation:Enum=Any;GrantsFirst
+type DeletionOrder string
+
+// What must be gone before what.
+const (
+	DeleteAny         DeletionOrder = "Any"
+	DeleteGrantsFirst DeletionOrder = "GrantsFirst"
 )

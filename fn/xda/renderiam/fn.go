@@ -80,6 +80,7 @@ func run(c *edge.Call, now time.Time) error {
 		ViewerGrant:     grantKind(c, v1alpha1.PartIAMDatasetsViewer, in.Grants),
 		AdminGrant:      grantKind(c, v1alpha1.PartIAMBucketAdmin, in.Grants),
 		Member:          member,
+		GrantsFirst:     in.DeletionOrder == input.DeleteGrantsFirst,
 		KMSKeyName:      in.KMSKeyName,
 		Labels:          in.BucketLabels,
 		WithKey:         key.Exists() || member == "" && c.NamespaceActive(),

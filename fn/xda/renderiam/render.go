@@ -32,6 +32,9 @@ type Agent struct {
 	// Member is who the grants are for; "": the agent's Google service account.
 	Member string
 
+	// GrantsFirst keeps the account until its grants are gone.
+	GrantsFirst bool
+
 	KMSKeyName string            // of new objects in the bucket; "": Google's
 	Labels     map[string]string // of the bucket, beside ours
 
@@ -67,7 +70,37 @@ func Render(a Agent) map[string]manifest.Object {
 	if a.WithKey {
 		parts[v1alpha1.PartServiceAccountKey] = serviceAccountKey(a)
 	}
+	if a.GrantsFirst && a.Member == "" { // else the grants are not the account's
+		for part, grant := range map[string]string{v1alpha1.PartDatasetsViewerUsage: v1alpha1.PartIAMDatasetsViewer, v1alpha1.PartBucketAdminUsage: v1alpha1.PartIAMBucketAdmin} {
+			parts[part] = usage(a, part, parts[grant])
+		}
+	}
 	return parts
+}
+
+// usage keeps the account while a grant of it exists: Google keeps a grant for ever whose
+// account went first. Crossplane deletes the account when the grant is gone, because it
+// refused to before.
+func usage(a Agent, part string, grant manifest.Object) manifest.Object {
+	return manifest.Object{
+		"apiVersion": "protection.crossplane.io/v1beta1",
+		"kind":       "ClusterUsage",
+		"metadata":   manifest.Object{"name": v1alpha1.PartName(a.Name, part)},
+		"spec": manifest.Object{
+			"of": manifest.Object{
+				"apiVersion":  "cloudplatform.gcp.upbound.io/v1beta1",
+				"kind":        "ServiceAccount",
+				"resourceRef": manifest.Object{"name": v1alpha1.PartName(a.Name, v1alpha1.PartServiceAccount)},
+			},
+			"by": manifest.Object{
+				"apiVersion":  grant["apiVersion"],
+				"kind":        grant["kind"],
+				"resourceRef": grant["metadata"],
+			},
+			"reason":         "A grant whose account is gone stays in Google's policy for ever",
+			"replayDeletion": true,
+		},
+	}
 }
 
 // member is who the grants are for. There is no reference for it: the account's
