@@ -85,6 +85,7 @@ type pod struct {
 	problem                           string
 	cancel                            context.CancelFunc
 	gone                              bool
+	stale                             string // why its files were last left as they are
 }
 
 // StartNode runs pods until the stack stops.
@@ -387,7 +388,7 @@ func (n *Node) live(ctx context.Context, p *pod) {
 		n.s.log("pod %s/%s: cannot write its status: %v", p.namespace, p.name, err)
 	}
 	check := probe(p)
-	failures := 0
+	failures, refreshed := 0, time.Now()
 	every := func() time.Duration {
 		n.mu.Lock()
 		defer n.mu.Unlock()
@@ -397,6 +398,10 @@ func (n *Node) live(ctx context.Context, p *pod) {
 		return 200 * time.Millisecond
 	}
 	for pause(every()) {
+		if time.Since(refreshed) >= refreshEvery {
+			n.refresh(ctx, p)
+			refreshed = time.Now()
+		}
 		switch err := check(ctx); {
 		case err == nil && p.process.Alive():
 			failures = 0

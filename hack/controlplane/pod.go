@@ -1,6 +1,7 @@
 package controlplane
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -230,6 +232,22 @@ func (n *Node) identity(ctx context.Context, p *pod) (string, error) {
 	return file, n.s.WriteKubeconfig(file, n.s.URL, &clientcmdapi.AuthInfo{Token: t.Status.Token})
 }
 
+// refreshEvery is the time between two looks at what a running pod's volumes should hold;
+// of a kubelet's it is a minute or two.
+const refreshEvery = 5 * time.Second
+
+// refresh brings Secrets and ConfigMaps that have changed into a pod that runs, as a
+// kubelet does: not where a single file of a volume is mounted, and while one of them is
+// away the files stay.
+func (n *Node) refresh(ctx context.Context, p *pod) {
+	c := p.spec.Containers[0]
+	c.VolumeMounts = slices.DeleteFunc(slices.Clone(c.VolumeMounts), func(m corev1.VolumeMount) bool { return m.SubPath != "" })
+	if _, err := n.volumes(ctx, p, c); err != nil && ctx.Err() == nil && p.stale != err.Error() {
+		p.stale = err.Error()
+		n.s.log("pod %s/%s keeps its files: %v", p.namespace, p.name, err)
+	}
+}
+
 // volumes writes what a container mounts, and returns where it is by the path that
 // the container knows.
 func (n *Node) volumes(ctx context.Context, p *pod, c corev1.Container) (map[string]string, error) {
@@ -250,12 +268,32 @@ func (n *Node) volumes(ctx context.Context, p *pod, c corev1.Container) (map[str
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return nil, err
 		}
-		if err := writeFiles(dir, files); err != nil {
+		if err := replaceFiles(dir, files); err != nil {
 			return nil, err
 		}
 		at[m.MountPath] = filepath.Join(dir, m.SubPath)
 	}
 	return at, nil
+}
+
+// replaceFiles writes what has changed, each file at once: who reads meanwhile gets the old
+// one whole or the new one.
+func replaceFiles(dir string, files map[string][]byte) error {
+	changed := map[string][]byte{}
+	for name, data := range files {
+		if old, err := os.ReadFile(filepath.Join(dir, name)); err != nil || !bytes.Equal(old, data) {
+			changed[name+".new"] = data
+		}
+	}
+	if err := writeFiles(dir, changed); err != nil {
+		return err
+	}
+	for name := range changed {
+		if err := os.Rename(filepath.Join(dir, name), filepath.Join(dir, strings.TrimSuffix(name, ".new"))); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *Node) files(ctx context.Context, p *pod, v corev1.Volume) (map[string][]byte, error) {

@@ -57,6 +57,7 @@ var acts = []act{
 		{"Tenants", false, tenants, nil},
 		{"SecondBudget", false, secondBudget, []string{"paired-bot"}},
 		{"DeleteOrder", true, deleteOrder, []string{"gone-bot"}},
+		{"GrantsFirst", false, grantsFirst, nil},
 	},
 	{
 		{"ForeignStations", false, foreignStations, nil},
@@ -67,6 +68,7 @@ var acts = []act{
 		{"Apart", false, apart, []string{other}},
 	},
 	{{"DatasetReplaced", false, datasetReplaced, []string{other}}},
+	{{"KeyReplaced", false, keyReplaced, []string{other}}},
 	{{"SandboxKilled", false, sandboxKilled, []string{other}}},
 	{{"PlannerKilled", false, plannerKilled, []string{other}}},
 	{{"ModelRubbish", false, modelRubbish, []string{asked, other}}},

@@ -3,6 +3,7 @@ package e2e
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -33,15 +34,6 @@ func (w *world) foreign(t *testing.T) {
 // swapped applies a copy of a Composition in which the foreign function has a step.
 func (w *world) swapped(t *testing.T, composition, step, name string, leaves, renders map[string]any) {
 	t.Helper()
-	c, err := w.Get(t.Context(), "apiextensions.crossplane.io/v1", "Composition", "", composition)
-	if err != nil {
-		t.Fatal(err)
-	}
-	steps, _, _ := unstructured.NestedSlice(c.Object, "spec", "pipeline")
-	i := slices.IndexFunc(steps, func(s any) bool { return s.(map[string]any)["step"] == step })
-	if i < 0 {
-		t.Fatalf("Composition %s has no step %s", composition, step)
-	}
 	input := map[string]any{"apiVersion": "foreign.example.org/v1", "kind": "Say"}
 	if leaves != nil {
 		input["leaves"] = leaves
@@ -54,7 +46,22 @@ func (w *world) swapped(t *testing.T, composition, step, name string, leaves, re
 		// who takes its place, or an order waits for five minutes.
 		input["looks"] = "15s"
 	}
-	steps[i] = map[string]any{"step": step, "functionRef": map[string]any{"name": "function-foreign"}, "input": input}
+	w.copied(t, composition, step, name, map[string]any{"step": step, "functionRef": map[string]any{"name": "function-foreign"}, "input": input})
+}
+
+// copied applies a copy of a Composition in which some fields of a step are others.
+func (w *world) copied(t *testing.T, composition, step, name string, fields map[string]any) {
+	t.Helper()
+	c, err := w.Get(t.Context(), "apiextensions.crossplane.io/v1", "Composition", "", composition)
+	if err != nil {
+		t.Fatal(err)
+	}
+	steps, _, _ := unstructured.NestedSlice(c.Object, "spec", "pipeline")
+	i := slices.IndexFunc(steps, func(s any) bool { return s.(map[string]any)["step"] == step })
+	if i < 0 {
+		t.Fatalf("Composition %s has no step %s", composition, step)
+	}
+	maps.Copy(steps[i].(map[string]any), fields)
 	spec := map[string]any{"mode": "Pipeline", "pipeline": steps}
 	spec["compositeTypeRef"], _, _ = unstructured.NestedFieldCopy(c.Object, "spec", "compositeTypeRef")
 	w.apply(t, &unstructured.Unstructured{Object: map[string]any{

@@ -63,7 +63,8 @@ func orderToReady(t *testing.T, w *world) {
 }
 
 // A deleted order takes everything with it, and nothing gets stuck. Crossplane
-// promises no order, so the one seen is logged and not asserted.
+// promises no order, so the one seen is logged and not asserted: what it breaks stands in
+// docs/gitops.md, Destroy.
 func deleteOrder(t *testing.T, w *world) {
 	const agent = "gone-bot"
 	ns := w.agent(t, agent)
@@ -73,7 +74,7 @@ func deleteOrder(t *testing.T, w *world) {
 		ref{"v1", "Secret", ns, "gcp-credentials"}, ref{suite.API, "XDatasetAgent", "", agent},
 		ref{"kubernetes.m.crossplane.io/v1alpha1", "Object", ns, "agent-" + agent + "-planner-replicas"},
 	)
-	began := time.Now()
+	began, from := time.Now(), w.now(t)
 	w.delete(t, suite.API, "XDatasetAgent", "", agent)
 	gone := map[ref]bool{}
 	if err := controlplane.Eventually(t.Context(), 3*time.Minute, "everything of the order to be gone", func(ctx context.Context) error {
@@ -101,6 +102,9 @@ func deleteOrder(t *testing.T, w *world) {
 		t.Fatal(err)
 	}
 	w.deleted = true
+	for _, m := range w.cascade(t, agent, from) {
+		t.Log(m)
+	}
 	t.Logf("everything gone after %s", time.Since(began).Round(100*time.Millisecond))
 	for _, kind := range []string{"providerconfigusages.kubernetes.m.crossplane.io", "providerconfigusages.kubernetes.crossplane.io", "usages.protection.crossplane.io", "clusterusages.protection.crossplane.io"} {
 		if out := w.kubectl(t, "get", kind, "-A", "-o", "yaml"); strings.Contains(out, "agent-"+agent) {

@@ -383,6 +383,11 @@ func (p *provider) publish(ctx context.Context, c *controller.Controller, key co
 	if err != nil {
 		return err
 	}
+	if owner := metav1.GetControllerOf(have); owner != nil && owner.UID != mr.GetUID() {
+		// That of a key which went a moment ago: the garbage collector takes it, and a
+		// provider doesn't, either.
+		return fmt.Errorf("cannot create connection secret: existing secret is not controlled by UID %q", mr.GetUID())
+	}
 	if len(data) == 0 || controller.Text(have, "data", "private_key") == data["private_key"] {
 		return nil
 	}
