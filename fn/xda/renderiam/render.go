@@ -72,7 +72,7 @@ func Render(a Agent) map[string]manifest.Object {
 	}
 	if a.GrantsFirst && a.Member == "" { // else the grants are not the account's
 		for part, grant := range map[string]string{v1alpha1.PartDatasetsViewerUsage: v1alpha1.PartIAMDatasetsViewer, v1alpha1.PartBucketAdminUsage: v1alpha1.PartIAMBucketAdmin} {
-			parts[part] = usage(a, part, parts[grant])
+			parts[part] = usage(a, part, v1alpha1.PartName(a.Name, grant), parts[grant])
 		}
 	}
 	return parts
@@ -81,7 +81,7 @@ func Render(a Agent) map[string]manifest.Object {
 // usage keeps the account while a grant of it exists: Google keeps a grant for ever whose
 // account went first. Crossplane deletes the account when the grant is gone, because it
 // refused to before.
-func usage(a Agent, part string, grant manifest.Object) manifest.Object {
+func usage(a Agent, part, name string, grant manifest.Object) manifest.Object {
 	return manifest.Object{
 		"apiVersion": "protection.crossplane.io/v1beta1",
 		"kind":       "ClusterUsage",
@@ -95,7 +95,7 @@ func usage(a Agent, part string, grant manifest.Object) manifest.Object {
 			"by": manifest.Object{
 				"apiVersion":  grant["apiVersion"],
 				"kind":        grant["kind"],
-				"resourceRef": grant["metadata"],
+				"resourceRef": manifest.Object{"name": name},
 			},
 			"reason":         "A grant whose account is gone stays in Google's policy for ever",
 			"replayDeletion": true,
