@@ -171,6 +171,7 @@ func startKyverno(t *testing.T, s *APIServer, program, files string) *Process {
 		Env: []string{
 			"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 			"KYVERNO_NAMESPACE=kyverno", "KYVERNO_DEPLOYMENT=kyverno", "KYVERNO_POD_NAME=kyverno-0", "KYVERNO_SVC=kyverno-svc",
+			"KYVERNO_SERVICEACCOUNT_NAME=kyverno", "KYVERNO_ROLE_NAME=kyverno",
 			"INIT_CONFIG=kyverno", "METRICS_CONFIG=kyverno-metrics",
 		},
 		Args: []string{

@@ -2,6 +2,7 @@ package xpkg
 
 import (
 	"archive/tar"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,6 +38,7 @@ func debian(t *testing.T, when time.Time, machine string) string {
 		{"./dev/null", "", tar.TypeChar, 0o666},
 		{"./etc/", "", tar.TypeDir, 0o755},
 		{"./etc/machine-id", machine, tar.TypeReg, 0o444},
+		{"./etc/shadow", fmt.Sprintf("root:*:%[1]d:0:99999:7:::\n_apt:!:%[1]d:0:99999:7:::\n", when.Unix()/86400), tar.TypeReg, 0o640},
 		{"./usr/bin/su", "program", tar.TypeReg, 0o4755},
 		{"./usr/lib/gcc/cc1", "compiler", tar.TypeReg, 0o755},
 		{"./usr/bin/also", "", tar.TypeLink, 0o755},
