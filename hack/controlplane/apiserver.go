@@ -132,7 +132,7 @@ func StartAPIServer(ctx context.Context, o Options) (_ *APIServer, err error) {
 		}
 	}
 	// The API server makes these a moment after it is ready.
-	if err := Eventually(ctx, time.Minute, "namespaces default and kube-system", func(ctx context.Context) error {
+	if err := Eventually(ctx, patience, "namespaces default and kube-system", func(ctx context.Context) error {
 		for _, n := range []string{"default", "kube-system"} {
 			if _, err := s.Get(ctx, "v1", "Namespace", "", n); err != nil {
 				return err

@@ -26,7 +26,7 @@ type Command struct {
 	Dir  string   // working folder; empty: the present one
 	// Ready reports nil once the process does its work. It is called until it does.
 	Ready func(context.Context) error
-	// Within is how long Ready may take; zero means a minute.
+	// Within is how long Ready may take; zero means three minutes.
 	Within time.Duration
 	// Respawn starts the process again, after a second, when it ends by itself, as
 	// a kubelet would. What Stop and Kill ended stays down.
@@ -127,7 +127,7 @@ func (p *Process) Start(ctx context.Context) error {
 	}
 	within := p.Within
 	if within == 0 {
-		within = time.Minute
+		within = patience
 	}
 	return Eventually(ctx, within, p.Name+" to become ready", func(ctx context.Context) error {
 		if !p.Alive() && !p.Respawn {

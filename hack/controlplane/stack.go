@@ -26,6 +26,10 @@ import (
 // Namespace is where Crossplane and everything of its own lives.
 const Namespace = "crossplane-system"
 
+// patience is how long a part of the control plane may take to come up: ten times what it
+// takes on a machine that does nothing else.
+const patience = 3 * time.Minute
+
 //go:embed rbac.yaml
 var rbac string
 
@@ -202,7 +206,7 @@ func (s *Stack) startCrossplane(ctx context.Context) error {
 		return err
 	}
 	// The controller manager adds up core's role; without it core can't do a thing.
-	if err := Eventually(ctx, time.Minute, "ClusterRole crossplane to have rules", func(ctx context.Context) error {
+	if err := Eventually(ctx, patience, "ClusterRole crossplane to have rules", func(ctx context.Context) error {
 		r, err := s.Kubernetes.RbacV1().ClusterRoles().Get(ctx, "crossplane", metav1.GetOptions{})
 		if err == nil && len(r.Rules) == 0 {
 			return errors.New("it has none yet")
@@ -283,7 +287,7 @@ func (s *Stack) startCrossplane(ctx context.Context) error {
 // run on a new server often does not find a kind it has just made; where it is an
 // init container it is run again then, and so it is here.
 func (s *Stack) initCrossplane(ctx context.Context, env []string) error {
-	return Eventually(ctx, time.Minute, "crossplane core init", func(ctx context.Context) error {
+	return Eventually(ctx, patience, "crossplane core init", func(ctx context.Context) error {
 		cmd := exec.CommandContext(ctx, s.Tools["CROSSPLANE_CORE"], "core", "init", "--activation", "*")
 		cmd.Env = env
 		out, err := cmd.CombinedOutput()
