@@ -86,10 +86,11 @@ func TestRead(t *testing.T) {
 
 		"Anchors": {
 			reason: "Two names of one price are written so, and merges keep what the row says by itself: the old form took both.",
-			text:   "models:\n  m: &a {input: \"1\", output: \"1\"}\n  n: *a\n  o: {<<: *a, output: \"3\"}\n  p: {<<: [*a], cachedInput: \"0.5\"}\n",
+			text:   "models:\n  m: &a {input: \"1\", output: \"1\"}\n  n: *a\n  o: {<<: *a, output: \"3\"}\n  p: {<<: [*a], cachedInput: \"0.5\"}\n  q: {output: \"3\", <<: *a}\n",
 			want: map[string]Rates{
 				"m": rates(1_000_000, 1_000_000, 1_000_000, 1_000_000), "n": rates(1_000_000, 1_000_000, 1_000_000, 1_000_000),
 				"o": rates(1_000_000, 1_000_000, 1_000_000, 3_000_000), "p": rates(1_000_000, 500_000, 1_000_000, 1_000_000),
+				"q": rates(1_000_000, 1_000_000, 1_000_000, 3_000_000), // whatever stands first
 			},
 		},
 		"BadAlias": {
