@@ -239,7 +239,7 @@ func (g *Client) Exists(ctx context.Context) (bool, error) {
 // Created is when the repository was made.
 func (g *Client) Created(ctx context.Context) (time.Time, error) {
 	var r struct {
-		Created time.Time `json:"created_at"`
+		Created time.Time `json:"created_at"` //nolint:tagliatelle // Gitea's name
 	}
 	err := g.get(ctx, "", &r)
 	return r.Created, err

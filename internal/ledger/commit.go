@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path"
 	"reflect"
 	"strings"
@@ -44,9 +45,9 @@ const writers = 8
 // when somebody else was quicker it starts anew, so that both changes are kept. Who
 // was quicker with the very same field wins: the error says so, and nothing is written.
 func Commit(ctx context.Context, r Repository, agentName, file, message string, changes ...Change) (bool, error) {
-	var first map[string]any
+	first := map[string]any{}
 	for attempt := range writers {
-		changed, err := commitOnce(ctx, r, agentName, file, message, changes, &first)
+		changed, err := commitOnce(ctx, r, agentName, file, message, changes, first)
 		if !errors.Is(err, gitea.ErrConflict) {
 			return changed, err
 		}
@@ -64,7 +65,7 @@ func Commit(ctx context.Context, r Repository, agentName, file, message string, 
 }
 
 // commitOnce keeps in first what the order said when it was read for the first time.
-func commitOnce(ctx context.Context, r Repository, agentName, file, message string, changes []Change, first *map[string]any) (bool, error) {
+func commitOnce(ctx context.Context, r Repository, agentName, file, message string, changes []Change, first map[string]any) (bool, error) {
 	before, sha, err := read(ctx, r, file)
 	if err != nil {
 		return false, err
@@ -73,10 +74,10 @@ func commitOnce(ctx context.Context, r Repository, agentName, file, message stri
 	if err != nil {
 		return false, fmt.Errorf("%s: %w", file, err)
 	}
-	if *first == nil {
-		*first = now
+	if len(first) == 0 {
+		maps.Copy(first, now)
 	}
-	if err := overtaken(*first, now, changes); err != nil {
+	if err := overtaken(first, now, changes); err != nil {
 		return false, err
 	}
 	after, changed, err := Edit(before, agentName, changes...)

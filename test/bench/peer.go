@@ -131,7 +131,8 @@ func templated(recorded []*call) (request []byte, parts []string, err error) {
 	}
 	c := recorded[i]
 	agent := c.req.GetObserved().GetComposite().GetResource().GetFields()["spec"].GetStructValue().GetFields()["agentName"].GetStringValue()
-	text := "{{- $agent := .observed.composite.resource.spec.agentName -}}\n"
+	var text strings.Builder
+	text.WriteString("{{- $agent := .observed.composite.resource.spec.agentName -}}\n")
 	for name, part := range c.rsp.GetDesired().GetResources() {
 		if c.req.GetDesired().GetResources()[name] != nil {
 			continue // of a step before
@@ -148,13 +149,13 @@ func templated(recorded []*call) (request []byte, parts []string, err error) {
 			return nil, nil, err
 		}
 		document := strings.ReplaceAll(string(b), "{{", `{{ "{{" }}`)
-		text += "---\n" + strings.ReplaceAll(document, agent, "{{ $agent }}")
+		text.WriteString("---\n" + strings.ReplaceAll(document, agent, "{{ $agent }}"))
 		parts = append(parts, name)
 	}
 	req := proto.CloneOf(c.req)
 	req.Input, err = structpb.NewStruct(map[string]any{
 		"apiVersion": "gotemplating.fn.crossplane.io/v1beta1", "kind": "GoTemplate",
-		"source": "Inline", "inline": map[string]any{"template": text},
+		"source": "Inline", "inline": map[string]any{"template": text.String()},
 	})
 	if err != nil {
 		return nil, nil, err

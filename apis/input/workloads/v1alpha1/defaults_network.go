@@ -54,11 +54,30 @@ func (n Network) validate() error { //nolint:gocognit // one field after the oth
 			return fmt.Errorf("network.dnsPorts holds %d: each must be from 1 to 65535", p)
 		}
 	}
-	for _, c := range n.IngressCIDRs {
-		if _, ok := cidr(c); !ok {
-			return fmt.Errorf("network.ingressCIDRs holds %q: each must be a CIDR, such as 35.191.0.0/16", c)
+	for _, list := range []struct {
+		field, example string
+		blocks         []string
+	}{{"network.ingressCIDRs", "35.191.0.0/16", n.IngressCIDRs}, {"network.apiServerCIDRs", "10.0.0.0/8", n.APIServerCIDRs}} {
+		for _, c := range list.blocks {
+			if _, ok := cidr(c); !ok {
+				return fmt.Errorf("%s holds %q: each must be a CIDR, such as %s", list.field, c, list.example)
+			}
 		}
 	}
+	if err := n.validateExtra(); err != nil {
+		return err
+	}
+	if n.NodeLocalDNS == "" {
+		return nil
+	}
+	if p, ok := cidr(n.NodeLocalDNS); !ok || p.Bits() == 0 {
+		return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
+	}
+	return nil
+}
+
+// validateExtra checks the rules that are added to ours.
+func (n Network) validateExtra() error {
 	for i, r := range n.ExtraEgress {
 		at := field.NewPath("network", "extraEgress").Index(i)
 		if errs := append(validatePeers(r.To, metadataServers, at.Child("to")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
@@ -70,17 +89,6 @@ func (n Network) validate() error { //nolint:gocognit // one field after the oth
 		if errs := append(validatePeers(r.From, nil, at.Child("from")), validatePorts(r.Ports, at.Child("ports"))...); len(errs) > 0 {
 			return errs.ToAggregate()
 		}
-	}
-	for _, c := range n.APIServerCIDRs {
-		if _, ok := cidr(c); !ok {
-			return fmt.Errorf("network.apiServerCIDRs holds %q: each must be a CIDR, such as 10.0.0.0/8", c)
-		}
-	}
-	if n.NodeLocalDNS == "" {
-		return nil
-	}
-	if p, ok := cidr(n.NodeLocalDNS); !ok || p.Bits() == 0 {
-		return fmt.Errorf("network.nodeLocalDNS %q must be a CIDR, such as 169.254.20.10/32", n.NodeLocalDNS)
 	}
 	return nil
 }
