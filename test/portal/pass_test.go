@@ -82,7 +82,7 @@ func (r *running) comesUp(t *testing.T, agent, dataset string) {
 		order := newOrder(agent, dataset)
 		if os.Getenv("CHROMIUM") != "" {
 			saw := browse(t, r.Access, agent, dataset, order["description"].(string))
-			r.stampf(t, "form filled in in Chromium, with %s of several datasets in the picker", saw.Dataset)
+			r.stampf(t, "form filled with Chromium, with %s of several datasets in the picker", saw.Dataset)
 			return saw.Task
 		}
 		id, err := r.submit(t.Context(), "dataset-whisperer", order)
