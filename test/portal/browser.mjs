@@ -84,8 +84,10 @@ async function visit() {
 async function order() {
   await type('root_agent_name', agent);
   await type('root_description', description);
-  await type('root_dataset', dataset);
-  await until(`(() => { const o = [...document.querySelectorAll('[role=option]')].find(o => o.innerText.includes(${JSON.stringify(dataset)})); o?.click(); return !!o })()`);
+  // The list shows titles ("Pass Coffee"), and narrows down by what is typed.
+  await type('root_dataset', dataset.split('-')[0]);
+  const named = `[...document.querySelectorAll('[role=option]')].find(o => o.innerText.toLowerCase().replace(/[^a-z0-9]+/g, '-').includes(${JSON.stringify(dataset)}))`;
+  await until(`(() => { const o = ${named}; o?.click(); return !!o })()`);
   saw.dataset = await look(`document.getElementById('root_dataset').value`);
   await picture('order');
   await click('review');
