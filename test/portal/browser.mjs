@@ -12,7 +12,7 @@ const [address, user, password, agent, dataset, description] = process.argv.slic
 const profile = mkdtempSync(path.join(tmpdir(), 'portal-browser-'));
 const chromium = spawn(process.env.CHROMIUM ?? '/usr/bin/chromium', [
   '--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run', '--remote-debugging-pipe', `--user-data-dir=${profile}`,
-], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'] });
+], { stdio: ['ignore', 'ignore', 'ignore', 'pipe', 'pipe'], detached: true }); // a group of its own, to end with all its children
 const [, , , to, from] = chromium.stdio;
 
 const waiting = new Map();
@@ -115,6 +115,10 @@ try {
 } finally {
   saw.complaints = complaints;
   process.stdout.write(JSON.stringify(saw));
-  chromium.kill();
-  chromium.on('exit', () => { rmSync(profile, { recursive: true, force: true, maxRetries: 5 }); process.exit(0); });
+  chromium.on('exit', () => {
+    // Children that are ending still write into the profile.
+    rmSync(profile, { recursive: true, force: true, maxRetries: 30, retryDelay: 100 });
+    process.exit(0);
+  });
+  process.kill(-chromium.pid, 'SIGKILL');
 }
