@@ -28,6 +28,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"whisperops.io/functions/internal/reply"
+	"whisperops.io/functions/test/process"
 )
 
 // slow answers when it is let, and says when it was asked.
@@ -53,16 +54,6 @@ func started(t *testing.T, f Flags, s slow) (end context.CancelFunc, ended <-cha
 	return cancel, done
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
-}
-
 // call asks a function, once it is there.
 func call(ctx context.Context, address string, creds credentials.TransportCredentials) error {
 	conn, err := grpc.NewClient(address, grpc.WithTransportCredentials(creds))
@@ -85,7 +76,7 @@ func within(t *testing.T) context.Context {
 // answered; it would call an order unsynced otherwise.
 func TestEndAnswersWhatWasAsked(t *testing.T) {
 	s := slow{asked: make(chan struct{}, 1), let: make(chan struct{})}
-	f := Flags{Network: "tcp", Address: freeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
+	f := Flags{Network: "tcp", Address: process.FreeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
 	end, ended := started(t, f, s)
 	answered := make(chan error, 1)
 	go func() { answered <- call(within(t), f.Address, insecure.NewCredentials()) }()
@@ -110,7 +101,7 @@ func TestEndAnswersWhatWasAsked(t *testing.T) {
 func TestMetrics(t *testing.T) {
 	s := slow{asked: make(chan struct{}, 1), let: make(chan struct{})}
 	close(s.let)
-	f := Flags{Network: "tcp", Address: freeAddress(t), MetricsAddress: freeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
+	f := Flags{Network: "tcp", Address: process.FreeAddress(t), MetricsAddress: process.FreeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
 	started(t, f, s)
 	if err := call(within(t), f.Address, insecure.NewCredentials()); err != nil {
 		t.Fatal(err)
@@ -145,7 +136,7 @@ func TestTakenMetricsPort(t *testing.T) {
 	defer func() { _ = l.Close() }()
 	s := slow{asked: make(chan struct{}, 1), let: make(chan struct{})}
 	close(s.let)
-	f := Flags{Network: "tcp", Address: freeAddress(t), MetricsAddress: l.Addr().String(), Insecure: true, MaxRecvMessageSize: 16}
+	f := Flags{Network: "tcp", Address: process.FreeAddress(t), MetricsAddress: l.Addr().String(), Insecure: true, MaxRecvMessageSize: 16}
 	started(t, f, s)
 	if err := call(within(t), f.Address, insecure.NewCredentials()); err != nil {
 		t.Error(err)
@@ -180,7 +171,7 @@ func TestMutualTLS(t *testing.T) {
 	certs := certificates(t)
 	s := slow{asked: make(chan struct{}, 1), let: make(chan struct{})}
 	close(s.let)
-	f := Flags{Network: "tcp", Address: freeAddress(t), TLSCertsDir: certs, MaxRecvMessageSize: 16}
+	f := Flags{Network: "tcp", Address: process.FreeAddress(t), TLSCertsDir: certs, MaxRecvMessageSize: 16}
 	started(t, f, s)
 
 	ca, err := os.ReadFile(filepath.Join(certs, "ca.crt"))
@@ -252,7 +243,7 @@ func (r relay) Answer(_ context.Context, req *fnv1.RunFunctionRequest) (*fnv1.Ru
 // protobuf's own decoder.
 func TestStationsAreServedAsBytes(t *testing.T) {
 	s := relay{decoded: make(chan int, 1)}
-	f := Flags{Network: "tcp", Address: freeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
+	f := Flags{Network: "tcp", Address: process.FreeAddress(t), Insecure: true, MaxRecvMessageSize: 16}
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	go func() { _ = run(ctx, f, func(logging.Logger) relay { return s }) }()
