@@ -472,7 +472,7 @@ func TestPlatformNeighbours(t *testing.T) {
 		t.Fatalf("the API server refuses what comes of an input that says nothing: %v", said)
 	}
 	both, refused := 0, 0
-	for _, tc := range platformNeighbours {
+	for _, tc := range slices.Concat(platformNeighbours, moreNeighbours) {
 		name := tc.field + ": " + tc.value
 		if len(name) > 200 {
 			name = name[:200]

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -186,6 +187,50 @@ func (g *Client) Blob(ctx context.Context, sha string) ([]byte, error) {
 
 // Commit makes all changes in one commit.
 func (g *Client) Commit(ctx context.Context, message string, changes []Change) error {
+	err := g.write(ctx, message, changes, nil)
+	if isStatus(err, http.StatusUnprocessableEntity) && !slices.ContainsFunc(changes, func(c Change) bool { return c.Before != "" }) {
+		if err := g.wake(ctx); err != nil {
+			return fmt.Errorf("cannot make Gitea see what is in the repository: %w", err)
+		}
+	}
+	// 422 is a file whose SHA is another one, or that exists already; 404 one that
+	// was deleted; 409 a branch that moved. Releases differ in which they choose.
+	// Of two writers at the same instant the slower one is told 403, as if it had no
+	// right to write (1.26.0).
+	if isStatus(err, http.StatusConflict) || isStatus(err, http.StatusUnprocessableEntity) || isStatus(err, http.StatusNotFound) || lostRace(err) {
+		return fmt.Errorf("%w: %w", ErrConflict, err)
+	}
+	return err
+}
+
+// wake makes Gitea see what is in a repository that it still takes for empty: if the
+// caller of the first commit leaves in its middle, the files are there and Gitea's record
+// of them is not (1.26.0). Then nobody can read them, and nobody who reads first can write
+// again. Any commit that succeeds sets it right.
+func (g *Client) wake(ctx context.Context) error {
+	r := struct {
+		Empty bool `json:"empty"`
+	}{}
+	if err := g.get(ctx, "", &r); err != nil || !r.Empty {
+		return err
+	}
+	made := struct {
+		Files []struct {
+			SHA string `json:"sha"`
+		} `json:"files"`
+	}{}
+	file := fmt.Sprintf(".wake-%016x", rand.Uint64()) //nolint:gosec // a name that nobody has
+	if err := g.write(ctx, "wake the repository", []Change{{Path: file, After: []byte("\n")}}, &made); err != nil {
+		return err
+	}
+	if len(made.Files) != 1 {
+		return nil // it stays, and is in nobody's way
+	}
+	return g.write(ctx, "the repository is awake", []Change{{Path: file, Before: made.Files[0].SHA}}, nil)
+}
+
+// write makes all changes in one commit, and decodes the answer.
+func (g *Client) write(ctx context.Context, message string, changes []Change, into any) error {
 	type file struct {
 		Operation string `json:"operation"`
 		Path      string `json:"path"`
@@ -207,15 +252,7 @@ func (g *Client) Commit(ctx context.Context, message string, changes []Change) e
 		}
 		body.Files = append(body.Files, f)
 	}
-	err := g.do(ctx, http.MethodPost, "/contents", body, nil)
-	// 422 is a file whose SHA is another one, or that exists already; 404 one that
-	// was deleted; 409 a branch that moved. Releases differ in which they choose.
-	// Of two writers at the same instant the slower one is told 403, as if it had no
-	// right to write (1.26.0).
-	if isStatus(err, http.StatusConflict) || isStatus(err, http.StatusUnprocessableEntity) || isStatus(err, http.StatusNotFound) || lostRace(err) {
-		return fmt.Errorf("%w: %w", ErrConflict, err)
-	}
-	return err
+	return g.do(ctx, http.MethodPost, "/contents", body, into)
 }
 
 // Delete deletes the whole repository. One that is not there counts as deleted.

@@ -182,6 +182,44 @@ func TestGiteaCommit(t *testing.T) {
 	}
 }
 
+// A caller that left in the middle of the first commit leaves a repository that has files
+// and that Gitea calls empty. Another commit makes it see them, and nothing of it stays.
+func TestGiteaWakesARepository(t *testing.T) {
+	files, empty := map[string]bool{"a": true}, true
+	g, _ := gitea(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodGet {
+			fmt.Fprintf(w, `{"empty":%t}`, empty)
+			return
+		}
+		var body struct{ Files []struct{ Operation, Path, SHA string } }
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		for _, f := range body.Files {
+			switch {
+			case f.Operation == "create" && files[f.Path], f.Operation == "delete" && f.SHA != "made":
+				w.WriteHeader(http.StatusUnprocessableEntity)
+				fmt.Fprintf(w, `{"message":"repository file already exists [path: %s]"}`, f.Path)
+				return
+			case f.Operation == "create":
+				files[f.Path] = true
+			default:
+				delete(files, f.Path)
+			}
+		}
+		empty = false
+		fmt.Fprint(w, `{"files":[{"sha":"made"}]}`)
+	})
+	for range 2 { // what is awake is left alone
+		if err := g.Commit(t.Context(), "m", []Change{{"a", "", []byte("a")}, {"b", "", []byte("b")}}); !errors.Is(err, ErrConflict) {
+			t.Errorf("want a conflict, after which one reads anew; got %v", err)
+		}
+		if empty || len(files) != 1 {
+			t.Errorf("want the repository awake and as it was; empty: %v, files: %v", empty, files)
+		}
+	}
+}
+
 func TestGiteaSettings(t *testing.T) {
 	for _, tc := range [][4]string{
 		{"gitea", "a/b", "main", "the Git URL must be http(s)://<host>, the address of Gitea itself"},

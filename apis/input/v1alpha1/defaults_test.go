@@ -1,6 +1,7 @@
 package v1alpha1
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -37,8 +38,21 @@ func TestRenderDashboardInputValidate(t *testing.T) {
 
 func TestRenderIAMInputValidate(t *testing.T) {
 	key := func(name string) func(*RenderIAMInput) { return func(in *RenderIAMInput) { in.KMSKeyName = name } }
+	keyAt := func(location, at string) func(*RenderIAMInput) {
+		return func(in *RenderIAMInput) {
+			in.Location, in.KMSKeyName = location, "projects/acme-keys/locations/"+at+"/keyRings/agents/cryptoKeys/buckets"
+		}
+	}
 	label := func(k, v string) func(*RenderIAMInput) {
 		return func(in *RenderIAMInput) { in.BucketLabels = map[string]string{k: v} }
+	}
+	labels := func(n int) func(*RenderIAMInput) {
+		return func(in *RenderIAMInput) {
+			in.BucketLabels = map[string]string{}
+			for i := range n {
+				in.BucketLabels[fmt.Sprintf("l%d", i)] = ""
+			}
+		}
 	}
 	for name, tc := range map[string]struct {
 		reason string
@@ -64,10 +78,25 @@ func TestRenderIAMInputValidate(t *testing.T) {
 		"KeyVersion":      {"Google takes the key, and chooses the version.", key("projects/p/locations/l/keyRings/r/cryptoKeys/k/cryptoKeyVersions/1"), "without a version"},
 		"KeyURL":          {"Terraform's other form.", key("https://cloudkms.googleapis.com/v1/projects/p/locations/l/keyRings/r/cryptoKeys/k"), "kmsKeyName"},
 		"KeyBlank":        {"Copied with what stood behind it.", key("projects/p/locations/l/keyRings/r/cryptoKeys/k "), "kmsKeyName"},
+		"KeyRegion":       {"Buckets are written in capitals, keys are not.", keyAt("EUROPE-WEST3", "europe-west3"), ""},
+		"KeyOfUS":         {"The United States are one place for both.", keyAt("us", "us"), ""},
+		"KeyOfTwo":        {"Two regions together have keys of their own.", keyAt("NAM4", "nam4"), ""},
+		"KeyOfEU":         {"Keys know no EU.", keyAt("EU", "eu"), "lies in eu: Google encrypts buckets in EU with keys in europe alone"},
+		"KeyGlobal":       {"Google refuses the bucket.", keyAt("EU", "global"), "lies in global"},
+		"KeyElsewhere":    {"As above, and the order would wait for ever.", keyAt("us-central1", "us-east1"), "with keys in us-central1 alone"},
+		"KeyOfOneOfMany":  {"A region of Europe is not Europe.", keyAt("EU", "europe-west3"), "with keys in europe alone"},
+		"KeyCapitals":     {"Cloud KMS knows small letters.", keyAt("US", "US"), "without a version"},
 		"Label":           {"By Google's rules.", label("cost_center", "42-a"), ""},
 		"LabelKubernetes": {"Google's keys have no domain.", label("example.org/team", "a"), "bucketLabels holds the key"},
 		"LabelCapital":    {"Google's are in small letters.", label("team", "Data"), "bucketLabels[team]"},
 		"LabelOurs":       {"It says whose the bucket is.", label("whisperops-agent", "x"), "must not hold whisperops-agent"},
+		"LabelOrder":      {"So does this.", label("whisperops-order-uid", "x"), "must not hold whisperops-order-uid"},
+		"LabelEmpty":      {"A value may be empty.", label("team", ""), ""},
+		"LabelDigit":      {"A key begins with a letter.", label("1team", "a"), "bucketLabels holds the key"},
+		"LabelUmlaut":     {"Provider and bucket would take turns.", label("team", "größe"), "bucketLabels[team]"},
+		"LabelLong":       {"64 are too long.", label("team", strings.Repeat("a", 64)), "bucketLabels[team]"},
+		"Labels62":        {"With ours Google has 64.", labels(62), ""},
+		"Labels63":        {"And no more.", labels(63), "bucketLabels holds 63 labels"},
 		"Deletion":        {"There are two.", func(in *RenderIAMInput) { in.DataDeletion = "Keep" }, `dataDeletion "Keep" must be`},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"regexp"
 	"slices"
+	"strings"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -65,8 +66,9 @@ type RenderIAMInput struct {
 
 	// KMSKeyName encrypts new objects in the agents' buckets with a key of yours:
 	// projects/P/locations/L/keyRings/R/cryptoKeys/K, with L the buckets' location (europe
-	// for EU). Google Cloud Storage's service
-	// agent of the order's project must be allowed to use it. Empty: Google's keys.
+	// for EU). Google Cloud Storage's service agent of the order's project must be allowed
+	// to use it. Empty: Google's keys. A living agent whose bucket lies elsewhere keeps
+	// what it has.
 	//
 	// +optional
 	KMSKeyName string `json:"kmsKeyName,omitempty"`
@@ -131,13 +133,18 @@ func (in *RenderIAMInput) Validate() error {
 	if in.KMSKeyName != "" && !kmsKey.MatchString(in.KMSKeyName) {
 		return fmt.Errorf("kmsKeyName %q must be projects/<project>/locations/<location>/keyRings/<ring>/cryptoKeys/<key>, without a version", in.KMSKeyName)
 	}
-	if len(in.BucketLabels) > 63 {
-		return fmt.Errorf("bucketLabels holds %d labels: Google allows 64, and whisperops-agent is one", len(in.BucketLabels))
+	if in.KMSKeyName != "" {
+		if at, want := strings.Split(in.KMSKeyName, "/")[3], keysOf(in.Location); at != want {
+			return fmt.Errorf("kmsKeyName %q lies in %s: Google encrypts buckets in %s with keys in %s alone", in.KMSKeyName, at, in.Location, want)
+		}
+	}
+	if len(in.BucketLabels) > 62 {
+		return fmt.Errorf("bucketLabels holds %d labels: Google allows 64, and %s and %s are two", len(in.BucketLabels), v1alpha1.GoogleLabelAgent, v1alpha1.GoogleLabelOrderUID)
 	}
 	for _, k := range slices.Sorted(maps.Keys(in.BucketLabels)) {
 		switch v := in.BucketLabels[k]; {
-		case k == v1alpha1.GoogleLabelAgent:
-			return fmt.Errorf("bucketLabels must not hold whisperops-agent: it says whose the bucket is")
+		case k == v1alpha1.GoogleLabelAgent, k == v1alpha1.GoogleLabelOrderUID:
+			return fmt.Errorf("bucketLabels must not hold %s: it says whose the bucket is", k)
 		case !labelKey.MatchString(k):
 			return fmt.Errorf("bucketLabels holds the key %q: Google allows 1 to 63 lower-case letters, digits, dashes and underscores, starting with a letter", k)
 		case !labelValue.MatchString(v):
@@ -151,6 +158,15 @@ func (in *RenderIAMInput) Validate() error {
 		return fmt.Errorf("deletionOrder %q must be %s or %s", in.DeletionOrder, DeleteAny, DeleteGrantsFirst)
 	}
 	return nil
+}
+
+// keysOf returns where Cloud KMS keeps the keys for buckets of a location: in the same
+// one, which it writes in small letters, and of the European Union in europe.
+func keysOf(location string) string {
+	if strings.EqualFold(location, "EU") {
+		return "europe"
+	}
+	return strings.ToLower(location)
 }
 
 // A GrantKind is the kind that opens a bucket to an agent.

@@ -81,7 +81,7 @@ func run(c *edge.Call, now time.Time) error {
 		AdminGrant:      grantKind(c, v1alpha1.PartIAMBucketAdmin, in.Grants),
 		Member:          member,
 		GrantsFirst:     in.DeletionOrder == input.DeleteGrantsFirst,
-		KMSKeyName:      in.KMSKeyName,
+		KMSKeyName:      kmsKey(c.Observed(v1alpha1.PartBucket), *in),
 		Labels:          in.BucketLabels,
 		WithKey:         key.Exists() || member == "" && c.NamespaceActive(),
 	}
@@ -145,6 +145,16 @@ func location(bucket edge.Part, chosen string) string {
 		return at
 	}
 	return chosen
+}
+
+// kmsKey is with what new objects are encrypted. A bucket that stays where the input no
+// longer says can't use a key that lies elsewhere: Google refuses the change, again and
+// again. It keeps the one it has.
+func kmsKey(bucket edge.Part, in input.RenderIAMInput) string {
+	if location(bucket, in.Location) != in.Location {
+		return bucket.String("spec", "forProvider", "encryption", "defaultKmsKeyName")
+	}
+	return in.KMSKeyName
 }
 
 // datasetsProject keeps a grant in the policy in which it is: all fields of a

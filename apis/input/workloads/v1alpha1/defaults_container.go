@@ -36,8 +36,9 @@ func (r *Resources) validate(path *field.Path) field.ErrorList {
 				}
 				continue
 			}
-			// Anything else is a device: somebody's domain, and whole ones.
-			if msgs := validation.IsQualifiedName(string(name)); len(msgs) > 0 || !strings.Contains(string(name), "/") || strings.HasPrefix(string(name), "requests.") {
+			// Anything else is a device: somebody's domain, and whole ones. Quotas put
+			// "requests." before its name, which must still be one.
+			if msgs := validation.IsQualifiedName("requests." + string(name)); len(msgs) > 0 || !strings.Contains(string(name), "/") || strings.HasPrefix(string(name), "requests.") {
 				errs = append(errs, field.Invalid(at, name, "must be cpu, memory, ephemeral-storage, hugepages-<size> or a device's name such as nvidia.com/gpu"))
 			} else if q.MilliValue()%1000 != 0 {
 				errs = append(errs, field.Invalid(at, q.String(), "must be an integer"))
@@ -139,10 +140,14 @@ func validateFieldRef(r *corev1.ObjectFieldSelector, path *field.Path) field.Err
 		return field.ErrorList{field.NotSupported(path.Child("apiVersion"), r.APIVersion, []string{"v1"})}
 	}
 	at := path.Child("fieldPath")
-	for _, of := range []string{"metadata.labels['", "metadata.annotations['"} {
+	const labels, annotations = "metadata.labels['", "metadata.annotations['"
+	for _, of := range []string{labels, annotations} {
 		if key, cut := strings.CutPrefix(r.FieldPath, of); cut {
 			key, closed := strings.CutSuffix(key, "']")
-			if msgs := validation.IsQualifiedName(strings.ToLower(key)); !closed || len(msgs) > 0 {
+			if of == annotations {
+				key = strings.ToLower(key) // they may have capitals, and labels may not
+			}
+			if msgs := validation.IsQualifiedName(key); !closed || len(msgs) > 0 {
 				return field.ErrorList{field.Invalid(at, r.FieldPath, "must be "+of+"<key>'] with the key of one")}
 			}
 			return nil

@@ -231,7 +231,7 @@ var oldFields = []struct{ prefix, is string }{
 
 // validatePodAnnotations knows what the API server looks for in a pod's annotations.
 func validatePodAnnotations(annotations map[string]string, path *field.Path) field.ErrorList {
-	errs := apivalidation.ValidateAnnotations(annotations, path)
+	errs := validateAnnotations(annotations, path)
 	for _, k := range sortedKeys(annotations) {
 		for _, o := range oldFields {
 			if strings.HasPrefix(k, o.prefix) {
@@ -337,5 +337,22 @@ func sortedKeys[K ~string, V any](m map[K]V) []K { return slices.Sorted(maps.Key
 // validateMetadata says what of an object's labels and annotations can't be used.
 func validateMetadata(labels, annotations map[string]string, path *field.Path) field.ErrorList {
 	errs := metavalidation.ValidateLabels(labels, path.Child("labels"))
-	return append(errs, apivalidation.ValidateAnnotations(annotations, path.Child("annotations"))...)
+	return append(errs, validateAnnotations(annotations, path.Child("annotations"))...)
+}
+
+// othersBytes is kept free of what an object's annotations may have, for ours and those
+// of controllers.
+const othersBytes = 1024
+
+// validateAnnotations says what of annotations can't be used beside others.
+func validateAnnotations(annotations map[string]string, path *field.Path) field.ErrorList {
+	errs := apivalidation.ValidateAnnotations(annotations, path)
+	size := 0
+	for k, v := range annotations {
+		size += len(k) + len(v)
+	}
+	if size > apivalidation.TotalAnnotationSizeLimitB-othersBytes && len(errs) == 0 {
+		errs = append(errs, field.TooLong(path, "", apivalidation.TotalAnnotationSizeLimitB-othersBytes))
+	}
+	return errs
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -481,8 +482,12 @@ const ingressClassAnnotation = "kubernetes.io/ingress.class"
 
 func (i Ingress) validate() error {
 	path := field.NewPath("ingress")
-	errs := apivalidation.ValidateAnnotations(i.Annotations, path.Child("annotations"))
-	errs = append(errs, apivalidation.ValidateAnnotations(i.ServiceAnnotations, path.Child("serviceAnnotations"))...)
+	errs := validateAnnotations(i.Annotations, path.Child("annotations"))
+	errs = append(errs, validateAnnotations(i.ServiceAnnotations, path.Child("serviceAnnotations"))...)
+	hints, old := i.ServiceAnnotations[corev1.DeprecatedAnnotationTopologyAwareHints]
+	if mode, also := i.ServiceAnnotations[corev1.AnnotationTopologyMode]; old && also && mode != hints {
+		errs = append(errs, field.Invalid(path.Child("serviceAnnotations").Key(corev1.AnnotationTopologyMode), mode, "must match annotation "+corev1.DeprecatedAnnotationTopologyAwareHints+", its older name, when both are there"))
+	}
 	if i.ClassName != "" {
 		for _, m := range apivalidation.NameIsDNSSubdomain(i.ClassName, false) {
 			errs = append(errs, field.Invalid(path.Child("className"), i.ClassName, m))
