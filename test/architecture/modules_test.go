@@ -14,7 +14,7 @@ import (
 // asReleased are tools that are built from exactly what their authors chose,
 // because they are what the suite is tried on, or have too little in common with it.
 var asReleased = map[string]bool{
-	"argo-cd": true, "coredns": true, "controller-gen": true, "etcd": true, "gitea": true, "golangci-lint": true, "kubernetes": true, "kyverno": true, "provider-kubernetes": true, "prometheus-newer": true, "victoriametrics": true,
+	"argo-cd": true, "coredns": true, "controller-gen": true, "etcd": true, "gitea": true, "golangci-lint": true, "kubernetes": true, "kyverno": true, "mimir": true, "provider-kubernetes": true, "prometheus-newer": true, "thanos": true, "victoriametrics": true,
 }
 
 // apart are requirements of one module's own tools, which meet nothing of the product.

@@ -7,5 +7,6 @@
 // All of an agent's hours are written at once, with remote write, and looked at from
 // times in the past, so that three hours of looks take seconds.
 //
-// `make test-servers` builds what is needed and runs it.
+// `make test-servers` builds what is needed and runs it; `make test-servers-long` does so for
+// a Thanos and a Mimir, which take long to build.
 package servers

@@ -146,6 +146,9 @@ func writeRequest(all []series) []byte {
 	for _, s := range all {
 		var ts []byte
 		for _, k := range slices.Sorted(maps.Keys(s.labels)) {
+			if s.labels[k] == "" {
+				continue // to Prometheus there is no such label, and Thanos refuses it
+			}
 			var l []byte
 			l = protowire.AppendString(protowire.AppendTag(l, 1, protowire.BytesType), k)
 			l = protowire.AppendString(protowire.AppendTag(l, 2, protowire.BytesType), s.labels[k])

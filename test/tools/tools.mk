@@ -45,6 +45,8 @@ ARGOCD_VERSION          := $(call tool-version,argo-cd,github.com/argoproj/argo-
 COREDNS_VERSION         := $(call tool-version,coredns,github.com/coredns/coredns)
 KUBE_ROUTER_VERSION     := $(call tool-version,kube-router,github.com/cloudnativelabs/kube-router/v2)
 KYVERNO_VERSION         := $(call tool-version,kyverno,github.com/kyverno/kyverno)
+THANOS_VERSION          := $(call tool-version,thanos,github.com/thanos-io/thanos)
+MIMIR_VERSION           := $(call tool-version,mimir,github.com/grafana/mimir)
 
 CROSSPLANE_CLI  := $(TOOLS_DIR)/crossplane-$(CROSSPLANE_CLI_VERSION)
 CROSSPLANE_CORE := $(TOOLS_DIR)/crossplane-core-$(CROSSPLANE_CORE_VERSION)-8079
@@ -68,6 +70,8 @@ VICTORIA_METRICS := $(TOOLS_DIR)/victoria-metrics-$(VICTORIA_METRICS_VERSION)
 GITEA           := $(TOOLS_DIR)/gitea-$(GITEA_VERSION)
 ARGOCD          := $(TOOLS_DIR)/argocd-$(ARGOCD_VERSION)
 KYVERNO         := $(TOOLS_DIR)/kyverno-$(KYVERNO_VERSION)
+THANOS          := $(TOOLS_DIR)/thanos-$(THANOS_VERSION)
+MIMIR           := $(TOOLS_DIR)/mimir-$(MIMIR_VERSION)
 
 # Service discovery for clouds triples the build and nothing here uses it.
 PROMETHEUS_TAGS := remove_all_sd
@@ -104,6 +108,11 @@ $(eval $(call tool-rule,$(VICTORIA_METRICS),victoriametrics,github.com/VictoriaM
 # Gitea's SQLite is C.
 $(eval $(call tool-rule,$(GITEA),gitea,code.gitea.io/gitea,-X main.Version=$(GITEA_VERSION:v%=%),6 minutes,sqlite sqlite_unlock_notify,1))
 $(eval $(call tool-rule,$(KYVERNO),kyverno,github.com/kyverno/kyverno/cmd/kyverno,,8 minutes))
+
+# The tags are their authors'. Without slicelabels a Thanos dies of its first label; its
+# go.mod wants a newer Go than ours.
+$(eval $(call tool-rule,$(MIMIR),mimir,github.com/grafana/mimir/cmd/mimir,,20 minutes,netgo stringlabels))
+$(eval $(call tool-rule,$(THANOS),thanos,github.com/thanos-io/thanos/cmd/thanos,-X github.com/prometheus/common/version.Version=$(THANOS_VERSION:v%=%),30 minutes,slicelabels,,auto))
 
 # Its go.mod wants a newer Go than ours. With a v before its version the server refuses
 # its own command line.
