@@ -2,10 +2,14 @@ package v1alpha1
 
 import (
 	"fmt"
-	"strings"
+	"regexp"
 	"time"
 	_ "time/tzdata" // the functions' images hold no time zones
 )
+
+// notIANA are names that some machines know and others don't, or that mean another zone
+// on each. Those below right/ count leap seconds, too.
+var notIANA = regexp.MustCompile(`(?i)^((posix|right)/.*|local|localtime|posixrules|factory)$`)
 
 // Zone returns the time zone of a name in the IANA database; "" is UTC. "Local" is
 // refused: it would be wherever a function happens to run.
@@ -14,7 +18,7 @@ func Zone(name string) (*time.Location, error) {
 		return time.UTC, nil
 	}
 	loc, err := time.LoadLocation(name)
-	if err != nil || strings.EqualFold(name, "local") {
+	if err != nil || notIANA.MatchString(name) {
 		return nil, fmt.Errorf("%q is unknown: it must be a name of the IANA time zone database, such as Europe/Berlin", name)
 	}
 	return loc, nil

@@ -14,8 +14,8 @@ var (
 	projectIDPattern  = regexp.MustCompile(`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`)
 	baseDomainPattern = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 	// looksLikeGoogle is "google" and its close misspellings, which Google refuses in
-	// the names of buckets: digits in the place of letters, letters once too often.
-	looksLikeGoogle = regexp.MustCompile(`[g9]+[o0][o0]+[g9]+[l1]+[e3]`)
+	// the names of buckets: what looks like its letters in their place, letters once too often.
+	looksLikeGoogle = regexp.MustCompile(`[g9q6]+[o0][o0]+[g9q6]+[l1i]+[e3]`)
 
 	digits        = regexp.MustCompile(`^[0-9]+$`)
 	bucketPattern = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$`)

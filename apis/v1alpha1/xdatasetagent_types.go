@@ -40,7 +40,7 @@ type XDatasetAgentSpec struct {
 	// +kubebuilder:validation:MinLength=3
 	// +kubebuilder:validation:MaxLength=24
 	// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9-]*[a-z0-9]$`
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[g9]+[o0][o0]+[g9]+[l1]+[e3]')",message="agentName must not contain \"google\" or what looks like it: the agent's bucket carries its name, and Google refuses such buckets"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[g9q6]+[o0][o0]+[g9q6]+[l1i]+[e3]')",message="agentName must not contain \"google\" or what looks like it: the agent's bucket carries its name, and Google refuses such buckets"
 	AgentName string `json:"agentName"`
 
 	// DatasetRef names the XDataset that the agent analyses. It may be changed to
@@ -89,7 +89,7 @@ type XDatasetAgentSpec struct {
 	//
 	// +kubebuilder:validation:Pattern=`^[a-z][a-z0-9-]{4,28}[a-z0-9]$`
 	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="projectId never changes: delete the order and make a new one for another project"
-	// +kubebuilder:validation:XValidation:rule="!self.matches('[g9]+[o0][o0]+[g9]+[l1]+[e3]') && !self.startsWith('goog')",message="projectId must not contain \"google\" or what looks like it, or start with \"goog\": the agent's bucket carries it, and Google refuses such buckets"
+	// +kubebuilder:validation:XValidation:rule="!self.matches('[g9q6]+[o0][o0]+[g9q6]+[l1i]+[e3]') && !self.startsWith('goog')",message="projectId must not contain \"google\" or what looks like it, or start with \"goog\": the agent's bucket carries it, and Google refuses such buckets"
 	ProjectID string `json:"projectId"`
 }
 

@@ -23,7 +23,7 @@ func (m Model) validate() error {
 	switch m.Provider {
 	case ProviderGeminiVertexAI, ProviderGemini, ProviderOpenAI, ProviderAnthropic:
 	default:
-		return fmt.Errorf("model.provider %q must be %s, %s, %s or %s", m.Provider, ProviderGeminiVertexAI, ProviderGemini, ProviderOpenAI, ProviderAnthropic)
+		return fmt.Errorf("model.provider %q must be %s, %s, %s or %s%s", m.Provider, ProviderGeminiVertexAI, ProviderGemini, ProviderOpenAI, ProviderAnthropic, otherProviders[strings.ToLower(string(m.Provider))])
 	}
 	if m.Name == "" {
 		return fmt.Errorf("model.name is empty: it names a model of %s", m.Provider)
@@ -71,7 +71,10 @@ func (m Model) validate() error {
 var (
 	googleModel    = regexp.MustCompile(`^((publishers/)?google/)?(models/)?(gemini|gemma|learnlm)-`)
 	tunedModel     = regexp.MustCompile(`^((projects/[^/]+/locations/[^/]+/)?(endpoints|models)/)?[0-9]+(@[0-9]+)?$|^tunedModels/`)
-	anthropicModel = regexp.MustCompile(`^claude-`)
+	anthropicModel = regexp.MustCompile(`^claude-[A-Za-z0-9.-]+$`)
+	// Vertex AI has an @ before the date of a version, and Bedrock puts the company
+	// before the name and a version behind it.
+	datedClaude = regexp.MustCompile(`(claude-[a-z0-9-]+?)(-v[0-9])?[@-]([0-9]{8})`)
 )
 
 // validateFamily refuses a model that is none of its provider's: kagent would take
@@ -86,22 +89,44 @@ func (m Model) validateFamily() error {
 	case m.Provider == ProviderAnthropic:
 		ok, is = anthropicModel.MatchString(m.Name), "claude-..."
 	case m.Provider == ProviderOpenAI:
-		ok, is = !anthropicModel.MatchString(m.Name) && !googleModel.MatchString(m.Name), "gpt-..."
+		// The meter may have a gateway behind it, or a model server.
+		ours := m.Meter.Enabled || !strings.Contains(m.Name, "/")
+		ok, is = ours && !strings.HasPrefix(m.Name, "claude-") && !googleModel.MatchString(m.Name), "gpt-..."
 	}
 	if ok {
 		return nil
 	}
-	hint := ""
+	hint, of := "", ModelProvider("")
 	switch {
-	case strings.Contains(m.Name, "claude"):
-		hint = fmt.Sprintf("; set model.provider to %s", ProviderAnthropic)
+	case strings.Contains(strings.ToLower(m.Name), "claude"):
+		of = ProviderAnthropic
 	case strings.Contains(m.Name, "gpt"):
-		hint = fmt.Sprintf("; set model.provider to %s", ProviderOpenAI)
+		of = ProviderOpenAI
 	case googleModel.MatchString(m.Name):
-		hint = fmt.Sprintf("; set model.provider to %s or %s", ProviderGeminiVertexAI, ProviderGemini)
+		of = ProviderGeminiVertexAI + " or " + ProviderGemini
+	}
+	if of != "" && of != m.Provider {
+		hint = fmt.Sprintf("; set model.provider to %s", of)
+	}
+	switch own := datedClaude.FindStringSubmatch(m.Name); {
+	case own != nil && own[1]+"-"+own[3] != m.Name:
+		hint += fmt.Sprintf("; Anthropic itself calls it %s-%s", own[1], own[3])
+	case m.Provider == ProviderOpenAI && hint == "":
+		hint = "; a model that somebody else serves by OpenAI's API needs model.baseUrl"
 	}
 	return fmt.Errorf("model.name %q is no model of model.provider %s, whose are called %s%s", m.Name, m.Provider, is, hint)
 }
+
+// otherProviders are what kagent knows beside ours, with the way to use them.
+var otherProviders = map[string]string{
+	"ollama":            "; Ollama speaks OpenAI's API: use OpenAI with its model.baseUrl, which ends in /v1",
+	"azureopenai":       "; Azure speaks OpenAI's API: use OpenAI with the model.baseUrl https://<resource>.openai.azure.com/openai/v1",
+	"anthropicvertexai": throughGateway,
+	"bedrock":           throughGateway,
+	"sapaicore":         throughGateway,
+}
+
+const throughGateway = "; reach it through a gateway that speaks OpenAI's API: use OpenAI with the gateway's model.baseUrl"
 
 // validateURL says what of an http or https URL can't be used as a base for
 // others, or nil. It never repeats credentials. Where it leads goes into the agents'
