@@ -45,10 +45,10 @@ func IgnoredReasons() []string {
 // packed, encrypted and unfinished are what names of CSVs end in while they are none yet;
 // appended is what others put behind the name of a CSV that is one.
 var (
-	packed     = []string{".tar", ".gz", ".gzip", ".tgz", ".bgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".lz4", ".br", ".snappy", ".z"}
+	packed     = []string{".tar", ".gz", ".gzip", ".tgz", ".bgz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar", ".lz4", ".lz", ".lzma", ".lzo", ".br", ".snappy", ".z"}
 	encrypted  = []string{".gpg", ".pgp", ".enc", ".age", ".aes"}
 	appended   = []string{".txt", "."}
-	unfinished = []string{".part", ".partial", ".filepart", ".crdownload", ".tmp", ".download"}
+	unfinished = []string{".part", ".partial", ".filepart", ".crdownload", ".opdownload", ".tmp", ".download", "_.gstmp"}
 )
 
 // WhyNot says why an object that looks like a dataset is none, and is zero for datasets
@@ -94,12 +94,13 @@ func trimmed(name string) string {
 	return strings.TrimRightFunc(name, func(r rune) bool { return unicode.IsSpace(r) || unicode.In(r, unicode.Cf, unicode.Cc) })
 }
 
-// hidden says whether an object belongs to a tool: macOS' ._data.csv, editors' and
-// uploaders' dot files, and what Spark, Delta and archives keep for themselves.
+// hidden says whether an object belongs to a tool: macOS' ._data.csv, the ~$data.csv of
+// an Office program that has it open, editors' and uploaders' dot files, and what Spark,
+// Delta, archives, Windows' bin and storage boxes keep for themselves.
 func hidden(object string) bool {
 	for part := range strings.SplitSeq(object, "/") {
 		switch {
-		case strings.HasPrefix(part, "."), part == "__MACOSX", part == "_temporary", part == "_delta_log", part == "_spark_metadata":
+		case strings.HasPrefix(part, "."), strings.HasPrefix(part, "~$"), part == "$RECYCLE.BIN", part == "@eaDir", part == "__MACOSX", part == "_temporary", part == "_delta_log", part == "_spark_metadata":
 			return true
 		}
 	}

@@ -31,6 +31,8 @@ func TestProblem(t *testing.T) {
 func TestOtherForges(t *testing.T) {
 	for address, want := range map[string]string{
 		"https://github.com": "GitHub", "https://acme.ghe.com/x": "GitHub", "https://gitlab.com": "GitLab", "https://GitLab.com:443": "GitLab", "https://bitbucket.org": "Bitbucket",
+		"https://github.com.": "GitHub", "ssh://git@github.com/acme/catalog.git": "GitHub", "https://www.GitHub.com/acme": "GitHub", "https://raw.githubusercontent.com": "GitHub", "https://dev.azure.com/acme": "Azure DevOps",
+		"https://git-codecommit.eu-central-1.amazonaws.com": "AWS CodeCommit", "https://notgithub.com": "", "https://gitea-1.eu-central-1.elb.amazonaws.com": "", "https://gitlab.example.org": "",
 		"https://gitea.example.org": "", "https://github.com.example.org": "", "https://git.acme.io/github.com": "", "": "",
 	} {
 		if got := otherForge(address); got != want {

@@ -176,11 +176,17 @@ func otherForge(address string) string {
 	if err != nil {
 		return ""
 	}
-	host := strings.ToLower(u.Hostname())
-	for domain, name := range map[string]string{"github.com": "GitHub", "ghe.com": "GitHub", "gitlab.com": "GitLab", "bitbucket.org": "Bitbucket", "dev.azure.com": "Azure DevOps", "visualstudio.com": "Azure DevOps"} {
+	host := strings.TrimSuffix(strings.ToLower(u.Hostname()), ".")
+	for domain, name := range map[string]string{
+		"github.com": "GitHub", "githubusercontent.com": "GitHub", "ghe.com": "GitHub", "gitlab.com": "GitLab", "bitbucket.org": "Bitbucket",
+		"dev.azure.com": "Azure DevOps", "visualstudio.com": "Azure DevOps", "source.developers.google.com": "Cloud Source Repositories",
+	} {
 		if host == domain || strings.HasSuffix(host, "."+domain) {
 			return name
 		}
+	}
+	if strings.HasPrefix(host, "git-codecommit.") && strings.HasSuffix(host, ".amazonaws.com") {
+		return "AWS CodeCommit" // anything else of that domain may be somebody's Gitea
 	}
 	return ""
 }

@@ -75,9 +75,9 @@ func Advice(err error) string {
 		return false
 	}
 	switch {
-	case says("vpcservicecontrols", "prohibited by organization's policy"):
+	case says("vpcservicecontrols", "vpc service controls", "vpc_service_controls", "security_policy_violated", "prohibited by organization's policy"):
 		return "VPC Service Controls refuse the request: it comes from outside of the bucket's perimeter; let it in by an access level or an ingress rule, or run it inside"
-	case says("cloud kms", "cloudkms", "kms key"):
+	case says("cloud kms", "cloudkms", "cloud_kms", "kms key", "kmskey"):
 		return "the key in Cloud KMS that encrypts the object can't be used: it is disabled or destroyed, or Google Cloud Storage's service agent lacks roles/cloudkms.cryptoKeyEncrypterDecrypter on it"
 	case says("ip filter"):
 		return "the bucket's IP filter refuses the request: add the network that it comes from to the filter"

@@ -107,7 +107,7 @@ func (g *Client) Head(ctx context.Context) (string, error) {
 	}{}
 	switch err := g.get(ctx, "", &r); {
 	case isStatus(err, http.StatusNotFound):
-		return "", errors.New("the repository does not exist, or the token may not see it: create it and give the token's user write access")
+		return "", errors.New("the repository does not exist, or the token may not see it: create it and give the token's user write access; a GitLab or a GitHub of your own answers so, too, and only a Gitea or a Forgejo will do")
 	case err != nil:
 		return "", err
 	case !r.Empty:

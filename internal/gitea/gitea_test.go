@@ -91,7 +91,7 @@ func TestGiteaHead(t *testing.T) {
 	}{
 		"Empty":      {404, 200, true, ""},
 		"NoBranch":   {404, 200, false, `the repository has no branch "main": create it, or choose another one`},
-		"Repository": {404, 404, false, "the repository does not exist, or the token may not see it: create it and give the token's user write access"},
+		"Repository": {404, 404, false, "the repository does not exist, or the token may not see it: create it and give the token's user write access; a GitLab or a GitHub of your own answers so, too, and only a Gitea or a Forgejo will do"},
 	}
 	for name, tc := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -191,7 +191,9 @@ func TestGiteaWakesARepository(t *testing.T) {
 			fmt.Fprintf(w, `{"empty":%t}`, empty)
 			return
 		}
-		var body struct{ Files []struct{ Operation, Path, SHA string } }
+		var body struct {
+			Files []struct{ Operation, Path, SHA string }
+		}
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
 			t.Error(err)
 		}

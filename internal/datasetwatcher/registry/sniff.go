@@ -54,8 +54,12 @@ var formats = []struct{ magic, what string }{
 // Cloud Storage begin, in lower case.
 var markup = []string{"<!doctype", "<html", "<head", "<body", "<title", "<script", "<meta", "<!--", "<?xml", "<error", "<listbucketresult", "<svg"}
 
-// bracketed is a header whose names stand in angle brackets, as some exports write it.
-var bracketed = regexp.MustCompile(`^<[^<>\n]*>([,;|\t]<[^<>\n]*>)+[ \t\r]*(\n|$)`)
+// bracketed is the beginning of a header whose first name stands in angle brackets, as
+// some exports write it; in its line nothing is closed, as in a page's.
+var (
+	bracketed = regexp.MustCompile(`^<[^<>/!?\n]*> *[,;|\t]`)
+	closed    = regexp.MustCompile(`^[^\n]*</`)
+)
 
 // Sniff judges an object by its first bytes, at most SniffBytes of them, and its
 // size. The encoding is the object's Content-Encoding; "gzip" is undone, as
@@ -92,7 +96,7 @@ func Sniff(first []byte, size int64, encoding string) Verdict {
 	}
 	lower := strings.ToLower(string(text))
 	for _, m := range markup {
-		if strings.HasPrefix(lower, m) && !bracketed.MatchString(lower) {
+		if strings.HasPrefix(lower, m) && (!bracketed.MatchString(lower) || closed.MatchString(lower)) {
 			return Verdict{v1alpha1.ReasonMarkup, "the file is no CSV but begins like a web page or an XML document, perhaps the error page of a failed download: upload the data itself"}
 		}
 	}
