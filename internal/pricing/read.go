@@ -15,7 +15,6 @@ import (
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/errors"
-	"whisperops.io/functions/internal/money"
 )
 
 // A Flaw is a part of a table that can't be used.
@@ -50,19 +49,6 @@ var insteadOf = map[v1alpha1.TokenClass]v1alpha1.TokenClass{
 	v1alpha1.TokenThoughts:    v1alpha1.TokenOutput,
 }
 
-// cheapest is less than any provider takes for a million tokens of a class, in
-// micro-dollars: what is below it was written per token, or per thousand. (The
-// cheapest of November 2026: input 0.02, cached input 0.0025 USD.)
-var cheapest = map[v1alpha1.TokenClass]money.USD{
-	v1alpha1.TokenInput:       5_000,
-	v1alpha1.TokenToolUse:     5_000,
-	v1alpha1.TokenOutput:      5_000,
-	v1alpha1.TokenThoughts:    5_000,
-	v1alpha1.TokenCachedInput: 1_000,
-	// Writes of an implicit cache cost nothing extra.
-	v1alpha1.TokenCacheWrite: 0,
-}
-
 const (
 	maxLen   = 100     // bytes of a name in a message
 	maxFlaws = 100     // that are kept
@@ -86,13 +72,13 @@ func Read(text string) (*Table, error) {
 	if doc.Kind != yaml.MappingNode {
 		return nil, errors.New("it must hold models: {<model>: {input, output, cachedInput}}")
 	}
+	if key := twice(doc); key != nil {
+		return nil, errors.Errorf("line %d: it holds %s twice", key.Line, short(key.Value))
+	}
 	var models *yaml.Node
 	for key, value := range pairs(doc) {
 		switch key.Value {
 		case "models":
-			if models != nil {
-				return nil, errors.Errorf("line %d: it holds models twice", key.Line)
-			}
 			models = value
 		case "version":
 			if r.version = value.Value; r.version != "1" && r.version != "2" {
@@ -251,6 +237,11 @@ func (r *reader) model(key, value *yaml.Node) {
 	case value.Kind == yaml.SequenceNode:
 		rows = value.Content
 	case value.Kind == yaml.MappingNode && has(value, "rows"):
+		if key := twice(value); key != nil {
+			r.flaw(name, key.Value, key.Line, standsTwice)
+			r.breaks(name)
+			return
+		}
 		rows = nil
 		for k, v := range pairs(value) {
 			switch {
@@ -354,6 +345,21 @@ func (r *reader) done() (*Table, error) {
 	return t, nil
 }
 
+// twice is the first key of a mapping that stands there for the second time; nil: none
+// does.
+func twice(n *yaml.Node) *yaml.Node {
+	seen := map[string]bool{}
+	for k := range pairs(n) {
+		if seen[k.Value] {
+			return k
+		}
+		seen[k.Value] = true
+	}
+	return nil
+}
+
+const standsTwice = "it stands there twice"
+
 func has(n *yaml.Node, key string) bool {
 	for k := range pairs(n) {
 		if k.Value == key {
@@ -385,7 +391,7 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 	var long *yaml.Node
 	for k, v := range pairs(n) {
 		if seen[k.Value] {
-			bad(k.Value, k.Line, "it stands there twice")
+			bad(k.Value, k.Line, standsTwice)
 			continue
 		}
 		seen[k.Value] = true
@@ -451,6 +457,9 @@ func readTiers(n *yaml.Node, into map[string]int64, bad func(field string, line 
 		if Tier(k.Value) == "" {
 			bad(field+"."+k.Value, k.Line, "it is the usual tier, which costs what the row says")
 		}
+		if _, known := into[Tier(k.Value)]; known {
+			bad(field+"."+k.Value, k.Line, standsTwice) // by whatever name
+		}
 		into[Tier(k.Value)] = f
 	}
 }
@@ -463,6 +472,10 @@ func (r *reader) long(name string, n *yaml.Node, row *Row, unchecked bool) bool 
 		return false
 	}
 	ok, given := true, Rates{}
+	if key := twice(n); key != nil {
+		r.flaw(name, field+"."+key.Value, key.Line, standsTwice)
+		ok = false
+	}
 	for k, v := range pairs(n) {
 		class := v1alpha1.TokenClass(k.Value)
 		switch {
@@ -515,78 +528,6 @@ func fill(rates Rates) {
 			}
 		}
 	}
-}
-
-var decimal = regexp.MustCompile(`^(0|[1-9][0-9]{0,5})(\.[0-9]{1,6})?$`)
-
-// price reads US dollars per million tokens exactly. A number that somebody forgot
-// to quote is taken by its shortest text.
-func price(n *yaml.Node, class v1alpha1.TokenClass, unchecked bool) (money.USD, string) {
-	text := number(n)
-	micros, err := micro(text)
-	if n.Kind == yaml.ScalarNode && (tiny.MatchString(text) || tinyExponent.MatchString(text)) {
-		return 0, tooCheap(text, class)
-	}
-	if err != nil {
-		return 0, "it must be a decimal string such as \"0.30\", in US dollars per million tokens, with at most six decimals"
-	}
-	if !unchecked && money.USD(micros) < cheapest[class] {
-		return 0, tooCheap(text, class)
-	}
-	return money.USD(micros), ""
-}
-
-// tiny is a price with so many zeros that it has more than six decimals, or that is written
-// as catalogs write prices per token.
-var (
-	tiny         = regexp.MustCompile(`^0\.000[0-9]{4,30}$`)
-	tinyExponent = regexp.MustCompile(`^[0-9](\.[0-9]{1,30})?[eE]-0?[4-9]$`)
-)
-
-func tooCheap(text string, class v1alpha1.TokenClass) string {
-	why := fmt.Sprintf("%s US dollars for a million %s tokens is below any market price", short(text), class)
-	if f, err := strconv.ParseFloat(text, 64); err == nil && f > 0 {
-		why += fmt.Sprintf(": per token it would be %s for a million", strconv.FormatFloat(round(f*1e6), 'f', -1, 64))
-	}
-	return why + "; if it is right, say unchecked: true in the row"
-}
-
-func round(f float64) float64 {
-	r, err := strconv.ParseFloat(strconv.FormatFloat(f, 'f', 4, 64), 64)
-	if err != nil {
-		return f
-	}
-	return r
-}
-
-// number is the text of a scalar; that of a number is written without an exponent.
-func number(n *yaml.Node) string {
-	if n.Kind != yaml.ScalarNode {
-		return ""
-	}
-	if n.Tag == "!!float" || n.Tag == "!!int" {
-		if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
-			return strconv.FormatFloat(f, 'f', -1, 64)
-		}
-	}
-	return n.Value
-}
-
-func micro(text string) (int64, error) {
-	if !decimal.MatchString(text) {
-		return 0, errors.New("not a price")
-	}
-	whole, frac, _ := strings.Cut(text, ".")
-	return strconv.ParseInt(whole+(frac + "000000")[:6], 10, 64)
-}
-
-// factor reads a multiplier, in millionths.
-func factor(n *yaml.Node) (int64, string) {
-	f, err := micro(number(n))
-	if err != nil || f <= 0 || f > 100*one {
-		return 0, "it must be a multiplier such as \"1.1\", more than 0 and at most 100"
-	}
-	return f, ""
 }
 
 func readTime(text string) (time.Time, error) {
