@@ -129,6 +129,11 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=0 .. 10:25:00=0 10:25:30=51000 .. 10:30:00=60000"},
 			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:24:20", want: 40000}, {now: "10:25:50", want: 51000, distrusted: steppedBack}, {now: "13:30:20", want: 60000, distrusted: steppedBack}},
 		},
+		"SteppedBackAndGrowsOn": {
+			reason: "Half of what stood still for a quarter of an hour, and used meanwhile: who is behind grows step by step, too, but no process begins anew with half.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:02:00=10900 10:02:30=10900 .. 10:15:00=10900 10:15:30=5450 10:16:00=5450 .. 10:19:30=10910 10:20:00=21820 .. 10:30:00=21820"},
+			looks:  []glance{{now: "10:15:50", want: 10900}, {now: "10:19:50", want: 10910, distrusted: notSeen}, {now: "10:20:50", want: 21820, distrusted: notSeen}, {now: "13:30:20", want: 21820, distrusted: notSeen}},
+		},
 		"SteppedBackAndStays": {
 			reason: "It never comes back: what it grows counts, what it fell to does not, and is named.",
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=20000 .. 10:40:30=24000"},

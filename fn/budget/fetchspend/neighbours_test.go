@@ -162,6 +162,7 @@ func TestDipsCountOnce(t *testing.T) {
 		s := &store{}
 		var truth []used
 		dips := rapid.IntRange(1, 3).Draw(rt, "dips")
+		every := time.Duration(rapid.SampledFrom([]int{30, 30, 60}).Draw(rt, "every")) * time.Second
 		type dip struct {
 			at    time.Time
 			long  time.Duration
@@ -176,7 +177,7 @@ func TestDipsCountOnce(t *testing.T) {
 		at := ten.Add(2 * time.Minute)
 		for range dips {
 			at = at.Add(time.Duration(rapid.IntRange(1, 30).Draw(rt, "minutes")) * time.Minute)
-			d := dip{at, time.Duration(rapid.SampledFrom([]int{30, 60, 150, 270}).Draw(rt, "seconds")) * time.Second, rapid.SampledFrom([]int{1, 20, 1000, -1, -2, -3}).Draw(rt, "depth")}
+			d := dip{at, time.Duration(rapid.SampledFrom([]int{30, 60, 150, 270, 570}).Draw(rt, "seconds")) * time.Second, rapid.SampledFrom([]int{1, 20, 1000, -1, -2, -3}).Draw(rt, "depth")}
 			plan = append(plan, d)
 			at = at.Add(d.long)
 		}
@@ -188,7 +189,7 @@ func TestDipsCountOnce(t *testing.T) {
 			for _, class := range []string{"input", "output"} {
 				u := usage(rt, fmt.Sprint("pod-", p), class)
 				truth = append(truth, u)
-				u.scraped(s, way{from: ten, until: ten.Add(150 * time.Minute), every: 30 * time.Second})
+				u.scraped(s, way{from: ten, until: ten.Add(150 * time.Minute), every: every})
 				if steps == "none" || steps == "input" && class != "input" || len(s.series) == 0 {
 					continue
 				}
@@ -228,7 +229,7 @@ func TestDipsCountOnce(t *testing.T) {
 		least := all(truth)
 		for _, u := range truth {
 			for _, d := range plan {
-				least -= int64(u.by(d.at.Add(d.long+30*time.Second)) - u.by(d.at.Add(-time.Minute)))
+				least -= int64(u.by(d.at.Add(d.long+every)) - u.by(d.at.Add(-2*every)))
 			}
 		}
 		if tokens(o) < least || len(o.Measurement.Distrusted) == 0 {

@@ -127,8 +127,11 @@ func judge(points []point, i, b int, f fall, at, away int64, r Rules) verdict {
 	case biggest < (f.high-lowest+1)/2:
 		// It grew back, step by step. So does a second process, but not for long: until
 		// it can be known that nothing else falls, the lower figure counts.
-		if at < f.at+r.near().Milliseconds() {
+		switch {
+		case at < f.at+r.near().Milliseconds():
 			return open
+		case !born:
+			return ambiguous // what is behind goes on to count what is used
 		}
 		return isReset
 	case pace.known() && !pace.may(biggest, took):
