@@ -2,6 +2,9 @@ package v1alpha1
 
 import (
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	apivalidation "k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -114,8 +117,10 @@ func (in *RenderDashboardInput) Validate() error {
 	if errs := metavalidation.ValidateLabels(in.SidecarLabel, field.NewPath("sidecarLabel")); len(errs) > 0 {
 		return errs.ToAggregate()
 	}
-	if _, ours := in.SidecarLabel[v1alpha1.LabelAgent]; ours {
-		return fmt.Errorf("sidecarLabel must not be whisperops.io/agent: that says whose the dashboard is")
+	for _, l := range slices.Sorted(maps.Keys(in.SidecarLabel)) {
+		if strings.HasPrefix(l, "whisperops.io/") {
+			return fmt.Errorf("sidecarLabel must not be %s: that says whose the dashboard is", l)
+		}
 	}
 	if in.Folder != "" {
 		if errs := apivalidation.ValidateAnnotations(map[string]string{in.FolderAnnotation: in.Folder}, field.NewPath("folderAnnotation")); len(errs) > 0 {

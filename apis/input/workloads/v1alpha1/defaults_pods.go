@@ -2,6 +2,7 @@ package v1alpha1
 
 import (
 	"cmp"
+	"encoding/asn1"
 	"encoding/pem"
 	"fmt"
 	"maps"
@@ -94,8 +95,8 @@ func (in *RenderWorkloadsInput) PodTemplateOf(own PodTemplate) PodTemplate {
 // itself.
 const openShiftDNS = "openshift-dns"
 
-// reservedLabels select pods, or say whose they are.
-var reservedLabels = []string{v1alpha1.LabelName, "app", "kagent", v1alpha1.LabelAgent, v1alpha1.LabelWorkerUID}
+// reservedLabels select pods; those of our own domain say whose they are.
+var reservedLabels = []string{v1alpha1.LabelName, "app", "kagent"}
 
 // reservedEnv is what containers have by contract, and what kagent sets behind our
 // back: two entries of one name are refused by server-side apply.
@@ -174,7 +175,7 @@ func (p PodTemplate) validate(path *field.Path) field.ErrorList {
 	errs = append(errs, metavalidation.ValidateLabels(p.Labels, path.Child("labels"))...)
 	errs = append(errs, validatePodAnnotations(p.Annotations, path.Child("annotations"))...)
 	for _, k := range sortedKeys(p.Labels) {
-		if slices.Contains(reservedLabels, k) {
+		if slices.Contains(reservedLabels, k) || strings.HasPrefix(k, "whisperops.io/") {
 			errs = append(errs, field.Forbidden(path.Child("labels").Key(k), "it selects the pods, or says whose they are"))
 		}
 	}
@@ -305,9 +306,12 @@ func (c *CABundle) validate(path *field.Path) field.ErrorList {
 			if b.Type != "CERTIFICATE" {
 				return field.ErrorList{field.Forbidden(path.Child("pem"), "it holds a "+b.Type+": certificates alone belong into it")}
 			}
+			if !isSequence(b.Bytes) {
+				continue // its armour is whole, and what is in it is cut off
+			}
 			found++
 		}
-		if begun := strings.Count(c.PEM, "-----BEGIN "); found > 0 && found < begun {
+		if begun := strings.Count(c.PEM, "-----BEGIN "); begun > 0 && found < begun {
 			return field.ErrorList{&field.Error{Type: field.ErrorTypeInvalid, Field: path.Child("pem").String(), BadValue: "(not shown)", Detail: fmt.Sprintf("%d of its %d certificates are damaged: programs would leave them out without a word", begun-found, begun)}}
 		}
 		if found == 0 {
@@ -326,6 +330,13 @@ func (c *CABundle) validate(path *field.Path) field.ErrorList {
 		errs = append(errs, field.Invalid(path.Child("configMap", "key"), c.ConfigMap.Key, m))
 	}
 	return errs
+}
+
+// isSequence says whether bytes are one sequence in DER, as a certificate is, and all of it.
+func isSequence(der []byte) bool {
+	var v asn1.RawValue
+	rest, err := asn1.Unmarshal(der, &v)
+	return err == nil && len(rest) == 0 && v.Tag == asn1.TagSequence && v.IsCompound
 }
 
 // maxBundle keeps the Object that wraps the bundle, and holds it twice, below the

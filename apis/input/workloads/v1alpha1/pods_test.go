@@ -10,7 +10,7 @@ import (
 // What the API server refuses of a pod or a policy is refused with the field's name:
 // an Object would be taken, and the order never come up.
 func TestPlatformValidate(t *testing.T) {
-	const cert = "-----BEGIN CERTIFICATE-----\\nMA==\\n-----END CERTIFICATE-----\\n"
+	const cert = "-----BEGIN CERTIFICATE-----\\nMAA=\\n-----END CERTIFICATE-----\\n"
 	for name, tc := range map[string]struct {
 		input string // YAML, laid over the defaults
 		want  string // part of the error; empty: the input is fine
@@ -99,6 +99,10 @@ sandbox: {resources: {limits: {nvidia.com/gpu: "1"}}}
 		"ProxyMetadata":     {`chatFrontend: {proxy: {http: "http://169.254.169.254"}}`, "metadata server"},
 		"BundleDamaged":     {`podTemplate: {caBundle: {pem: "` + cert + `-----BEGIN CERTIFICATE-----\n%%\n-----END CERTIFICATE-----\n"}}`, "1 of its 2 certificates are damaged"},
 		"BundleCutOff":      {`podTemplate: {caBundle: {pem: "` + cert + `-----BEGIN CERTIFICATE-----\nMIIB"}}`, "1 of its 2 certificates are damaged"},
+		"BundleLineLost":    {`podTemplate: {caBundle: {pem: "` + cert + `-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"}}`, "1 of its 2 certificates are damaged"},
+		"BundleOneDamaged":  {`podTemplate: {caBundle: {pem: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n"}}`, "1 of its 1 certificates are damaged"},
+		"BundleCRLF":        {`podTemplate: {caBundle: {pem: "-----BEGIN CERTIFICATE-----\r\nMAA=\r\n-----END CERTIFICATE-----\r\n"}}`, ""},
+		"LabelOfOrder":      {`podTemplate: {labels: {whisperops.io/order-uid: x}}`, "podTemplate.labels[whisperops.io/order-uid]: Forbidden"},
 		"BundleWords":       {`podTemplate: {caBundle: {pem: "# of Acme\n` + cert + `and another:\n` + cert + `"}}`, ""},
 		"Bundle":            {`podTemplate: {caBundle: {pem: "` + cert + `"}}`, ""},
 		"BundleBoth":        {`podTemplate: {caBundle: {pem: "` + cert + `", configMap: {name: a, key: b}}}`, "podTemplate.caBundle: Required value"},
