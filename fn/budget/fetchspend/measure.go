@@ -365,7 +365,7 @@ func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 		}
 	}
 	var starts []count.Series
-	if suspects := count.Suspects(l, cs, r, end); len(suspects) > 0 {
+	if suspects := count.Suspects(l, cs, past, r, end); len(suspects) > 0 {
 		if starts, err = raw(ctx, q, f, func(exact bool) []string { return query.Starts(r.Metrics, suspects, span, exact) }, end); err != nil {
 			return count.Tally{}, err
 		}

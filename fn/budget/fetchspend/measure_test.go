@@ -247,6 +247,34 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:05:00=500 11:30:00=30"},
 			looks:  []glance{{now: "10:06:20", want: 500}, {now: "11:31:20", want: 530}},
 		},
+		"FailedOverAfterASilence": {
+			reason: "As long as a failover takes nobody answers, and who answers then is a token behind: that is no process that begins anew.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:21:30=39999 10:22:00=41000 .. 10:30:00=57000"},
+			looks:  []glance{{now: "10:21:50", want: 40000, distrusted: notSeen}, {now: "10:22:20", want: 41000, distrusted: notSeen}, {now: "13:30:20", want: 57000, distrusted: notSeen}, {now: "13:30:50", want: 57000}},
+		},
+		"FailedOverToHalfAfterASilence": {
+			reason: "As above, far behind, and longer than what is read again of settled samples: the cursor knows how far it had come.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 11:45:00=20000 11:45:30=41000 .. 11:50:00=50000"},
+			looks:  []glance{{now: "11:44:20", want: 40000}, {now: "11:45:20", want: 40000, distrusted: notSeen}, {now: "11:50:20", want: 50000, distrusted: notSeen}, {now: "14:30:20", want: 50000, distrusted: notSeen}, {now: "14:30:50", want: 50000}},
+		},
+		"FailedOverToNothingAfterASilence": {
+			reason: "As above; a process begins with nothing, but none uses as much in half a minute as this one did in twenty.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:21:30=0 10:22:00=41000 .. 10:30:00=57000"},
+			looks:  []glance{{now: "10:21:50", want: 40000}, {now: "10:22:20", want: 41000, distrusted: notSeen}, {now: "13:30:20", want: 57000, distrusted: notSeen}, {now: "13:30:50", want: 57000}},
+		},
+		"RestartedInASilenceAndSaysSo": {
+			reason: "Its process says that it began after it was heard last: whatever it counts was used since.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:25:00=20000 .. 10:30:00=30000", "start pod=a": "10:20:00=1795420000 10:25:00=1795429440 10:25:30=1795429440"},
+			looks:  []glance{{now: "10:25:20", want: 60000}, {now: "10:30:20", want: 70000}, {now: "13:30:20", want: 70000}},
+		},
+		"CachedFallsInASilenceWithInput": {
+			reason: "Input is behind and counts once; so does what of it was cached, which fell to nothing: else more would be charged than was used.",
+			series: map[string]string{
+				"input pod=a":  "10:00:30=1000 .. 10:20:00=40000 10:21:30=20000 10:22:00=41000 .. 10:30:00=57000",
+				"cached pod=a": "10:00:30=100 .. 10:20:00=4000 10:21:30=0 10:22:00=4100 .. 10:30:00=5700",
+			},
+			looks: []glance{{now: "10:31:20", change: cheapCache, want: 10*51300 + 5700, distrusted: notSeen}, {now: "13:30:20", change: cheapCache, want: 10*51300 + 5700, distrusted: notSeen}},
+		},
 		"SilentForHours": {
 			reason: "A quiet agent's counter is exported all the same, or it isn't: either way it goes on.",
 			series: map[string]string{out: "10:05:00=500 15:00:00=700"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 	"testing"
 	"time"
 
@@ -166,7 +167,8 @@ func TestDipsCountOnce(t *testing.T) {
 		type dip struct {
 			at    time.Time
 			long  time.Duration
-			depth int // tokens; -1: half, -2: all, -3: nearly all
+			depth int           // tokens; -1: half, -2: all, -3: nearly all
+			after time.Duration // nobody had answered
 		}
 		type beginning struct {
 			at   time.Time
@@ -177,9 +179,10 @@ func TestDipsCountOnce(t *testing.T) {
 		at := ten.Add(2 * time.Minute)
 		for range dips {
 			at = at.Add(time.Duration(rapid.IntRange(1, 30).Draw(rt, "minutes")) * time.Minute)
-			d := dip{at, time.Duration(rapid.SampledFrom([]int{30, 60, 150, 270, 570}).Draw(rt, "seconds")) * time.Second, rapid.SampledFrom([]int{1, 20, 1000, -1, -2, -3}).Draw(rt, "depth")}
+			d := dip{at, time.Duration(rapid.SampledFrom([]int{30, 60, 150, 270, 570}).Draw(rt, "seconds")) * time.Second, rapid.SampledFrom([]int{1, 20, 1000, -1, -2, -3}).Draw(rt, "depth"), time.Duration(rapid.SampledFrom([]int{0, 0, 0, 90, 240}).Draw(rt, "after silence")) * time.Second}
+			d.at = d.at.Add(d.after)
 			plan = append(plan, d)
-			at = at.Add(d.long)
+			at = d.at.Add(d.long)
 		}
 		for p := range rapid.IntRange(1, 3).Draw(rt, "pods") {
 			steps := rapid.SampledFrom([]string{"all", "input", "none"}).Draw(rt, "steps back")
@@ -194,6 +197,9 @@ func TestDipsCountOnce(t *testing.T) {
 					continue
 				}
 				sr := &s.series[len(s.series)-1]
+				sr.samples = slices.DeleteFunc(sr.samples, func(a arrival) bool {
+					return slices.ContainsFunc(plan, func(d dip) bool { return a.At < d.at.UnixMilli() && a.At >= d.at.Add(-d.after).UnixMilli() })
+				})
 				for i, a := range sr.samples {
 					for _, d := range plan {
 						if sample := time.UnixMilli(a.At); !sample.Before(d.at) && sample.Before(d.at.Add(d.long)) {
@@ -229,7 +235,7 @@ func TestDipsCountOnce(t *testing.T) {
 		least := all(truth)
 		for _, u := range truth {
 			for _, d := range plan {
-				least -= int64(u.by(d.at.Add(d.long+every)) - u.by(d.at.Add(-2*every)))
+				least -= int64(u.by(d.at.Add(d.long+every)) - u.by(d.at.Add(-2*every-d.after)))
 			}
 		}
 		if tokens(o) < least || len(o.Measurement.Distrusted) == 0 {

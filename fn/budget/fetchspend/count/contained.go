@@ -58,6 +58,16 @@ func (d *decided) decide(fs []fall, doubts doubts) {
 	}
 }
 
+// tell notes what became of a sample of input.
+func (d *decided) tell(at int64, reset, sank bool) {
+	if reset {
+		d.resets = append(d.resets, at)
+	}
+	if sank {
+		d.away = append(d.away, at)
+	}
+}
+
 // follow are the falls of cached input, decided as those of input at the same time,
 // and its points; its resets are certain. A process that begins anew does so with all it counts: where cached
 // input did not fall with input, or comes later, it was nothing in between.

@@ -140,12 +140,13 @@ func (d doubts) resetsAt(t int64) resets {
 	return out
 }
 
-// step lets a walker take one sample, and says whether it counted a reset.
-func (d doubts) step(w *walker, p point) (tokens uint64, reset bool) {
+// step lets a walker take one sample, and says whether it counted a reset. What sank
+// counts none.
+func (d doubts) step(w *walker, p point, sank bool) (tokens uint64, reset bool) {
 	if d.lowered[p.at] {
 		return w.lower(p), false
 	}
-	distrusted := d.at(p.at) && !d.certain[p.at]
+	distrusted := (sank || d.at(p.at)) && !d.certain[p.at]
 	tokens, reset = w.step(p, distrusted)
 	return tokens, reset && !distrusted
 }
@@ -190,12 +191,14 @@ func (f fall) says(contained bool) (reason string, counts bool) {
 	case f.verdict == lowered:
 		return "fell and was not seen to start anew, so that only what it grew since then counts", false
 	case f.verdict == ambiguous:
-		return "fell and was not seen to start anew, so that it counts once how far it came", false
+		return notSeenAnew, false
 	case f.verdict == open && !contained:
 	default:
 		return "", true
 	}
 	return "", false
 }
+
+const notSeenAnew = "fell and was not seen to start anew, so that it counts once how far it came"
 
 const twoWriters = "resets all the time, as if two processes wrote it, so that only its highest value counts"

@@ -216,10 +216,11 @@ func (c Counter) startedBy(s Series, twin int, replicaLabels []string) (shared i
 
 // Suspects are the counters of which the start of their process would say whether a
 // fall after the ledger was settled is a reset.
-func Suspects(l Ledger, cs []Counter, r Rules, at int64) []Counter {
+func Suspects(l Ledger, cs []Counter, past Past, r Rules, at int64) []Counter {
 	var out []Counter
 	for i, fs := range try(cs, r, nil, at) {
-		if ProcessLabel(cs[i].Labels) != "" && slices.ContainsFunc(fs, func(f fall) bool { return f.at > l.SettledAt && f.suspect() }) {
+		suspect := l.sinks(cs[i], past, r, at) || slices.ContainsFunc(fs, func(f fall) bool { return f.at > l.SettledAt && f.suspect() })
+		if suspect && ProcessLabel(cs[i].Labels) != "" {
 			out = append(out, cs[i])
 		}
 	}

@@ -130,7 +130,7 @@ func judge(points []point, i, b int, f fall, at, away int64, r Rules) verdict {
 		switch {
 		case at < f.at+r.near().Milliseconds():
 			return open
-		case !born:
+		case f.low > f.high/8:
 			return ambiguous // what is behind goes on to count what is used
 		}
 		return isReset

@@ -46,6 +46,7 @@ func Fold(l Ledger, r Rules, cs []Counter, past Past, starts []Series, at, settl
 		settled:  l.Clone(),
 	}
 	f.told, f.kin = cachedTold(cs, r, at), map[kin]*decided{}
+	f.bench = &bench{rules: r, starts: starts}
 	trial := try(cs, r, starts, at)
 	for _, contained := range []bool{false, true} { // what contains others goes before them
 		for i, c := range cs {
@@ -77,6 +78,8 @@ type folding struct {
 	rules    Rules
 	at       int64
 	settleTo int64
+
+	bench *bench // which hears what processes say of when they started
 
 	told map[string]int64 // up to when cached input is known
 	kin  map[kin]*decided // of input
@@ -146,13 +149,19 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 	f.Newest = f.Newest || points[len(points)-1].at > l.SettledAt
 	f.stirred = f.stirred || stirs(upTo(points, l.SettledAt))
 	var settled Cursor
+	var sunk []loss
 	for _, p := range w.resume(start, points) {
 		if c.untold(p, f.told, r, f.at) {
 			break
 		}
-		tokens, reset := doubts.step(w, p)
-		if reset && c.meter.Class == v1alpha1.TokenInput {
-			kin.resets = append(kin.resets, p.at)
+		sinks, life, high := f.sank(c, w, p, kin), w.life, w.value
+		tokens, reset := doubts.step(w, p, sinks)
+		sinks = sinks && w.life > life
+		if sinks {
+			sunk = append(sunk, loss{p.at, high})
+		}
+		if c.meter.Class == v1alpha1.TokenInput {
+			kin.tell(p.at, reset, sinks)
 		}
 		if p.at <= f.settleTo {
 			settled = w.cursor()
@@ -167,7 +176,10 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 			f.settled.Cursors[k] = settled
 		}
 	}
-	f.doubt(c, fs, max(l.From, l.SettledAt))
+	if said := contained && kin.there; !said && slices.ContainsFunc(sunk, func(s loss) bool { return s.at > l.SettledAt }) {
+		f.Distrust = append(f.Distrust, c.name+": "+notSeenAnew)
+	}
+	f.doubt(c, append(losses(fs, r), sunk...), max(l.From, l.SettledAt))
 }
 
 // stirs says whether a counter has more than one value. An agent that fell silent is
@@ -178,8 +190,8 @@ func stirs(points []point) bool {
 }
 
 // doubt counts what may have been used beside what counts.
-func (f *folding) doubt(c Counter, fs []fall, counts int64) {
-	for _, l := range losses(fs, f.rules) {
+func (f *folding) doubt(c Counter, all []loss, counts int64) {
+	for _, l := range all {
 		if l.at <= counts || l.at > f.at {
 			continue
 		}

@@ -32,7 +32,7 @@ func (s server) look(t fataler, l Ledger, r Rules, at int64) Tally {
 		}
 	}
 	var starts []Series
-	if len(Suspects(l, cs, r, at)) > 0 {
+	if len(Suspects(l, cs, past, r, at)) > 0 {
 		starts = between(s.starts, after, at)
 	}
 	return Fold(l, r, cs, past, starts, at, r.SettleTo(at), false)
