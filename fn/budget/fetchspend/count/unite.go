@@ -43,7 +43,7 @@ func Unite(cs []Counter, r Rules) []Counter {
 				case r.tracks(a, b):
 					doubled[i], doubled[j] = true, true
 				case r.follows(a, b), r.follows(b, a):
-				case onlyPod(cs, g, a, b) && (r.goesOn(a, b) || r.goesOn(b, a)):
+				case onlyPod(cs, g, a, b) && (r.goesOn(a, b, 0) || r.goesOn(b, a, 0)):
 				default:
 					continue
 				}
@@ -186,18 +186,20 @@ func onlyPod(cs []Counter, family []int, a, b Counter) bool {
 // follows says whether b goes on where a ended: under other labels, the process is
 // the same, and so is what it counts.
 func (r Rules) follows(a, b Counter) bool {
-	if !r.goesOn(a, b) {
-		return false
-	}
 	if a.process.is(b.process) {
-		return true
+		return r.goesOn(a, b, 8)
+	}
+	if !r.goesOn(a, b, 0) {
+		return false
 	}
 	// Nothing names the process: only a difference of one label is no other process.
 	return a.process == process{} && b.process == process{} && len(labelsApart(a.Labels, b.Labels)) == 1
 }
 
-// goesOn says whether b begins where a ended, and with no less.
-func (r Rules) goesOn(a, b Counter) bool {
+// goesOn says whether b begins where a ended, and with no less; or with less by a part of
+// it (0: none), as who takes over from a server that was ahead of it. No process that
+// begins anew begins with nearly as much as the one before had.
+func (r Rules) goesOn(a, b Counter, part uint64) bool {
 	if len(a.points) == 0 || len(b.points) == 0 || b.points[0].v == 0 {
 		return false
 	}
@@ -205,6 +207,9 @@ func (r Rules) goesOn(a, b Counter) bool {
 	var highest uint64
 	for _, p := range a.points[max(0, len(a.points)-3):] {
 		highest = max(highest, p.v) // of the last scrapes of all its twins
+	}
+	if part > 0 {
+		highest -= highest / part
 	}
 	return next.at > last.at-r.Quiet().Milliseconds() && next.v >= highest && next.at != a.points[0].at
 }

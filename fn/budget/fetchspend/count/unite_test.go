@@ -31,11 +31,13 @@ func TestUnite(t *testing.T) {
 		"OfACollector": {"Two pods share its address: nothing says that what has no pod is one of them.", []part{
 			{labels{"instance": "otel:8889"}, first}, {labels{"instance": "otel:8889", "pod": "a"}, next}, {labels{"instance": "otel:8889", "pod": "b"}, anew},
 		}, 2900 + 4900 + 2000},
-		"InstanceID":      {"OpenTelemetry's name of a process, and nothing beside it; an external label is added.", []part{{labels{"service_instance_id": "1f"}, first}, {labels{"service_instance_id": "1f", "cluster": "eu"}, next}}, 4900},
-		"InstanceIDMoved": {"As above, where the address changes.", []part{{labels{"service_instance_id": "1f", "instance": "a:1"}, first}, {labels{"service_instance_id": "1f", "instance": "b:1"}, next}}, 4900},
-		"OtherInstanceID": {"Another process at the same address.", []part{{labels{"service_instance_id": "1f", "instance": "a:1"}, first}, {labels{"service_instance_id": "2e", "instance": "a:1"}, next}}, 2900 + 4900},
-		"JobChanged":      {"The way to a pod is not the pod.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y", "instance": "10.0.0.1:80"}, next}}, 4900},
-		"OtherPod":        {"It counts from zero, however much it begins with.", []part{{labels{"pod": "a"}, first}, {labels{"pod": "b"}, next}}, 2900 + 4900},
+		"InstanceID":       {"OpenTelemetry's name of a process, and nothing beside it; an external label is added.", []part{{labels{"service_instance_id": "1f"}, first}, {labels{"service_instance_id": "1f", "cluster": "eu"}, next}}, 4900},
+		"InstanceIDMoved":  {"As above, where the address changes.", []part{{labels{"service_instance_id": "1f", "instance": "a:1"}, first}, {labels{"service_instance_id": "1f", "instance": "b:1"}, next}}, 4900},
+		"OtherInstanceID":  {"Another process at the same address.", []part{{labels{"service_instance_id": "1f", "instance": "a:1"}, first}, {labels{"service_instance_id": "2e", "instance": "a:1"}, next}}, 2900 + 4900},
+		"JobChanged":       {"The way to a pod is not the pod.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y", "instance": "10.0.0.1:80"}, next}}, 4900},
+		"JobChangedBehind": {"As above, in a failover to a server that is a token behind.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y"}, run{630, every, append([]float64{2899}, growing(3000, 100, 20)...)}}}, 4900},
+		"JobChangedAnew":   {"As above, and its process began anew.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y"}, anew}}, 2900 + 2000},
+		"OtherPod":         {"It counts from zero, however much it begins with.", []part{{labels{"pod": "a"}, first}, {labels{"pod": "b"}, next}}, 2900 + 4900},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Log(tc.reason)
