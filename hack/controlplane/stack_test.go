@@ -86,10 +86,10 @@ spec: {package: "`+functionRef+`"}
 `); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Healthy(ctx, time.Minute, "Function", "function-auto-ready"); err != nil {
+	if err := s.Healthy(ctx, patience, "Function", "function-auto-ready"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Healthy(ctx, time.Minute, "Provider", "provider-kubernetes"); err != nil {
+	if err := s.Healthy(ctx, patience, "Provider", "provider-kubernetes"); err != nil {
 		t.Fatal(err)
 	}
 	// The old version of Object goes through the provider's conversion webhook,
@@ -113,7 +113,7 @@ spec:
 `); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.WaitFor(ctx, time.Minute, "Ready", "kubernetes.crossplane.io/v1alpha2", "Object", "", "a"); err != nil {
+	if err := s.WaitFor(ctx, patience, "Ready", "kubernetes.crossplane.io/v1alpha2", "Object", "", "a"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := s.Get(ctx, "v1", "ConfigMap", "default", "a"); err != nil {

@@ -542,8 +542,16 @@ func TestGit(t *testing.T) { //nolint:tparallel // its parts share one world, an
 	w := start(t, true)
 	ctx := t.Context()
 	must(t, w.Upload(ctx, "a.csv", houses), w.Upload(ctx, "b.csv", houses))
+	// The catalog's first watcher was killed in the middle of its first commit.
+	must(t, w.HalfCommit(ctx, "datasets/resources/a.yaml", "half"))
+	if _, err := w.Gitea.File(ctx, "datasets/resources/a.yaml"); err == nil || !strings.Contains(err.Error(), "repository is empty") {
+		t.Fatalf("want Gitea to take the repository for empty, got %v", err)
+	}
 	p := watch(t, w, "watcher")
 	awaitEntities(t, w, "a b")
+	if got, err := w.Gitea.File(ctx, "datasets/resources/a.yaml"); err != nil || !strings.Contains(got, "gs://acme-data-datasets/a.csv") {
+		t.Fatalf("want what was there replaced, got %q, %v", got, err)
+	}
 
 	w.GitGate.Fail(func(rw http.ResponseWriter, _ *http.Request) bool {
 		http.Error(rw, "down for maintenance", http.StatusBadGateway)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"path"
 	"path/filepath"
 	"slices"
@@ -67,6 +68,41 @@ func (g *Gitea) Write(ctx context.Context, file, content string) error {
 		method, body["sha"] = http.MethodPut, at.SHA
 	}
 	return g.Do(ctx, method, "/repos/"+g.Repository+"/contents/"+file, body, nil)
+}
+
+// HalfCommit puts a file into the repository behind Gitea's back. In an empty one it looks
+// as after a first commit whose caller left in its middle: the file is there, and Gitea
+// takes the repository for empty.
+func (w *World) HalfCommit(ctx context.Context, file, content string) error {
+	dir := filepath.Join(w.Dir, "gitea", "data", "gitea-repositories", w.Gitea.Repository+".git")
+	git := func(stdin string, args ...string) (string, error) {
+		cmd := exec.CommandContext(ctx, "git", args...)
+		cmd.Stdin = strings.NewReader(stdin)
+		cmd.Env = append(os.Environ(), "GIT_DIR="+dir, "GIT_INDEX_FILE="+filepath.Join(w.Dir, "half-commit"),
+			"GIT_AUTHOR_NAME=watcher", "GIT_AUTHOR_EMAIL=watcher@example.org", "GIT_COMMITTER_NAME=watcher", "GIT_COMMITTER_EMAIL=watcher@example.org")
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("cannot run git %s: %w: %s", args[0], err, out)
+		}
+		return strings.TrimSpace(string(out)), nil
+	}
+	blob, err := git(content, "hash-object", "-w", "--stdin")
+	if err != nil {
+		return err
+	}
+	if _, err := git("", "update-index", "--add", "--cacheinfo", "100644,"+blob+","+file); err != nil {
+		return err
+	}
+	tree, err := git("", "write-tree")
+	if err != nil {
+		return err
+	}
+	commit, err := git("", "commit-tree", "-m", "half", tree)
+	if err != nil {
+		return err
+	}
+	_, err = git("", "update-ref", "refs/heads/main", commit)
+	return err
 }
 
 // Commits returns how many commits the branch has.
