@@ -46,7 +46,7 @@ func (p Part) Time(path ...string) time.Time {
 
 // timeLayouts are how providers write times: RFC 3339, and what others take for it. A time
 // without a zone is UTC.
-var timeLayouts = []string{time.RFC3339, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 MST", "2006-01-02T15:04:05", "2006-01-02 15:04:05", time.DateOnly}
+var timeLayouts = []string{time.RFC3339, "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z07:00", time.RFC1123, time.RFC1123Z, "2006-01-02 15:04:05Z07:00", "2006-01-02 15:04:05 -0700 MST", "2006-01-02 15:04:05 MST", "2006-01-02T15:04:05", "2006-01-02 15:04:05", time.DateOnly}
 
 // Strings returns the strings of the list at a path of map keys.
 func (p Part) Strings(path ...string) []string { return Strings(p.Value(path...)) }
