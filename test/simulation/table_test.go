@@ -78,6 +78,7 @@ var rows = []row{
 	{name: "garbage in status", traits: Traits{Garbage: true}},
 	{name: "counters that dip and come back", traits: Traits{Dips: true}, alone: true, named: true},
 	{name: "dips, and nothing says when a process started", traits: Traits{Dips: true, Mute: true}, alone: true, named: true},
+	{name: "a silence, and then a server that is behind", traits: Traits{Failovers: true, Mute: true}, alone: true, named: true},
 	{name: "labels of living series change", traits: Traits{Relabels: true}, alone: true},
 	{name: "two monitors of one pod", traits: Traits{Monitors: true}, alone: true, named: true},
 	{name: "two servers without a replica label", traits: Traits{Servers: true}, alone: true},

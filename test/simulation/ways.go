@@ -14,6 +14,14 @@ type dip struct {
 	depth func(value uint64) uint64
 }
 
+// depths are by how much counters step back.
+var depths = []func(v uint64) uint64{
+	func(v uint64) uint64 { return min(v, 1) },
+	func(v uint64) uint64 { return min(v, 20) },
+	func(v uint64) uint64 { return v / 2 },
+	func(v uint64) uint64 { return v },
+}
+
 // A relabel is a change of a living series' labels, and a gap before it.
 type relabel struct {
 	from          time.Time // zero: never
@@ -36,15 +44,15 @@ func (w *World) disturb(r *rand.Rand, l *life) {
 		for range 1 + r.IntN(3) { // so far apart that none is another's company
 			at = at.Add(between(r, 10*time.Minute, max(11*time.Minute, length/3)))
 			lasts := []time.Duration{step, 10 * step}[r.IntN(2)]
-			depth := []func(v uint64) uint64{
-				func(v uint64) uint64 { return min(v, 1) },
-				func(v uint64) uint64 { return min(v, 20) },
-				func(v uint64) uint64 { return v / 2 },
-				func(v uint64) uint64 { return v },
-			}[r.IntN(4)]
-			l.dips = append(l.dips, dip{Span: Span{at, at.Add(lasts)}, depth: depth})
+			l.dips = append(l.dips, dip{Span: Span{at, at.Add(lasts)}, depth: depths[r.IntN(len(depths))]})
 			at = at.Add(lasts)
 		}
+	}
+	if w.Traits.Failovers && length > 20*time.Minute {
+		at := l.start.Add(between(r, 9*time.Minute, length-10*time.Minute))
+		l.silent = Span{at.Add(-[]time.Duration{4 * step, 4 * time.Minute, 8 * time.Minute}[r.IntN(3)]), at}
+		lasts := []time.Duration{step, 10 * step}[r.IntN(2)]
+		l.dips = append(l.dips, dip{Span: Span{at, at.Add(lasts)}, depth: depths[r.IntN(len(depths))]})
 	}
 	if w.Traits.Relabels && length > 4*time.Minute {
 		l.relabelled = relabel{from: l.start.Add(between(r, 2*time.Minute, length-time.Minute))}
@@ -65,6 +73,8 @@ func (w *World) disturb(r *rand.Rand, l *life) {
 // ways are those by which a life's sample at a time gets to the store; none in a gap.
 func (w *World) ways(r *rand.Rand, l *life, at time.Time) []way {
 	switch {
+	case l.silent.Holds(at):
+		return nil
 	case w.Traits.Monitors:
 		return []way{{labels: []string{"job", "a"}, lag: late(r)}, {labels: []string{"job", "b"}, offset: 5, lag: late(r)}}
 	case w.Traits.Servers:

@@ -54,6 +54,7 @@ type Traits struct {
 	Garbage     bool // status holds garbage once
 	Mute        bool // processes don't export when they started
 	Dips        bool // counters step back now and then, and come back
+	Failovers   bool // for some minutes nobody answers, and who answers then is behind for a while
 	Relabels    bool // a label of living series is added, removed or changed
 	Monitors    bool // two monitors scrape each pod
 	Servers     bool // two servers without a replica label scrape it, and write one series
@@ -104,6 +105,7 @@ type life struct {
 	stored     map[Meter][]seen
 	one        bool // a single export, at its end
 	dips       []dip
+	silent     Span // nobody answers, before one of the dips
 	relabelled relabel
 }
 
