@@ -109,7 +109,7 @@ func (m Model) validateFamily() error {
 		hint = fmt.Sprintf("; set model.provider to %s", of)
 	}
 	switch own := datedClaude.FindStringSubmatch(m.Name); {
-	case own != nil && own[1]+"-"+own[3] != m.Name:
+	case len(own) == 4 && own[1]+"-"+own[3] != m.Name:
 		hint += fmt.Sprintf("; Anthropic itself calls it %s-%s", own[1], own[3])
 	case m.Provider == ProviderOpenAI && hint == "":
 		hint = "; a model that somebody else serves by OpenAI's API needs model.baseUrl"
