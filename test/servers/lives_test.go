@@ -183,6 +183,28 @@ func lives(from time.Time) map[string]*life {
 		p.scrape(at.Add(13*time.Millisecond), "prometheus_replica", "b")
 	}
 
+	l = begin("failover", "Nobody answers for two minutes, and who answers then is a scrape behind: none of it counts again.")
+	l.least = 100
+	p = l.pod("failover", "worker-0")
+	for i, at := 0, from.Add(every); at.Before(end); i, at = i+1, at.Add(every) {
+		before := *p
+		p.use(r)
+		switch i % 60 {
+		case 30, 31, 32:
+			continue
+		case 33:
+			now := *p
+			p.input, p.cached, p.output = before.input-1000, before.cached-1, before.output-1
+			if i > 60 { // far behind
+				p.input, p.cached, p.output = p.input/2, p.cached/2, p.output/2
+			}
+			p.scrape(at)
+			p.input, p.cached, p.output = now.input, now.cached, now.output
+		default:
+			p.scrape(at)
+		}
+	}
+
 	l = begin("dotted", "Names with dots, as OpenTelemetry writes them.")
 	l.metrics = map[string]any{
 		"input": "whisperops.tokens.input", "cachedInput": "whisperops.tokens.cached_input", "output": "whisperops.tokens.output",

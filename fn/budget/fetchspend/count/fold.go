@@ -158,7 +158,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 		tokens, reset := doubts.step(w, p, sinks)
 		sinks = sinks && w.life > life
 		if sinks {
-			sunk = append(sunk, loss{p.at, high})
+			sunk = append(sunk, loss{p.at, f.hides(c, p, high)})
 		}
 		if c.meter.Class == v1alpha1.TokenInput {
 			kin.tell(p.at, reset, sinks)
@@ -192,7 +192,7 @@ func stirs(points []point) bool {
 // doubt counts what may have been used beside what counts.
 func (f *folding) doubt(c Counter, all []loss, counts int64) {
 	for _, l := range all {
-		if l.at <= counts || l.at > f.at {
+		if l.at <= counts || l.at > f.at || l.tokens == 0 {
 			continue
 		}
 		m := c.meter

@@ -25,6 +25,15 @@ func (f *folding) sank(c Counter, w *walker, p point, kin *decided) bool {
 	return f.bench.evidence(c, fall{twin: p.twin, before: before, at: p.at}) != isReset
 }
 
+// hides is what may have been used again after such a fall, if it was a reset after all:
+// none of it if no process begins so, or comes back so.
+func (f *folding) hides(c Counter, p point, high uint64) uint64 {
+	if p.v >= high-high/8 || f.leapt(c, p, high) {
+		return 0
+	}
+	return high
+}
+
 // leapt says whether a counter that fell was soon as high as before, and for the most part
 // in one step.
 func (f *folding) leapt(c Counter, from point, high uint64) bool {
