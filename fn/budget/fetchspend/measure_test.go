@@ -39,6 +39,11 @@ func TestMeasure(t *testing.T) {
 	cheapCache := func(f *Facts, _ *store) {
 		f.Prices = table(`models: {m: {input: "0.00001", output: "0.00001", cachedInput: "0.000001", unchecked: true}}`)
 	}
+	// The last sample came 5 ms after the one before, and has an earlier value.
+	swapped := func(_ *Facts, s *store) {
+		p := s.series[0].samples
+		p[len(p)-1].At, p[len(p)-1].Value = p[len(p)-2].At+5, p[0].Value
+	}
 	daily := func(f *Facts, _ *store) { f.Budget.Period = v1alpha1.PeriodDaily }
 	opened := func(asOf, period string, usd float64) func(*Facts, *store) {
 		return func(f *Facts, _ *store) {
@@ -128,6 +133,11 @@ func TestMeasure(t *testing.T) {
 			reason: "Ten scrapes at nothing, and on it goes.",
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:20:30=0 .. 10:25:00=0 10:25:30=51000 .. 10:30:00=60000"},
 			looks:  []glance{{now: "10:20:50", want: 40000}, {now: "10:24:20", want: 40000}, {now: "10:25:50", want: 51000, distrusted: steppedBack}, {now: "13:30:20", want: 60000, distrusted: steppedBack}},
+		},
+		"SwappedAtItsEnd": {
+			reason: "Two servers write it, and its last two samples came in the wrong order, the first of which is a young pod's whole work: no process ends and begins within a second.",
+			series: map[string]string{out: "10:05:00=900 10:05:30=36000 10:05:31=36000"},
+			looks:  []glance{{now: "10:06:20", change: swapped, want: 36000, distrusted: steppedBack}, {now: "10:20:20", want: 36000, distrusted: steppedBack}, {now: "13:30:20", want: 36000, distrusted: steppedBack}},
 		},
 		"SteppedBackAndGrowsOn": {
 			reason: "Half of what stood still for a quarter of an hour, and used meanwhile: who is behind grows step by step, too, but no process begins anew with half.",

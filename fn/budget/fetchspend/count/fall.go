@@ -99,6 +99,9 @@ func highest(points []point) uint64 {
 
 // judge says what a fall at points[i] was that is made good at points[b].
 func judge(points []point, i, b int, f fall, at, away int64, r Rules) verdict {
+	if f.at-f.before < tooSoon {
+		return isBack
+	}
 	pace := paceOf(points, i, r)
 	born := f.low <= f.high/8 || pace.may(f.low, f.at-f.before) // as little as a process begins with
 	if f.back == 0 {
@@ -139,6 +142,11 @@ func judge(points []point, i, b int, f fall, at, away int64, r Rules) verdict {
 	}
 	return ambiguous
 }
+
+// tooSoon is a time in which no process ends and another one begins and is scraped: two
+// samples nearer than that are of two servers that write one series, and in the wrong
+// order. Milliseconds.
+const tooSoon = 1000
 
 // steepest is the biggest step of points, how long it took, and the lowest of them.
 func steepest(points []point) (biggest uint64, took int64, lowest uint64) {
