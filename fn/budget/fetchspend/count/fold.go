@@ -148,10 +148,24 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 	f.Seen = true
 	f.Newest = f.Newest || points[len(points)-1].at > l.SettledAt
 	f.stirred = f.stirred || stirs(upTo(points, l.SettledAt))
-	var settled Cursor
-	var sunk []loss
-	for _, p := range w.resume(start, points) {
-		if c.untold(p, f.told, r, f.at) {
+	settled, sunk := f.walk(c, w, w.resume(start, points), doubts, kin, counts)
+	if settled.At != 0 {
+		settled.resets = doubts.resetsAt(settled.At)
+		for _, k := range c.keys {
+			f.settled.Cursors[k] = settled
+		}
+	}
+	if said := contained && kin.there; !said && slices.ContainsFunc(sunk, func(s loss) bool { return s.at > l.SettledAt }) {
+		f.Distrust = append(f.Distrust, c.name+": "+notSeenAnew)
+	}
+	f.doubt(c, append(losses(fs, r), sunk...), max(l.From, l.SettledAt))
+}
+
+// walk adds a counter's points: those after a time count. It returns where the counter
+// stands in what is to be settled, and what it sank by.
+func (f *folding) walk(c Counter, w *walker, points []point, doubts doubts, kin *decided, counts int64) (settled Cursor, sunk []loss) {
+	for _, p := range points {
+		if c.untold(p, f.told, f.rules, f.at) {
 			break
 		}
 		sinks, life, high := f.sank(c, w, p, kin), w.life, w.value
@@ -170,16 +184,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 			f.gain(c.meter, Gain{At: p.at, Tokens: tokens})
 		}
 	}
-	if settled.At != 0 {
-		settled.resets = doubts.resetsAt(settled.At)
-		for _, k := range c.keys {
-			f.settled.Cursors[k] = settled
-		}
-	}
-	if said := contained && kin.there; !said && slices.ContainsFunc(sunk, func(s loss) bool { return s.at > l.SettledAt }) {
-		f.Distrust = append(f.Distrust, c.name+": "+notSeenAnew)
-	}
-	f.doubt(c, append(losses(fs, r), sunk...), max(l.From, l.SettledAt))
+	return settled, sunk
 }
 
 // stirs says whether a counter has more than one value. An agent that fell silent is
