@@ -16,6 +16,8 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"golang.org/x/text/encoding/charmap"
 )
 
 // SampleBytes is how much of a CSV is enough to tell what reading it costs.
@@ -39,12 +41,14 @@ type Column struct {
 	Name     string
 	Kind     Kind
 	Missing  int64    // cells that pandas takes for missing
+	Figures  Figures  // how the numbers of a Text are written, where all of it are numbers
 	Distinct int      // different values; 0 if more than were counted
 	Examples []string // the first few different values, shortened
 	Min, Max string   // of numbers and dates, as they are written
 
 	min, max    float64
 	counts      [4]int64 // of integers, floats, booleans, dates among the values
+	written     writtenFigures
 	values      int64
 	fractions   bool  // a float with something after the point
 	textBytes   int64 // of values, in characters
@@ -65,6 +69,8 @@ type Profile struct {
 	DecimalComma bool     // numbers are written 1,5
 	Ragged       int64    // rows with more cells than the header
 	Repeated     []string // names that stand in the header more than once
+	Trailing     bool     // rows end in a separator that the header lacks
+	RowNames     int      // columns before those of the header, without a name there: for pandas an index
 }
 
 // Bounds of what is looked at.
@@ -162,18 +168,27 @@ func explain(err error) error {
 
 func (p *Profile) header(names []string) {
 	p.ColumnCount = len(names)
-	seen := map[string]bool{}
+	decoded := make([]string, len(names))
+	taken, seen := map[string]bool{}, map[string]int{} // seen: how often, with the numbers tried
 	for i, n := range names {
-		n = p.decode(n)
-		if seen[n] && len(p.Repeated) < examples {
-			p.Repeated = append(p.Repeated, n)
+		if decoded[i] = strings.Clone(p.decode(n)); n == "" {
+			decoded[i] = "Unnamed: " + strconv.Itoa(i) // as pandas does
 		}
-		seen[n] = true
+		taken[decoded[i]] = true
+	}
+	for i, n := range decoded {
+		name := n
+		for taken[n] && seen[name] > 0 { // pandas takes name.1, or the next that is free
+			n = name + "." + strconv.Itoa(seen[name])
+			seen[name]++
+		}
+		if n != name && len(p.Repeated) < examples && !slices.Contains(p.Repeated, name) {
+			p.Repeated = append(p.Repeated, name)
+		}
+		taken[n] = true
+		seen[n]++
 		if i < MaxColumns {
-			if n == "" {
-				n = "Unnamed: " + strconv.Itoa(i) // as pandas does
-			}
-			p.Columns = append(p.Columns, Column{Name: strings.Clone(n), seen: map[uint64]struct{}{}, min: math.Inf(1), max: math.Inf(-1)})
+			p.Columns = append(p.Columns, Column{Name: n, seen: map[uint64]struct{}{}, min: math.Inf(1), max: math.Inf(-1)})
 		}
 	}
 }
@@ -184,11 +199,11 @@ func (p *Profile) decode(s string) string {
 		return s
 	}
 	p.Encoding = "cp1252"
-	var out strings.Builder
-	for i := range len(s) {
-		out.WriteRune(rune(s[i])) // Latin-1: near enough to show
+	text, err := charmap.Windows1252.NewDecoder().String(s)
+	if err != nil {
+		return strings.ToValidUTF8(s, "\ufffd")
 	}
-	return out.String()
+	return text
 }
 
 func (p *Profile) rows(c *csv.Reader, counted *counter) error {
@@ -209,14 +224,16 @@ func (p *Profile) rows(c *csv.Reader, counted *counter) error {
 		if len(record) == 1 && record[0] == "" && p.ColumnCount > 1 {
 			continue // a blank line
 		}
-		p.Rows++
-		if len(record) > p.ColumnCount {
+		if p.Rows++; p.Rows == 1 {
+			p.beyond(record)
+		}
+		if len(record) > p.ColumnCount+p.RowNames && !p.endsEmpty(record) {
 			p.Ragged++
 		}
 		for i := range p.Columns {
 			cell := ""
-			if i < len(record) {
-				cell = record[i]
+			if i+p.RowNames < len(record) {
+				cell = record[i+p.RowNames]
 			}
 			p.Columns[i].see(p, cell, seed, limit)
 		}
@@ -224,6 +241,9 @@ func (p *Profile) rows(c *csv.Reader, counted *counter) error {
 }
 
 var (
+	// thousand may be meant so, or as 1.234: only spreadsheets that write semicolons tell.
+	thousand = regexp.MustCompile(`^ *[+-]?[1-9][0-9]{0,2},[0-9]{3} *$`)
+
 	comma = regexp.MustCompile(`^ *[+-]?[0-9]{1,3}(\.?[0-9]{3})*,[0-9]+ *$`)
 	date  = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}([ T]\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})?)?$|^\d{1,2}/\d{1,2}/\d{4}$|^\d{1,2}\.\d{1,2}\.\d{4}$|^\d{4}/\d{2}/\d{2}$`)
 )
@@ -316,7 +336,7 @@ func (c *Column) classify(p *Profile, cell string) {
 		if cell > c.Max {
 			c.Max = strings.Clone(cell)
 		}
-	case digit && p.Separator != ',' && comma.MatchString(cell):
+	case digit && p.Separator != ',' && comma.MatchString(cell) && (p.Separator == ';' || !thousand.MatchString(cell)):
 		p.DecimalComma = true
 	default:
 		switch strings.ToLower(cell) {
@@ -328,6 +348,7 @@ func (c *Column) classify(p *Profile, cell string) {
 			c.counts[1]++
 		}
 	}
+	c.written.see(cell)
 	for _, r := range cell {
 		c.textBytes++
 		c.wide = c.wide || r > 0xff && r != utf8.RuneError
@@ -368,6 +389,9 @@ func (p *Profile) finish() {
 		c.Kind = c.kind()
 		if c.Kind != Integer && c.Kind != Float && c.Kind != Date {
 			c.Min, c.Max = "", ""
+		}
+		if c.Kind == Text {
+			c.Figures = c.written.figures(c.values-c.counts[0]-c.counts[1], p.DecimalComma)
 		}
 		if c.unseenAfter == 0 {
 			c.Distinct = len(c.seen)
@@ -432,9 +456,12 @@ func score(head []byte, sep byte) int {
 	if len(counts) == 0 {
 		counts = []int{n}
 	}
-	same := 0
-	for _, c := range counts {
-		if c == counts[0] {
+	same, like := 0, counts[0]
+	if len(counts) > 1 && counts[1] == like+1 {
+		like++ // rows that end in a separator, or begin with a name
+	}
+	for i, c := range counts {
+		if c == like || i == 0 {
 			same++
 		}
 	}
@@ -464,13 +491,4 @@ func (b *bounded) Read(p []byte) (int, error) {
 		return 0, ErrRecord
 	}
 	return b.counted.Read(p)
-}
-
-// Names returns the columns' names, at most n.
-func (p *Profile) Names(n int) []string {
-	names := make([]string, 0, min(n, len(p.Columns)))
-	for _, c := range p.Columns[:min(n, len(p.Columns))] {
-		names = append(names, c.Name)
-	}
-	return slices.Clip(names)
 }

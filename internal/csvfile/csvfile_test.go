@@ -51,6 +51,8 @@ var files = map[string]struct {
 	"Short":     {reason: "What a row lacks is missing.", text: "a,b,c\n1,2,3\n4,5\n", rows: 2, kinds: "iif", missing: []int64{0, 0, 1}, separator: ','},
 	"One":       {reason: "One column has no separator.", text: "v\n1\n2\n", rows: 2, kinds: "i", missing: []int64{0}, separator: ','},
 	"Mixed":     {reason: "One word makes a column text.", text: "a\n1\n2\nthree\n", rows: 3, kinds: "t", missing: []int64{0}, separator: ','},
+	"Twice":     {reason: "Names that stand there more than once get a number, one that is free.", text: "a,a,a.1,a,,b,b\n1,2,3,4,5,6,7\n", rows: 1, kinds: "iiiiiii", missing: []int64{0, 0, 0, 0, 0, 0, 0}, separator: ','},
+	"RowNames":  {reason: "A header that lacks the first column's name.", text: "a,b\nx,1,2.5\ny,3,4.5\n", rows: 2, kinds: "if", missing: []int64{0, 0}, separator: ','},
 	"Spaces":    {reason: "Blanks around numbers don't count.", text: "a,b\n 1, 2.5\n2 ,3.5 \n", rows: 2, kinds: "if", missing: []int64{0, 0}, separator: ','},
 }
 

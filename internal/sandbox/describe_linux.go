@@ -117,10 +117,33 @@ func notes(p *csvfile.Profile) string {
 	if len(p.Repeated) > 0 {
 		fmt.Fprintf(&b, "Names that stand in the header more than once: %q; pandas calls the later ones name.1, name.2.\n", p.Repeated)
 	}
+	if p.Trailing {
+		b.WriteString("Rows end in a separator that the header lacks: without index_col=False all columns would be shifted by one.\n")
+	}
+	if p.RowNames > 0 {
+		fmt.Fprintf(&b, "Rows have %d more cells than the header, at their beginning: pandas makes the index of them; reset_index() gives a column.\n", p.RowNames)
+	}
 	if p.Ragged > 0 {
 		fmt.Fprintf(&b, "%d rows have more cells than the header: on_bad_lines=\"skip\" leaves them out; say so in the answer.\n", p.Ragged)
 	}
+	b.WriteString(figures(p, csvfile.PointFigures, `.str.replace(r"[^0-9.+-]", "", regex=True)`))
+	b.WriteString(figures(p, csvfile.CommaFigures, `.str.replace(r"[^0-9,+-]", "", regex=True).str.replace(",", ".")`))
 	return b.String()
+}
+
+// figures says which columns of text are numbers, and how to make them such.
+func figures(p *csvfile.Profile, written csvfile.Figures, digits string) string {
+	var names []string
+	for _, c := range p.Columns[:min(len(p.Columns), columnsShown)] {
+		if c.Figures == written {
+			names = append(names, fmt.Sprintf("%q", c.Name))
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("Numbers that are written like %s, or with a currency or a unit, which pandas reads as text: %s. pd.to_numeric(df[...].astype(str)%s, errors=\"coerce\") makes numbers of them; "+
+		"look first whether all have the same currency or unit, and whether brackets mean less than zero.\n", written, strings.Join(names, ", "), digits)
 }
 
 // reading shows how to read the file, and what it costs.
@@ -134,6 +157,9 @@ func (f *file) reading(p *csvfile.Profile, memory int64) string {
 	}
 	if p.DecimalComma {
 		args += `, decimal=","`
+	}
+	if p.Trailing {
+		args += ", index_col=False"
 	}
 	var dates []string
 	for _, c := range p.Columns {

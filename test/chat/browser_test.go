@@ -108,7 +108,7 @@ func browser(t *testing.T) tab {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(shared, chromedp.WithNewBrowserContext())
 	t.Cleanup(cancel)
-	ctx, cancel = context.WithTimeout(ctx, 3*time.Minute)
+	ctx, cancel = context.WithTimeout(ctx, 8*time.Minute)
 	t.Cleanup(cancel)
 	return newTab(ctx, t)
 }
@@ -138,7 +138,7 @@ func (p tab) do(steps ...chromedp.Action[chromedp.Void]) {
 // until waits for a JavaScript expression to become true.
 func (p tab) until(expression string) {
 	p.t.Helper()
-	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("(() => { try { return Boolean("+expression+"); } catch { return false; } })()", chromedp.WithPollingTimeout(40*time.Second))); err != nil {
+	if _, err := chromedp.Run(p.ctx, chromedp.Poll[bool]("(() => { try { return Boolean("+expression+"); } catch { return false; } })()", chromedp.WithPollingTimeout(2*time.Minute))); err != nil {
 		p.shoot("failed-" + p.t.Name())
 		p.t.Fatalf("%s: %v", expression, err)
 	}

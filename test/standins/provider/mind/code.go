@@ -14,10 +14,21 @@ import pandas as pd
 
 def read(columns=None, chunksize=None):
     path = os.environ["DATASET_PATH"]
-    with open(path, encoding="utf-8-sig", errors="replace") as f:
-        head = f.readline(1000000)
-    sep = max(",;\t|", key=head.count)
-    return pd.read_csv(path, sep=sep, usecols=columns, chunksize=chunksize, decimal="," if sep == ";" else ".", encoding="utf-8-sig", encoding_errors="replace")
+    with open(path, "rb") as f:
+        head, row = f.readline(1000000), f.readline(1000000)
+    sep = max(",;\t|", key=lambda s: head.count(s.encode()))
+    # Rows that end in a separator which the header lacks.
+    index = False if row.rstrip(b"\r\n").endswith(sep.encode()) and row.count(sep.encode()) == head.count(sep.encode()) + 1 else None
+    return pd.read_csv(path, sep=sep, usecols=columns, chunksize=chunksize, decimal="," if sep == ";" else ".", index_col=index, encoding=encoding(path), encoding_errors="replace")
+
+def encoding(path):
+    try:
+        with open(path, encoding="utf-8") as f:
+            while f.read(1 << 20):
+                pass
+        return "utf-8-sig"
+    except UnicodeDecodeError:
+        return "cp1252"
 
 def bare(s):
     return " ".join(re.sub(r"[^\w]+", " ", s.lower()).split())
@@ -69,7 +80,11 @@ const repaired = `def num(s):
         return s
     if truth(s.dropna(), YES + NO).all():
         return truth(s, YES).astype(float).where(s.notna())
-    text = s.astype(str).str.replace(r"[^0-9,.+-]", "", regex=True)
+    text = s.dropna().astype(str)
+    units = set(text[text.str.contains(r"\d")].str.extract(r"([A-Za-z$€£¥%]+)", expand=False).dropna())
+    if len(units) > 1:
+        raise ValueError("the values are not in one unit: " + ", ".join(sorted(units)[:5]))
+    text = s.astype(str).str.replace(r"^\s*\((.*)\)\s*$", r"-\1", regex=True).str.replace(r"[^0-9,.+-]", "", regex=True)
     english = text.str.contains(r",\d{3}\.|\.\d{1,2}$|^[^,]*\.[^,]*$").any()
     german = text.str.contains(r"\.\d{3},|,\d{1,2}$|,\d{4,}$|^-?0,\d+$").any()
     if german and not text.str.contains(r",\d{3}\.").any() and (text.str.contains(r"\.\d{3},").any() or not english):

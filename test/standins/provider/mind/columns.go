@@ -122,6 +122,8 @@ func overlap(q []word, at int, name []string) int {
 		switch {
 		case slices.Contains(name, w.stem):
 			return 4
+		case strings.ContainsAny(w.text, "0123456789"):
+			return 0 // sensor_25 is not short for sensor_1
 		case slices.ContainsFunc(alike[w.stem], func(a string) bool { return slices.Contains(name, a) }):
 			return 2
 		case len(w.text) >= 5 && slices.ContainsFunc(name, func(n string) bool { return len(n) >= 5 && distance(n, w.stem) == 1 }):

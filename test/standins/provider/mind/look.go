@@ -103,6 +103,11 @@ for piece in read(chunksize=20000):
                 b = bare(str(v))
                 if b in want and len(found) < 200:
                     found.setdefault((str(c), b), str(v).strip())
+# Of a wide table only what the question may mean, so that it fits into an answer.
+if len(columns) > 150:
+    said = set(" ".join(want).split())
+    near = [c for c in columns if said & {w[:n] for w in bare(c["name"].replace("_", " ")).split() for n in (len(w), len(w) - 1)} or c["type"] in ("id", "date")]
+    columns = near[:100] + [c for c in columns if c not in near][:max(0, 100 - len(near))]
 print("COLUMNS " + json.dumps({"columns": columns, "found": [{"column": c, "phrase": b, "text": v} for (c, b), v in found.items()]}))
 `
 }
