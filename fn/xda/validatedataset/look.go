@@ -15,7 +15,13 @@ import (
 // at less often: the looks of hundreds of orders at once would cost an API server
 // more time than it has, and be why they take long.
 const (
-	settling = 15 * time.Second
+	// An order alone on its cluster has its breaker open after three seconds, and all
+	// that its planner waits for after five.
+	soonestSettling = 4 * time.Second
+	settling        = 15 * time.Second
+	// part is how much of the time that an order's parts take may pass between two looks.
+	part = 4
+
 	// The ready step has every order looked at so often anyway.
 	longestSettling = 10 * time.Minute
 
@@ -31,7 +37,8 @@ const (
 func nextLook(v Verdict, retry time.Duration, r history, responsive bool) time.Duration {
 	switch {
 	case v.Phase == v1alpha1.PhaseProvisioning:
-		return min(max(r.unready/2, min(settling, retry)), longestSettling)
+		soon := min(max(r.making/part, soonestSettling), settling)
+		return min(max(r.unready/2, min(soon, retry)), longestSettling)
 	case !responsive:
 		return min(max(r.took/2, min(resting, retry)), longestResting)
 	case v.Waits:
@@ -44,6 +51,7 @@ func nextLook(v Verdict, retry time.Duration, r history, responsive bool) time.D
 type history struct {
 	unready time.Duration // Crossplane calls the order not Ready; 0 while it calls it Ready
 	took    time.Duration // for the order to become Ready; 0 until it is
+	making  time.Duration // from the order to its planner, the last part to be made, or till now
 }
 
 // readiness reads the history of an order. Ready's time is that of its last change:
@@ -51,20 +59,31 @@ type history struct {
 // it says nothing about how long it took. The planner is the last part to be made,
 // shortly before the order is Ready for the first time, and says when as long as it lives.
 func readiness(xr *v1alpha1.XDatasetAgent, planner, now time.Time) history {
+	r := history{making: part * settling} // of an order that is rendered by hand
+	if born := xr.CreationTimestamp.Time; !born.IsZero() {
+		made := planner
+		if made.IsZero() {
+			made = now
+		}
+		r.making = max(0, made.Sub(born))
+	}
 	i := slices.IndexFunc(xr.Status.Conditions, func(c metav1.Condition) bool { return c.Type == v1alpha1.ConditionReady })
 	if i < 0 || xr.Status.Conditions[i].LastTransitionTime.IsZero() {
-		return history{}
+		return r
 	}
 	ready := xr.Status.Conditions[i].LastTransitionTime.Time
-	switch {
-	case xr.Status.Conditions[i].Status != metav1.ConditionTrue:
-		return history{unready: max(0, now.Sub(ready))}
-	case xr.CreationTimestamp.IsZero():
-		return history{}
-	case !planner.IsZero() && planner.Before(ready):
+	if xr.Status.Conditions[i].Status != metav1.ConditionTrue {
+		r.unready = max(0, now.Sub(ready))
+		return r
+	}
+	if xr.CreationTimestamp.IsZero() {
+		return r
+	}
+	if !planner.IsZero() && planner.Before(ready) {
 		ready = planner
 	}
-	return history{took: max(0, ready.Sub(xr.CreationTimestamp.Time))}
+	r.took = max(0, ready.Sub(xr.CreationTimestamp.Time))
+	return r
 }
 
 // breakerOpen is how long Crossplane's circuit breaker is open by default, and a

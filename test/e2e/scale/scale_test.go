@@ -112,7 +112,8 @@ func (m *meter) grow(t *testing.T, have, n int, window time.Duration) (Size, err
 		return s, err
 	}
 	s.Ready = s.Grown.At.Sub(s.Before.At)
-	t.Logf("%d agents Ready after %s", n, s.Ready.Round(100*time.Millisecond))
+	t.Logf("%d agents Ready after %s; meanwhile requests that could write:\n%sand what was changed:\n%s",
+		n, s.Ready.Round(100*time.Millisecond), Grown(s.Before.Writes, s.Grown.Writes), Grown(s.Before.Changes, s.Grown.Changes))
 	if err := m.quiet(ctx, n); err != nil {
 		return s, err
 	}
