@@ -16,8 +16,6 @@ import (
 	"strconv"
 	"strings"
 	"unicode/utf8"
-
-	"golang.org/x/text/encoding/charmap"
 )
 
 // SampleBytes is how much of a CSV is enough to tell what reading it costs.
@@ -199,12 +197,20 @@ func (p *Profile) decode(s string) string {
 		return s
 	}
 	p.Encoding = "cp1252"
-	text, err := charmap.Windows1252.NewDecoder().String(s)
-	if err != nil {
-		return strings.ToValidUTF8(s, "\ufffd")
+	var b strings.Builder
+	for i := range len(s) {
+		r := rune(s[i])
+		if 0x80 <= r && r < 0xa0 {
+			r = windows1252[r-0x80]
+		}
+		b.WriteRune(r)
 	}
-	return text
+	return b.String()
 }
+
+// windows1252 are its characters from 0x80 to 0x9f; all others are Unicode's of the same
+// number. Package charmap would be linked into every function with all its tables.
+var windows1252 = []rune("€\ufffd‚ƒ„…†‡ˆ‰Š‹Œ\ufffdŽ\ufffd\ufffd‘’“”•–—˜™š›œ\ufffdžŸ")
 
 func (p *Profile) rows(c *csv.Reader, counted *counter) error {
 	limit := trackedPerColumn
