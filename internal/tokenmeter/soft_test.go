@@ -90,12 +90,18 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 		replicas[i] = r
 		r.front.Store(r.start(t.TempDir()))
 	}
-	// Each kill comes when so much more of the budget is spent.
-	var wg sync.WaitGroup
-	wg.Go(func() {
+	// Each kill comes when so much more of the budget is spent, and none when all of it is:
+	// how many calls a cap pays for is what they happen to cost.
+	var wg, killer sync.WaitGroup
+	spent := make(chan struct{})
+	killer.Go(func() {
 		for k := range kills {
-			<-provider.Arrived(30 * (k + 1))
-			replicas[k%meters].kill(t, true)
+			select {
+			case <-provider.Arrived(30 * (k + 1)):
+				replicas[k%meters].kill(t, true)
+			case <-spent:
+				return
+			}
 		}
 	})
 	for l := range loops {
@@ -113,10 +119,10 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 				}()
 				// How long news takes is the machine's business: the others have heard of a
 				// call before the next one, unless the meter died.
-				spent := s.meter.journal.Spent("bot")
+				known := s.meter.journal.Spent("bot")
 				until(t, func() bool {
 					for i, o := range replicas {
-						if i != at && replicas[at].front.Load() == s && o.front.Load().peers.unscraped("bot", time.Time{}) < spent {
+						if i != at && replicas[at].front.Load() == s && o.front.Load().peers.unscraped("bot", time.Time{}) < known {
 							return false
 						}
 					}
@@ -129,6 +135,8 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 		})
 	}
 	wg.Wait()
+	close(spent)
+	killer.Wait()
 	table, err := pricing.Read(hardPrices)
 	if err != nil {
 		t.Fatal(err)
