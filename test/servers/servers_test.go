@@ -189,8 +189,10 @@ func (l *life) seen(t *testing.T, agent string, from time.Time, servers []*serve
 	}
 	for name, b := range ways {
 		if a, ok := b.querier.(*asked); ok {
-			// Who was found at rest is asked about with others, until more is settled.
-			if t.Logf("%s was asked %d times for samples, %d times whether the agent moved, and %d times whether any did", name, a.samples, a.still, a.many); a.many < 15 {
+			// Who was found at rest is asked about with others, until more is settled. A server that
+			// shows late what was just written (VictoriaMetrics, up to ten seconds) is asked
+			// about the agent alone meanwhile: 8 times of 21 were seen.
+			if t.Logf("%s was asked %d times for samples, %d times whether the agent moved, and %d times whether any did", name, a.samples, a.still, a.many); a.many < 5 {
 				t.Error("that is no rest")
 			}
 		}
