@@ -166,13 +166,17 @@ func moved(before, after map[ref]string) []string {
 	return list
 }
 
-// settled waits until nothing was written about an agent for a while.
+// betweenLooks is longer than it takes to the next look at an order whose events are dropped.
+const betweenLooks = 35 * time.Second
+
+// settled waits until nothing was written about an agent for a while. A look that comes
+// between the two writes of a budget's status leaves the second one for the next.
 func (w *world) settled(t *testing.T, agent string) {
 	t.Helper()
 	var left []string
 	for range 12 {
 		before := w.versions(t, agent)
-		w.over(t, agent, 15*time.Second, nil)
+		w.over(t, agent, betweenLooks, nil)
 		if left = moved(before, w.versions(t, agent)); len(left) == 0 {
 			return
 		}
