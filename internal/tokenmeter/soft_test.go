@@ -91,14 +91,16 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 		r.front.Store(r.start(t.TempDir()))
 	}
 	// Each kill comes when so much more of the budget is spent, and none when all of it is:
-	// how many calls a cap pays for is what they happen to cost.
+	// how many calls a cap pays for is what they happen to cost. It pays for 60.
 	var wg, killer sync.WaitGroup
+	killed := 0
 	spent := make(chan struct{})
 	killer.Go(func() {
 		for k := range kills {
 			select {
 			case <-provider.Arrived(30 * (k + 1)):
 				replicas[k%meters].kill(t, true)
+				killed++
 			case <-spent:
 				return
 			}
@@ -137,6 +139,9 @@ func softWorld(t *testing.T, loops, meters, kills int) (over, most USD) {
 	wg.Wait()
 	close(spent)
 	killer.Wait()
+	if killed < min(kills, 2) {
+		t.Errorf("%d of %d kills came before the budget was spent: the world shows nothing", killed, kills)
+	}
 	table, err := pricing.Read(hardPrices)
 	if err != nil {
 		t.Fatal(err)

@@ -285,6 +285,19 @@ func TestMeasure(t *testing.T) {
 			},
 			looks: []glance{{now: "10:31:20", change: cheapCache, want: 10*51300 + 5700, distrusted: notSeen}, {now: "13:30:20", change: cheapCache, want: 10*51300 + 5700, distrusted: notSeen}},
 		},
+		"CachedFallsToNothingInASilenceWithInput": {
+			reason: "Input is behind and grows on from there, and so does what of it was cached, though a process could begin as that does: of one process both began anew or neither.",
+			series: map[string]string{
+				"input pod=a":  "10:00:30=1000 .. 10:20:00=40000 10:21:30=20000 10:22:00=20500 .. 10:25:00=23500",
+				"cached pod=a": "10:00:30=100 .. 10:20:00=4000 10:21:30=0 10:22:00=50 .. 10:25:00=350",
+			},
+			looks: []glance{{now: "10:26:20", change: cheapCache, want: 10*36000 + 4000, distrusted: notSeen}, {now: "13:30:20", change: cheapCache, want: 10*36000 + 4000, distrusted: notSeen}},
+		},
+		"BeginsWithNothingAfterALongSilence": {
+			reason: "Nobody is behind for longer than ten minutes: it began anew, however much its first call takes.",
+			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:35:00=0 10:35:30=41000 .. 10:40:00=50000"},
+			looks:  []glance{{now: "10:35:20", want: 40000}, {now: "10:35:50", want: 81000}, {now: "13:45:20", want: 90000}},
+		},
 		"SilentForHours": {
 			reason: "A quiet agent's counter is exported all the same, or it isn't: either way it goes on.",
 			series: map[string]string{out: "10:05:00=500 15:00:00=700"},
