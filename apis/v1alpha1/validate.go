@@ -31,6 +31,9 @@ const (
 	UsesProjectID
 	UsesBaseDomain
 	UsesBudgetUSD
+
+	// UsesStatus asks for no more than that it is read.
+	UsesStatus
 )
 
 // OrderFields are all of them.
@@ -83,6 +86,7 @@ func (s XDatasetAgentSpec) check(f OrderField) error {
 		if len(s.BaseDomain) > 220 || !baseDomainPattern.MatchString(s.BaseDomain) {
 			return fmt.Errorf("spec.baseDomain %q must be a DNS name in lower case of at most 220 characters", s.BaseDomain)
 		}
+	case UsesStatus:
 	case UsesBudgetUSD:
 		return validateMoney(s.BudgetUSD, s.Enforcement, s.Period)
 	}

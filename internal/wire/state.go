@@ -138,9 +138,13 @@ func valueUnder(s []byte, key string) *structpb.Value {
 	return decoded(b)
 }
 
-// Struct returns what the resource is, decoded, without one of metadata's fields: of an
-// observed resource, managedFields is the largest and least used part. nil: it is nothing.
-func (r Resource) Struct(withoutMetadata string) *structpb.Struct {
+// Unread is a key of what a resource is or, with Of, of the map under that key.
+type Unread struct{ Of, Key string }
+
+// Struct returns what the resource is, decoded, without some of its fields: of an observed
+// resource, managedFields is the largest and least used part. One that came decoded keeps
+// them. nil: it is nothing.
+func (r Resource) Struct(unread ...Unread) *structpb.Struct {
 	if r.raw == nil {
 		return r.decoded.GetResource()
 	}
@@ -149,16 +153,34 @@ func (r Resource) Struct(withoutMetadata string) *structpb.Struct {
 		return nil
 	}
 	s := &structpb.Struct{}
-	if v, ok := entry(b, fieldsNum, "metadata"); ok {
-		if meta, ok := in(v, structNum); ok {
-			s.Fields = map[string]*structpb.Value{}
-			m := &structpb.Struct{}
-			if err := proto.Unmarshal(without(meta, fieldsNum, withoutMetadata), m); err != nil {
-				return nil // can't be: it has been checked
-			}
-			s.Fields["metadata"] = structpb.NewStructValue(m)
-			b = without(b, fieldsNum, "metadata")
+	for i, f := range unread {
+		if f.Of == "" {
+			b = without(b, fieldsNum, f.Key)
+			delete(s.GetFields(), f.Key)
+			continue
 		}
+		v, ok := entry(b, fieldsNum, f.Of)
+		if !ok {
+			continue // or it was read for another of its fields
+		}
+		held, ok := in(v, structNum)
+		if !ok {
+			continue
+		}
+		for _, g := range unread[i:] {
+			if g.Of == f.Of {
+				held = without(held, fieldsNum, g.Key)
+			}
+		}
+		m := &structpb.Struct{}
+		if err := proto.Unmarshal(held, m); err != nil {
+			return nil // can't be: it has been checked
+		}
+		if s.Fields == nil {
+			s.Fields = map[string]*structpb.Value{}
+		}
+		s.Fields[f.Of] = structpb.NewStructValue(m)
+		b = without(b, fieldsNum, f.Of)
 	}
 	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(b, s); err != nil {
 		return nil // as above

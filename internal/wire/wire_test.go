@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"flag"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -155,18 +156,31 @@ func readsOne(t failer, full *fnv1.Resource, lazy Resource) {
 		}
 	}
 	if full.GetResource() == nil {
-		if s := lazy.Struct("managedFields"); s != nil {
+		if s := lazy.Struct(); s != nil {
 			t.Fatalf("nothing is read as %v", s)
 		}
 		return
 	}
-	want := proto.CloneOf(full.GetResource())
-	delete(want.GetFields()["metadata"].GetStructValue().GetFields(), "managedFields")
-	got := proto.CloneOf(lazy.Struct("managedFields"))
-	delete(got.GetFields()["metadata"].GetStructValue().GetFields(), "managedFields") // decoded ones keep it
-	known(want)
-	known(got)
-	same(t, "all", want, got)
+	for _, unread := range [][]Unread{
+		nil,
+		{{"metadata", "managedFields"}},
+		{{"metadata", "managedFields"}, {"", "status"}, {"spec", "crossplane"}, {"metadata", "labels"}},
+		{{"", "metadata"}, {"metadata", "labels"}},
+		{{"metadata", "labels"}, {"", "metadata"}},
+	} {
+		want, got := proto.CloneOf(full.GetResource()), proto.CloneOf(lazy.Struct(unread...))
+		for _, s := range []*structpb.Struct{want, got} {
+			for _, f := range unread {
+				of := s
+				if f.Of != "" {
+					of = s.GetFields()[f.Of].GetStructValue()
+				}
+				delete(of.GetFields(), f.Key) // decoded ones keep it
+			}
+			known(s)
+		}
+		same(t, fmt.Sprint("all without ", unread), want, got)
+	}
 }
 
 // known forgets the unknown fields of a Struct's own levels: nobody reads them.
@@ -175,9 +189,11 @@ func known(s *structpb.Struct) {
 		return
 	}
 	keep(s, nil)
-	if m := s.GetFields()["metadata"]; m != nil {
-		keep(m, nil)
-		known(m.GetStructValue())
+	for _, key := range []string{"metadata", "spec"} {
+		if m := s.GetFields()[key]; m != nil {
+			keep(m, nil)
+			known(m.GetStructValue())
+		}
 	}
 }
 

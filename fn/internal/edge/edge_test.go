@@ -108,6 +108,17 @@ func TestOrder(t *testing.T) {
 	says(t, err, "the request holds none")
 }
 
+// A status that holds what it can't harms only who reads it.
+func TestOrderStatus(t *testing.T) {
+	xr := order(goodSpec())
+	xr["status"] = map[string]any{"conditions": "none"}
+	c := &Call{Req: requestOf(t, xr)}
+	_, err := c.Order(v1alpha1.OrderFields()...)
+	says(t, err, "")
+	_, err = c.Order(v1alpha1.UsesStatus)
+	says(t, err, `field "status.conditions" must be a list, not a string`)
+}
+
 func TestInput(t *testing.T) {
 	const group, kind = "fn.whisperops.io/v1alpha1", "ValidateDatasetInput"
 	cases := map[string]struct {

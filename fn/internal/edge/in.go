@@ -2,6 +2,7 @@ package edge
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/types/known/structpb"
@@ -28,15 +29,27 @@ func (c *Call) Ask(in runtime.Object, uses ...v1alpha1.OrderField) (*v1alpha1.XD
 }
 
 // Order returns the observed XDatasetAgent, or another kind that has the same
-// fields. Only the fields that a station uses must be good. What the XRD refuses at
-// admission is refused here too: an order rendered by hand has passed no admission.
+// fields. Only the fields that a station uses must be good, and its status is read only
+// for who uses it. What the XRD refuses at admission is refused here too: an order rendered
+// by hand has passed no admission.
 func (c *Call) Order(uses ...v1alpha1.OrderField) (*v1alpha1.XDatasetAgent, error) {
 	xr := &v1alpha1.XDatasetAgent{}
-	if err := c.CompositeInto(xr); err != nil {
+	unread := fieldsOfOthers
+	if !slices.Contains(uses, v1alpha1.UsesStatus) {
+		unread = statusToo
+	}
+	if err := c.compositeInto(xr, unread); err != nil {
 		return nil, err
 	}
 	return xr, errors.Wrap(xr.Check(uses...), "cannot use order")
 }
+
+// Most of an XR is not for functions: who wrote which field, and Crossplane's list of
+// its parts.
+var (
+	fieldsOfOthers = []wire.Unread{{Of: "metadata", Key: "managedFields"}, {Of: "spec", Key: "crossplane"}}
+	statusToo      = append(slices.Clone(fieldsOfOthers), wire.Unread{Key: "status"})
+)
 
 // Dataset returns the context value that validate-dataset left: nil when the
 // order can't be filled now.
@@ -69,12 +82,14 @@ func (c *Call) DesiredComposite() Part { return Part{r: wire.Composite(c.Req.Get
 
 // CompositeInto decodes the observed XR. It ignores fields that it doesn't know,
 // because Crossplane and later versions add some.
-func (c *Call) CompositeInto(into any) error {
-	s := wire.Composite(c.Req.GetObserved()).Struct(managedFields)
+func (c *Call) CompositeInto(into any) error { return c.compositeInto(into, fieldsOfOthers) }
+
+func (c *Call) compositeInto(into any, unread []wire.Unread) error {
+	s := wire.Composite(c.Req.GetObserved()).Struct(unread...)
 	if s == nil {
 		return errors.New("cannot decode observed XR: the request holds none")
 	}
-	return errors.Wrap(decode(withoutManagedFields(s), into), "cannot decode observed XR")
+	return errors.Wrap(decode(without(s, unread), into), "cannot decode observed XR")
 }
 
 // ContextInto decodes the value of a context key. It returns false when the key
@@ -131,24 +146,24 @@ func (c *Call) NamespaceCreated() time.Time {
 	return c.Observed(v1alpha1.PartNamespace).Time("status", "atProvider", "manifest", "metadata", "creationTimestamp")
 }
 
-// managedFields is who last wrote which field of an XR.
-const managedFields = "managedFields"
-
-// withoutManagedFields spares decoding the largest and least used part of an XR.
-func withoutManagedFields(s *structpb.Struct) map[string]any {
+// without returns plain Go, and spares decoding what nobody reads.
+func without(s *structpb.Struct, unread []wire.Unread) map[string]any {
 	out := make(map[string]any, len(s.GetFields()))
 	for k, v := range s.GetFields() {
-		if k != "metadata" || v.GetStructValue() == nil {
+		if slices.Contains(unread, wire.Unread{Key: k}) {
+			continue
+		}
+		if v.GetStructValue() == nil || !slices.ContainsFunc(unread, func(f wire.Unread) bool { return f.Of == k }) {
 			out[k] = v.AsInterface()
 			continue
 		}
-		meta := map[string]any{}
+		m := make(map[string]any, len(v.GetStructValue().GetFields()))
 		for mk, mv := range v.GetStructValue().GetFields() {
-			if mk != managedFields {
-				meta[mk] = mv.AsInterface()
+			if !slices.Contains(unread, wire.Unread{Of: k, Key: mk}) {
+				m[mk] = mv.AsInterface()
 			}
 		}
-		out[k] = meta
+		out[k] = m
 	}
 	return out
 }

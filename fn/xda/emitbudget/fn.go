@@ -21,7 +21,7 @@ func New(log logging.Logger) *edge.Function { return edge.New(log, run) }
 // once the budget has them, SpendMeasured, PricingComplete and WithinBudget.
 func run(c *edge.Call) error {
 	in := &input.EmitBudgetInput{}
-	xr, dataset, err := c.Ask(in, v1alpha1.UsesAgentName, v1alpha1.UsesBudgetUSD, v1alpha1.UsesBaseDomain)
+	xr, dataset, err := c.Ask(in, v1alpha1.UsesAgentName, v1alpha1.UsesBudgetUSD, v1alpha1.UsesBaseDomain, v1alpha1.UsesStatus)
 	if err != nil {
 		return err
 	}

@@ -38,7 +38,7 @@ func run(c *edge.Call, now time.Time) error {
 	if err := c.Input(in); err != nil {
 		return err
 	}
-	xr, err := c.Order(v1alpha1.UsesDatasetRef)
+	xr, err := c.Order(v1alpha1.UsesDatasetRef, v1alpha1.UsesStatus)
 	if err != nil {
 		return err
 	}
