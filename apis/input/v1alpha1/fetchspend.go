@@ -90,6 +90,9 @@ type FetchSpendInput struct {
 	MaxResetsPerHour int32 `json:"maxResetsPerHour,omitempty"`
 }
 
+// Said is told which fields somebody wrote.
+func (in *FetchSpendInput) Said(fields map[string]any) { in.Metrics.Said(fields["metrics"]) }
+
 // Default fills in what an absent field means.
 func (in *FetchSpendInput) Default() {
 	contained := true

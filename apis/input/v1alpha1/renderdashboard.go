@@ -80,6 +80,9 @@ type RenderDashboardInput struct {
 	ObjectNamespace string `json:"objectNamespace,omitempty"`
 }
 
+// Said is told which fields somebody wrote.
+func (in *RenderDashboardInput) Said(fields map[string]any) { in.Metrics.Said(fields["metrics"]) }
+
 // Default fills in what an absent field means.
 func (in *RenderDashboardInput) Default() {
 	contained := true

@@ -136,6 +136,22 @@ func (m *TokenMetrics) Default() {
 	}
 }
 
+// Said takes out what was filled in beside a preset, given the fields that somebody wrote:
+// what is usual can be said, too.
+func (m *TokenMetrics) Said(fields any) {
+	said, _ := fields.(map[string]any)
+	if m.Preset == "" {
+		return
+	}
+	for field, value := range map[string]*string{
+		"input": &m.Input, "output": &m.Output, "cachedInput": &m.CachedInput, "agentLabel": &m.AgentLabel, "modelLabel": &m.ModelLabel,
+	} {
+		if said[field] == nil {
+			*value = ""
+		}
+	}
+}
+
 // Validate says which name can't be used, or nil.
 func (m TokenMetrics) Validate() error {
 	if m.Preset == "" && m.ClassLabel == "" {
@@ -151,73 +167,6 @@ func (m TokenMetrics) Validate() error {
 	}
 	_, err := m.Resolve(true)
 	return err
-}
-
-// A Preset is what one exporter calls its counters, and what they contain.
-type Preset struct {
-	Metrics     TokenMetrics
-	ModelLabels []string // the first that a series has
-	PartLabels  []string // that split what one process counts
-	Source      string   // where its names were read, and in which version
-
-	// Canary is a metric with the agent's label that is there as long as somebody counts
-	// what the agent uses. Empty: there is none.
-	Canary string
-}
-
-// Presets by name.
-func Presets() map[string]Preset {
-	yes, no := true, false
-	return map[string]Preset{
-		"token-meter": {
-			Metrics: TokenMetrics{
-				Tokens: "whisperops_tokens_total", ClassLabel: "class", AgentLabel: "agent_name", ModelLabel: "model",
-				ContextLabel: "context", TierLabel: "tier", InputContains: []string{}, OutputContainsThoughts: &no,
-				Namespaces: []string{"whisperops-system"},
-			},
-			PartLabels: []string{"outcome"},
-			Canary:     "whisperops_meter_heartbeat_timestamp_seconds",
-			Source:     "this project, docs/token-meter.md",
-		},
-		"otel-genai": {
-			Metrics: TokenMetrics{ //nolint:gosec // tokens of a model
-				Tokens: "gen_ai_client_token_usage_sum", ClassLabel: "gen_ai_token_type", AgentLabel: "namespace", AgentPrefix: "agent-",
-				InputContains: []string{"cachedInput", "cacheWrite"}, OutputContainsThoughts: &yes,
-			},
-			ModelLabels: []string{"gen_ai_response_model", "gen_ai_request_model"},
-			PartLabels:  []string{"gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model", "server_address", "error_type"},
-			Source:      "OpenTelemetry semantic conventions for generative AI, gen_ai.client.token.usage (a histogram of {token})",
-		},
-		"agentgateway": {
-			Metrics: TokenMetrics{
-				Tokens: "agentgateway_gen_ai_client_token_usage_sum", ClassLabel: "gen_ai_token_type", AgentLabel: "namespace", AgentPrefix: "agent-",
-				InputContains: []string{"cachedInput", "cacheWrite"}, OutputContainsThoughts: &yes,
-			},
-			ModelLabels: []string{"gen_ai_response_model", "gen_ai_request_model"},
-			PartLabels:  []string{"gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model", "gen_ai_system", "route", "backend", "listener", "gateway", "bind"},
-			Source:      "agentgateway v1.4.1, metrics on port 15020",
-		},
-		"envoy-ai-gateway": {
-			Metrics: TokenMetrics{ //nolint:gosec // tokens of a model
-				Tokens: "gen_ai_client_token_usage_token_sum", ClassLabel: "gen_ai_token_type", AgentLabel: "agent_name",
-				InputContains: []string{"cachedInput", "cacheWrite"}, OutputContainsThoughts: &yes,
-			},
-			ModelLabels: []string{"gen_ai_response_model", "gen_ai_request_model"},
-			PartLabels:  []string{"gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model", "gen_ai_original_model", "gen_ai_provider_name", "error_type"},
-			Source:      "Envoy AI Gateway v1.1.0, metricsRequestHeaderAttributes must map a header to agent_name",
-		},
-		"litellm": {
-			Metrics: TokenMetrics{
-				Input: "litellm_input_tokens_metric_total", Output: "litellm_output_tokens_metric_total",
-				CachedInput: "litellm_input_cached_tokens_metric_total", CacheWrite: "litellm_input_cache_creation_tokens_metric_total",
-				Thoughts: "litellm_output_reasoning_tokens_metric_total", AgentLabel: "api_key_alias",
-				InputContains: []string{"cachedInput", "cacheWrite"}, OutputContainsThoughts: &yes,
-			},
-			ModelLabels: []string{"model", "requested_model"},
-			PartLabels:  []string{"end_user", "hashed_api_key", "team", "team_alias", "user", "model_id", "api_base", "api_provider", "requested_model", "route", "status_code"},
-			Source:      "LiteLLM 1.92.0, callback prometheus; the alias of an agent's key must be its name",
-		},
-	}
 }
 
 // A TokenMapping is what TokenMetrics mean.
@@ -276,11 +225,11 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 			return TokenMapping{}, fmt.Errorf("preset %q is unknown; known: %s", m.Preset, strings.Join(slices.Sorted(maps.Keys(Presets())), ", "))
 		}
 	}
-	m = m.withUsualLabel().over(preset.Metrics, usual)
+	m, preset = m.withUsualLabel().over(preset.Metrics, usual).conventional(preset, m.ClassLabel != "", inputContainsCached)
 	out := TokenMapping{
 		Names: map[string]v1alpha1.TokenClass{}, ClassLabel: m.ClassLabel,
 		AgentLabel: m.AgentLabel, AgentPrefix: m.AgentPrefix, ContextLabel: m.ContextLabel, TierLabel: m.TierLabel,
-		ModelLabels: preset.ModelLabels, PartLabels: preset.PartLabels,
+		ModelLabels: preset.ModelLabels, PartLabels: m.parts(preset),
 		Namespace: cmp.Or(m.NamespaceLabel, usual.NamespaceLabel), Namespaces: m.Namespaces,
 	}
 	switch {
@@ -324,11 +273,20 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 	return out, validateNames(names...)
 }
 
-// usualClassLabel tells the classes of the conventions' one metric apart.
-const (
-	usualClassLabel  = "gen_ai_token_type"
-	dottedClassLabel = "gen_ai.token.type"
-)
+// parts are labels that split what one process counts. What classes say of two values, they
+// say of two counters.
+func (m TokenMetrics) parts(preset Preset) []string {
+	out := slices.Clone(preset.PartLabels)
+	for _, l := range []string{m.ContextLabel, m.TierLabel} {
+		if l != "" {
+			out = append(out, l)
+		}
+	}
+	if len(m.Classes) > 0 {
+		out = append(out, m.ClassLabel)
+	}
+	return out
+}
 
 // withUsualLabel names the class label of a metric of OpenTelemetry's conventions that
 // was given for several classes, as old inputs do: only the label can tell them apart.
@@ -340,9 +298,9 @@ func (m TokenMetrics) withUsualLabel() TokenMetrics {
 	for _, name := range []string{m.Input, m.Output, m.CachedInput, m.CacheWrite, m.Thoughts, m.ToolUse} {
 		switch {
 		case !seen[name]:
-		case strings.Contains(name, "gen_ai_client_token_usage"):
+		case strings.Contains(name, usualMetric):
 			m.ClassLabel = usualClassLabel
-		case strings.Contains(name, "gen_ai.client.token.usage"):
+		case strings.Contains(name, dottedMetric):
 			m.ClassLabel = dottedClassLabel // who keeps the dots of one keeps those of both
 		}
 		seen[name] = true
@@ -352,8 +310,10 @@ func (m TokenMetrics) withUsualLabel() TokenMetrics {
 
 // over is m where it says something of its own, then a preset, then what is usual.
 func (m TokenMetrics) over(preset, usual TokenMetrics) TokenMetrics {
+	// Nobody says all of what is usual beside a preset: it was filled in.
+	filled := m.Preset == "" || m.Input == usual.Input && m.Output == usual.Output && m.AgentLabel == usual.AgentLabel && m.ModelLabel == usual.ModelLabel
 	own := func(v, usual string) string {
-		if v == usual {
+		if v == usual && filled {
 			return "" // nobody said so: it is what an absent field means
 		}
 		return v
@@ -385,8 +345,11 @@ func (m TokenMetrics) over(preset, usual TokenMetrics) TokenMetrics {
 		}
 		*f.to = cmp.Or(said, f.preset, last)
 	}
-	if m.AgentLabel != "" && m.AgentLabel != usual.AgentLabel && m.AgentPrefix == "" {
+	if own(m.AgentLabel, usual.AgentLabel) != "" && m.AgentPrefix == "" {
 		out.AgentPrefix = "" // a label of one's own holds the name, unless one says so
+		if slices.Contains([]string{cmp.Or(m.NamespaceLabel, usual.NamespaceLabel), "k8s_namespace_name", "k8s.namespace.name"}, m.AgentLabel) {
+			out.AgentPrefix = v1alpha1.AgentNamespace("") // or a namespace, which is called so
+		}
 	}
 	if m.InputContains == nil {
 		out.InputContains = preset.InputContains

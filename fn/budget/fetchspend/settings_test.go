@@ -79,6 +79,7 @@ func TestReadSettings(t *testing.T) {
 				}
 				s.Rules.Metrics.Names = map[string]v1alpha1.TokenClass{"gen_ai.client.token.usage_sum": "", "none_total": ""}
 				s.Rules.Metrics.ClassLabel, s.Rules.Metrics.Classes = "gen_ai.token.type", m.Classes
+				s.Rules.Metrics.PartLabels, s.Contained = m.PartLabels, price.Contained{InInput: m.InInput, InOutput: m.InOutput}
 			},
 		},
 		"SameMetricWithoutDots": {
@@ -93,6 +94,7 @@ func TestReadSettings(t *testing.T) {
 				}
 				s.Rules.Metrics.Names = map[string]v1alpha1.TokenClass{"gen_ai_client_token_usage_sum": "", "none_total": ""}
 				s.Rules.Metrics.ClassLabel, s.Rules.Metrics.Classes = "gen_ai_token_type", m.Classes
+				s.Rules.Metrics.PartLabels, s.Contained = m.PartLabels, price.Contained{InInput: m.InInput, InOutput: m.InOutput}
 			},
 		},
 		"NoMetricName":     {reason: "It would end the selector.", in: func(in *input.FetchSpendInput) { in.Metrics.Output = `x"} or vector(1)` }, err: "is no metric name"},

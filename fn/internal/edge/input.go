@@ -73,8 +73,12 @@ func (c *Call) readInput(into runtime.Object) error {
 		if got := in.GetFields()["apiVersion"].GetStringValue(); got != input.APIVersion {
 			return errors.Errorf("its apiVersion is %q, this step takes %q", got, input.APIVersion)
 		}
-		if err := decodeStrict(in.AsMap(), into); err != nil {
+		fields := in.AsMap()
+		if err := decodeStrict(fields, into); err != nil {
 			return err
+		}
+		if s, ok := into.(interface{ Said(fields map[string]any) }); ok {
+			s.Said(fields)
 		}
 	}
 	if v, ok := into.(interface{ Validate() error }); ok {

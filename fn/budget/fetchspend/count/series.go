@@ -87,6 +87,9 @@ func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, strange
 			left[m.NamespaceLabel+"="+strconv.Quote(short(ns, 40))+": a pod there counts under this agent's name, and is not charged (if it counts for agents, metrics.namespaces must name its namespace)"] = true
 			continue
 		}
+		if value := sr.Labels[m.ContextLabel]; m.ContextLabel != "" && !contextKnown(value) {
+			left[m.ContextLabel+"="+strconv.Quote(short(value, 40))+": it is neither long nor standard, so that its tokens cost the usual price (metrics.contextLabel must name a label that says long)"] = true
+		}
 		own, replica := map[string]string{}, map[string]string{}
 		for k, v := range sr.Labels {
 			if slices.Contains(m.ReplicaLabels, k) {
@@ -156,7 +159,7 @@ func (m Mapping) meter(labels map[string]string) Meter {
 	if out.Class == "" {
 		out.Class = m.Classes[labels[m.ClassLabel]]
 	}
-	if m.ContextLabel != "" && labels[m.ContextLabel] == LongContext {
+	if m.ContextLabel != "" && strings.EqualFold(labels[m.ContextLabel], LongContext) {
 		out.Context = LongContext
 	}
 	if m.TierLabel != "" {
@@ -168,7 +171,12 @@ func (m Mapping) meter(labels map[string]string) Meter {
 	return out
 }
 
-const maxTierLen = 20 // bytes; what is longer is no tier that anybody sells
+// contextKnown says whether a value of the context label means something.
+func contextKnown(value string) bool {
+	return slices.Contains([]string{"", LongContext, "standard", "short", "default", "normal"}, strings.ToLower(value))
+}
+
+const maxTierLen = 32 // bytes; what is longer is no tier that anybody sells
 
 // refuse says why a value is none that a token counter can have, or "".
 func refuse(v float64) string {
