@@ -67,12 +67,15 @@ func round(f float64) float64 {
 	return r
 }
 
+// octal is a number of which YAML's readers don't agree what it is.
+var octal = regexp.MustCompile(`^[-+]?0[0-9_]+$`)
+
 // number is the text of a scalar; that of a number is written without an exponent.
 func number(n *yaml.Node) string {
 	if n.Kind != yaml.ScalarNode {
 		return ""
 	}
-	if n.Tag == "!!float" || n.Tag == "!!int" {
+	if (n.Tag == "!!float" || n.Tag == "!!int") && !octal.MatchString(n.Value) {
 		if f, err := strconv.ParseFloat(n.Value, 64); err == nil {
 			return strconv.FormatFloat(f, 'f', -1, 64)
 		}

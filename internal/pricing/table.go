@@ -6,6 +6,7 @@
 package pricing
 
 import (
+	"cmp"
 	"encoding/json"
 	"maps"
 	"slices"
@@ -33,7 +34,7 @@ type Table struct {
 	exact    map[string]*Model
 	patterns []pattern // the most particular one first
 
-	broken map[string]bool // models of which a row can't be used
+	broken map[string][]string // models of which a row can't be used; if none can, with their other names
 }
 
 // A Model is what one model cost, costs and will cost.
@@ -271,14 +272,13 @@ func (t *Table) Broken() bool { return len(t.broken) > 0 }
 func (t *Table) With(earlier *Table) *Table {
 	out := *t
 	out.Models, out.Flaws, out.exact, out.patterns = slices.Clone(t.Models), slices.Clone(t.Flaws), maps.Clone(t.exact), slices.Clone(t.patterns)
-	for name := range t.broken {
-		m, ok := earlier.exact[name]
-		if !ok || m.Name != name {
+	for _, name := range slices.Sorted(maps.Keys(t.broken)) {
+		others := slices.Clone(t.broken[name])
+		i := slices.IndexFunc(earlier.Models, func(m *Model) bool { return m.Name == name })
+		if i < 0 || out.isOfAnother(name) {
 			continue
 		}
-		if now, ok := out.exact[name]; ok && now.Name != name {
-			continue // it is another one's alias
-		}
+		m := earlier.Models[i]
 		out.Models = slices.DeleteFunc(out.Models, func(o *Model) bool { return o.Name == name })
 		out.Models = append(out.Models, m)
 		for alias, of := range t.exact {
@@ -287,9 +287,12 @@ func (t *Table) With(earlier *Table) *Table {
 			}
 		}
 		for alias, of := range earlier.exact {
-			if _, taken := t.exact[alias]; of == m && !taken {
-				out.exact[alias] = m
+			if of == m {
+				others = append(others, alias)
 			}
+		}
+		for _, n := range append(others, name) {
+			out.call(n, m)
 		}
 		for i, p := range out.patterns {
 			if p.model.Name == name {
@@ -306,10 +309,37 @@ func (t *Table) With(earlier *Table) *Table {
 	return &out
 }
 
+// isOfAnother says whether a model's name is another one's alias.
+func (t *Table) isOfAnother(name string) bool {
+	if m, ok := t.exact[name]; ok {
+		return m.Name != name
+	}
+	return slices.ContainsFunc(t.patterns, func(p pattern) bool { return p.text == name && p.model.Name != name })
+}
+
+// call lets a model be found by a name or a pattern that nobody has.
+func (t *Table) call(name string, m *Model) {
+	_, taken := t.exact[name]
+	switch {
+	case taken, slices.ContainsFunc(t.patterns, func(p pattern) bool { return p.text == name }):
+	case strings.Contains(name, "*"):
+		t.patterns = append(t.patterns, pattern{text: name, model: m})
+		slices.SortFunc(t.patterns, comparePatterns)
+	default:
+		t.exact[name] = m
+	}
+}
+
 // A pattern is a name with * in it.
 type pattern struct {
 	text  string
 	model *Model
+}
+
+// comparePatterns puts the most particular one first.
+func comparePatterns(a, b pattern) int {
+	own := func(p pattern) int { return len(strings.ReplaceAll(p.text, "*", "")) }
+	return cmp.Or(cmp.Compare(own(b), own(a)), strings.Compare(a.text, b.text))
 }
 
 func (p pattern) matches(name string) bool {

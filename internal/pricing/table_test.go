@@ -56,6 +56,13 @@ func TestRead(t *testing.T) {
 				v1alpha1.TokenToolUse: 3_000_000, v1alpha1.TokenOutput: 10_000_000, v1alpha1.TokenThoughts: 12_000_000,
 			}},
 		},
+		"Numbers": {
+			reason: "However a number is written, it says the same; and True is true.",
+			text:   "version: 2\nmodels:\n  m: {input: 1_000, output: 2e+1, unchecked: True}\n  n: {input: +1, output: .5, longContext: {above: 200_000, input: 4}}\n  o: {input: 1.0, output: 0.50, longContext: {above: 2e5, input: 4}}\n",
+			want: map[string]Rates{
+				"m": rates(1_000_000_000, 1_000_000_000, 1_000_000_000, 20_000_000), "n": rates(1_000_000, 1_000_000, 1_000_000, 500_000), "o": rates(1_000_000, 1_000_000, 1_000_000, 500_000),
+			},
+		},
 		"WithoutQuotes": {
 			reason: "People forget them, and the number says the same.",
 			text:   `models: {m: {input: 0.3, output: 2.5}}`,
@@ -202,6 +209,11 @@ func TestFlaws(t *testing.T) {
 		"TierTwice":       {"As above: a provider's other name for it.", `{input: "1", output: "1", tiers: {flex: "0.5", ON_DEMAND_FLEX: "0.6"}}`, "tiers.ON_DEMAND_FLEX: it stands there twice"},
 		"RowsTwice":       {"As above.", `{rows: [{input: "1", output: "1"}], rows: [{input: "2", output: "2"}]}`, "rows: it stands there twice"},
 		"OtherLong":       {"A misspelled price would be the usual one.", `{input: "1", output: "1", longContext: {above: 200000, inptu: "2"}}`, "longContext.inptu: no price is called so"},
+		"AboveOctal":      {"Readers of YAML differ whether it is 200000.", `{input: "1", output: "1", longContext: {above: 0200000, input: "2"}}`, "longContext.above: it must be the number"},
+		"LongAtUsual":     {"Somebody forgot the prices: long requests would cost the usual ones.", `{input: "1", output: "1", longContext: {above: 200000}}`, "longContext: it must hold above, and prices of its own"},
+		"Octal":           {"Readers of YAML differ whether it is 8 or 10.", `{input: 010, output: "1"}`, "input: it must be a decimal string"},
+		"AliasNull":       {"It is no name, and not \"null\" either.", `{input: "1", output: "1", aliases: [null]}`, "aliases: an alias must be a name"},
+		"AliasText":       {"The way out is in the message.", `{input: "1", output: "1", aliases: x}`, "aliases: it must be a list"},
 		"NoFactor":        {"A tier is a part of the price.", `{input: "1", output: "1", tiers: {flex: half}}`, `tiers.flex: it must be a multiplier such as "1.1"`},
 		"UsualTier":       {"It has no price beside the row's.", `{input: "1", output: "1", tiers: {standard: "2"}}`, "tiers.standard: it is the usual tier"},
 		"RegionalNothing": {"A region is dearer, not free.", `{input: "1", output: "1", regional: "0"}`, "regional: it must be a multiplier"},
@@ -417,6 +429,7 @@ func TestWith(t *testing.T) {
 models:
   pro: {input: "2", output: "12", aliases: [pro-001]}
   flash: [{input: "1", output: "4"}, {from: 2026-11-01, input: "2", output: "8"}]
+  "gemini-*": {input: "1", output: "7"}
 `
 	for name, tc := range map[string]struct {
 		reason string
@@ -429,6 +442,9 @@ models:
 		"OfAnother":  {"As above, where the name itself is another one's.", `pro: {input: "2"}, other: {input: "1", output: "1", aliases: [pro]}`, map[string]string{"pro": "1"}},
 		"OneRow":     {"A part of a model's rows is no price: the row that counts now may be the broken one.", `flash: [{input: "1", output: "4"}, {from: 2026-11-01, input: "2", output: "8,5"}], pro: {input: "2", output: "12"}`, map[string]string{"flash": "8", "pro": "12"}},
 		"OnePattern": {"As above, for all that it prices.", `"flash-*": {input: "3", output: "3"}, flash: {aliases: ["flash@*"], rows: [{input: "1", output: "4"}, {from: yesterday, input: "2", output: "8"}]}`, map[string]string{"flash": "8", "flash@1": "8", "flash-1": "3"}},
+		"AnyOfIt":    {"A model that is a pattern is one, too.", `"gemini-*": {input: "2"}`, map[string]string{"gemini-9": "7", "gemini-10": "7"}},
+		"NewSince":   {"A name that was used by nobody before is its, too.", `pro: {aliases: [pro-003, "pro@*"], rows: [{input: "2"}]}`, map[string]string{"pro": "12", "pro-003": "12", "pro@1": "12", "pro-001": "12"}},
+		"NewOfOther": {"As above, unless it is another's by now.", `pro: {aliases: [flash-1, "pro@*"], rows: [{input: "2"}]}, flash: {input: "1", output: "4", aliases: [flash-1, "pro@*"]}`, map[string]string{"flash-1": "4", "pro@1": "4"}},
 		"Unknown":    {"What had no price before has none.", `new: {input: "2"}`, map[string]string{"new": ""}},
 		"Deleted":    {"A row that was taken out is no broken one.", `flash: {input: "1"}`, map[string]string{"pro": "", "flash": "8"}},
 	} {
@@ -443,7 +459,7 @@ models:
 				t.Fatal(err)
 			}
 			flaws := len(now.Flaws)
-			if last, err = Read(last.Excerpt([]string{"pro", "pro-001", "flash"}, 4<<10)); err != nil {
+			if last, err = Read(last.Excerpt([]string{"pro", "pro-001", "flash", "gemini-9"}, 4<<10)); err != nil {
 				t.Fatal(err)
 			}
 			got := now.With(last)
