@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -101,31 +103,65 @@ func explain(t *testing.T, flags ...string) (string, error) {
 	return out.String(), err
 }
 
-// asked runs the query that explain prints on what the story's server holds.
-func asked(t *testing.T, s *examples.Story, printed string) (file string) {
+var curl = regexp.MustCompile(`--data-urlencode time=([0-9]+) --data-urlencode 'query=([^']*)' >(answer\S*\.json)`)
+
+// asked runs the queries that explain prints on what the story's server holds.
+func asked(t *testing.T, s *examples.Story, printed string) (files string) {
 	t.Helper()
-	_, rest, ok := strings.Cut(printed, "--data-urlencode time=")
-	at, rest, ok2 := strings.Cut(rest, " --data-urlencode 'query=")
-	promQL, _, ok3 := strings.Cut(rest, "' >answer.json")
-	if !ok || !ok2 || !ok3 {
+	commands := curl.FindAllStringSubmatch(printed, -1)
+	if commands == nil {
 		t.Fatalf("no query in\n%s", printed)
 	}
 	srv := httptest.NewServer(s.Prometheus.Handler())
 	defer srv.Close()
-	r, err := http.PostForm(srv.URL+"/api/v1/query", url.Values{"time": {at}, "query": {promQL}})
-	if err != nil {
-		t.Fatal(err)
+	dir, names, saved := t.TempDir(), []string{}, []string{}
+	for _, c := range commands {
+		r, err := http.PostForm(srv.URL+"/api/v1/query", url.Values{"time": {c[1]}, "query": {c[2]}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(r.Body)
+		_ = r.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, c[3])
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		names, saved = append(names, c[3]), append(saved, file)
 	}
-	defer func() { _ = r.Body.Close() }()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
+	if !strings.Contains(printed, "--samples "+strings.Join(names, ",")+":") {
+		t.Errorf("it doesn't say which files to give:\n%s", printed)
 	}
-	file = filepath.Join(t.TempDir(), "answer.json")
-	if err := os.WriteFile(file, b, 0o600); err != nil {
-		t.Fatal(err)
+	return strings.Join(saved, ",")
+}
+
+// A server that takes no regular expression on names is asked as fetch-spend asks it.
+func TestExplainAsksForExactNames(t *testing.T) {
+	for _, s := range budgets(t) {
+		if s.Name != "budget-cut" {
+			continue
+		}
+		flags := files(t, s)
+		input := flags[slices.Index(flags, "--input")+1]
+		if err := os.WriteFile(input, []byte("{apiVersion: fn.whisperops.io/v1alpha1, kind: FetchSpendInput, prometheus: {exactNames: true}}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		printed, err := explain(t, flags...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(printed, "=~") || strings.Count(printed, "curl") != 3 {
+			t.Errorf("the queries:\n%s", printed)
+		}
+		again, err := explain(t, append(flags, "--samples", asked(t, s, printed))...)
+		if err != nil || !strings.Contains(again, "Counted again from") {
+			t.Errorf("%v\n%s", err, again)
+		}
+		return
 	}
-	return file
+	t.Error("there is no story budget-cut")
 }
 
 // Every budget of the examples explains itself to its last digit: by its bill, by its

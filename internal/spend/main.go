@@ -99,6 +99,11 @@ func runExplain(ctx context.Context, args []string, in io.Reader, out, errOut io
 		if err := yaml.UnmarshalStrict([]byte(text), &e.Input); err != nil {
 			return errors.Wrapf(err, "cannot use %s", *inputFile)
 		}
+		var said map[string]any
+		if err := yaml.Unmarshal([]byte(text), &said); err != nil {
+			return errors.Wrapf(err, "cannot use %s", *inputFile)
+		}
+		e.Input.Said(said)
 	}
 	for f := range strings.SplitSeq(*samplesFiles, ",") {
 		if f == "" {

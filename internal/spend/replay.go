@@ -24,9 +24,7 @@ func (e *Explanation) recount(ctx context.Context, out io.Writer) error {
 	if l == nil {
 		return nil
 	}
-	in := e.Input
-	in.Prometheus.ExactNames = false
-	settings, err := fetchspend.ReadSettings(&in)
+	settings, err := fetchspend.ReadSettings(&e.Input)
 	if err != nil {
 		return err
 	}
@@ -40,8 +38,7 @@ func (e *Explanation) recount(ctx context.Context, out io.Writer) error {
 			return errors.Wrap(err, "cannot read status.ledger.settledAt")
 		}
 		span := asOf.Sub(settled) + settings.Rules.Overlap() + count.Lookback
-		promQL := query.Samples(settings.Rules.Metrics, e.Budget.Spec.AgentName, span, false)[0]
-		fmt.Fprintf(out, "\nTo count the tokens again, too, save what the server has, and run this with --samples answer.json:\n  curl -fsS \"$PROMETHEUS/api/v1/query\" --data-urlencode time=%d --data-urlencode 'query=%s' >answer.json\n", asOf.Unix(), promQL)
+		ask(out, query.Samples(settings.Rules.Metrics, e.Budget.Spec.AgentName, span, settings.Exact), asOf)
 		return nil
 	}
 	if e.Prices == nil {
@@ -50,6 +47,7 @@ func (e *Explanation) recount(ctx context.Context, out io.Writer) error {
 	if is := settings.Mapping(e.Budget.Spec.AgentName); is != l.Mapping {
 		return errors.Errorf("cannot count again: the status was counted with another input of the step fetch-spend (mapping %s, and this one has %s): give the one of your Composition with --input", l.Mapping, is)
 	}
+	settings.Exact = false // what was saved is in one place
 	o := fetchspend.Measure(ctx, &recorded{series: e.Samples, metrics: settings.Rules.Metrics}, fetchspend.Facts{
 		Now: asOf.Add(settings.IngestDelay), Settings: settings, Budget: e.Budget.Spec, Created: e.Budget.CreationTimestamp.Time,
 		Ledger: l, Bill: e.Budget.Status.Bill, Prices: e.Prices,
@@ -60,6 +58,21 @@ func (e *Explanation) recount(ctx context.Context, out io.Writer) error {
 	e.compareTokens(o.Measurement.Bill)
 	fmt.Fprintf(out, "\nCounted again from %d series: %s USD\n", len(e.Samples), o.Spent)
 	return nil
+}
+
+// ask prints how to save what a server has.
+func ask(out io.Writer, queries []string, at time.Time) {
+	var commands strings.Builder
+	var files []string
+	for i, q := range queries {
+		file := "answer.json"
+		if len(queries) > 1 {
+			file = fmt.Sprintf("answer-%d.json", i+1)
+		}
+		files = append(files, file)
+		fmt.Fprintf(&commands, "  curl -fsS \"$PROMETHEUS/api/v1/query\" --data-urlencode time=%d --data-urlencode 'query=%s' >%s\n", at.Unix(), q, file)
+	}
+	fmt.Fprintf(out, "\nTo count the tokens again, too, save what the server has, and run this with --samples %s:\n%s", strings.Join(files, ","), commands.String())
 }
 
 // compareTokens compares the bill with one that was counted again.
