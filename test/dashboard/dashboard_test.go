@@ -220,12 +220,18 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 	dotted := func(kind, values string) series {
 		return series{`{"app.tokens.` + kind + `", "agent.name"="housing-bot", "k8s.model"="m"}`, values}
 	}
+	aliased := func(kind, values string) series {
+		return series{`litellm_` + kind + `_tokens_metric_total{api_key_alias="housing-bot", model="m"}`, values}
+	}
+	conventions := func(typ, values string) series {
+		return series{`{"gen_ai.client.token.usage_sum", agent_name="housing-bot", "gen_ai.token.type"="` + typ + `", "gen_ai.response.model"="m"}`, values}
+	}
 	var all []world
 	for _, w := range []struct {
 		name, model   string
 		input         map[string]any
 		series        []series
-		spent         float64
+		shown, spent  float64 // shown: the budget's own figure, where that is exported
 		in, out, read float64 // tokens in the eleventh minute
 	}{
 		{
@@ -254,10 +260,28 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 			series: []series{dotted("input", "1000x20 1500x40"), dotted("output", "100x20 200x40"), dotted("cached", "800x20 1000x40")},
 			spent:  (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
 		},
+		{
+			name: "litellm: the budget's own figure has the agent's name in a label of its own", model: "model",
+			input: map[string]any{"metrics": map[string]any{"preset": "litellm"}},
+			series: []series{
+				aliased("input", "1000x20 1500x40"), aliased("output", "100x20 200x40"), aliased("input_cached", "800x20 1000x40"), aliased("output_reasoning", "50x60"),
+				{`kube_customresource_xagentbudget_spent_usd{agent_name="housing-bot", namespace="agent-housing-bot"}`, "1.4602x60"},
+			},
+			shown: 1.4602, spent: (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+		},
+		{
+			name: "the conventions' own dots, with the agent's usual label", model: `"gen_ai.response.model"`,
+			input:  map[string]any{"metrics": map[string]any{"preset": "otel-genai", "tokens": "gen_ai.client.token.usage_sum", "agentLabel": "agent_name"}},
+			series: []series{conventions("input", "1000x20 1500x40"), conventions("output", "100x20 200x40"), conventions("input_cache_read", "800x20 1000x40"), conventions("reasoning", "50x60")},
+			spent:  (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+		},
 	} {
+		if w.shown == 0 {
+			w.shown = w.spent
+		}
 		q := interpolated(t, 5, w.input)
 		all = append(all, world{Name: w.name, Interval: "30s", Series: append(w.series, others...), Queries: []query{
-			{q["Spent A"], "20m", one(w.spent)},
+			{q["Spent A"], "20m", one(w.shown)},
 			{q["Spend against budget B"], "20m", one(w.spent)},
 			{q["Tokens by type A"], "11m", one(w.in)},
 			{q["Tokens by type B"], "11m", one(w.out)},

@@ -152,8 +152,8 @@ func (in *RenderDashboardInput) Validate() error {
 // ingress-nginx, cAdvisor and kube-state-metrics. A panel whose series nobody
 // exports is empty; the others work.
 type PlatformMetrics struct {
-	// Spent is a gauge of an XAgentBudget's status.spentUsd, labelled like the
-	// token counters with the agent's name. kube-state-metrics exports it if its
+	// Spent is a gauge of an XAgentBudget's status.spentUsd, with the agent's name in the
+	// label agent_name, or labelled like the token counters. kube-state-metrics exports it if its
 	// custom resource state says so (docs/design/0007-spend-on-the-dashboard.md). Where
 	// nothing exports it, the dashboard shows an estimate from the token counters.
 	//
