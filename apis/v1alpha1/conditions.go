@@ -282,7 +282,7 @@ func Cures() []Cure { //nolint:funlen // a table
 		budget(ConditionWithinBudget, t, "A threshold of `warnAtPercent` is reached. Raise `budgetUsd` in time, or let it end.", ReasonNearlySpent),
 		budget(ConditionWithinBudget, f, "Raise `budgetUsd` in the order, wait for the next period, or set `enforcement: monitor-only`.", ReasonBudgetExhausted, ReasonGuardBand),
 		budget(ConditionWithinBudget, f, "Less is known to be spent than when the agent was stopped, and a figure that falls starts nobody. Raise `budgetUsd` by however little.", ReasonPausedUntilRaised),
-		budget(ConditionWithinBudget, f, "A clock that was wrong stopped the agent for a period that has not begun. It ends with that period; until then set `enforcement: monitor-only`.", ReasonPausedForLater),
+		budget(ConditionWithinBudget, f, "A clock that was wrong stopped the agent for a period that has not begun. The next period ends it; `enforcement: monitor-only` does now.", ReasonPausedForLater),
 		budget(ConditionWithinBudget, u, "See SpendMeasured: nothing is known yet of what was spent. The agent keeps running.", ReasonSpendUnknown),
 		budget(ConditionOrderFollowed, t, "", ReasonInStep),
 		budget(ConditionOrderFollowed, f, "The order was changed and can't be carried out: its condition Synced says why, XDatasets that can't be looked up for example. The lower amount of the two counts meanwhile.", ReasonOrderStuck),

@@ -53,13 +53,13 @@ func pricingComplete(f Facts) metav1.Condition {
 		}
 		return unknown(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonNotMeasured, "It is not known which models the agent uses")
 	case f.Spend.PricesProblem != nil:
-		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonPricesStale, clip(f.Spend.PricesProblem.Message+". Since "+f.Spend.PricesSince+" the last good prices go on counting"))
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonPricesStale, clip(f.Spend.PricesProblem.Message+". Since "+f.Spend.PricesSince+" the last good prices go on counting"+announced(f)))
 	case len(f.Spend.Unpriced) > 0:
-		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, clip("Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable+flaws(f)))
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, clip("Counted at the dearest row of the price table, because it has none for them: "+list(models(f.Spend.Unpriced))+". Add them to "+f.PricingTable+flaws(f)+announced(f)))
 	case len(f.Spend.PriceFlaws) > 0:
-		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonPriceRowsInvalid, clip("Every model that the agent uses has a price"+flaws(f)+announced(f)))
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonPriceRowsInvalid, clip("Every model that the agent uses has a price"+flaws(f)+tierless(f)+announced(f)))
 	case len(f.Spend.Tierless) > 0:
-		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, clip("The price table says nothing about a tier of service, whose tokens count at the usual price: "+list(f.Spend.Tierless)+". Add tiers to "+f.PricingTable))
+		return no(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonModelsWithoutPrice, clip("Every model that the agent uses has a price"+tierless(f)+announced(f)))
 	}
 	return yes(v1alpha1.ConditionPricingComplete, v1alpha1.ReasonAllModelsPriced, clip("Every model that the agent uses has a price"+announced(f)))
 }
@@ -75,6 +75,14 @@ func flaws(f Facts) string {
 		fs, more = fs[:3], "; and more"
 	}
 	return ". Of " + f.PricingTable + " all other rows count but these: " + strings.Join(fs, "; ") + more
+}
+
+// tierless are tiers of which the price table says nothing.
+func tierless(f Facts) string {
+	if len(f.Spend.Tierless) == 0 {
+		return ""
+	}
+	return ". The price table says nothing about a tier of service, whose tokens count at the usual price: " + list(f.Spend.Tierless) + ". Add tiers to " + f.PricingTable
 }
 
 // announced are prices that change.

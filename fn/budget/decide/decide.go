@@ -220,6 +220,13 @@ func (d decision) after(now string) bool {
 	return kindOf(d.period) == kindOf(now) && kindOf(now) != "" && d.period > now
 }
 
+// pausedForLater says whether that is what the last look said: it wrote the period of now.
+func (f Facts) pausedForLater() bool {
+	return slices.ContainsFunc(f.Status.Conditions, func(c metav1.Condition) bool {
+		return c.Type == v1alpha1.ConditionWithinBudget && c.Reason == v1alpha1.ReasonPausedForLater
+	})
+}
+
 // raised says whether there is more money than was used up.
 func (d decision) raised(f Facts) bool { return d.budget != nil && f.Budget > *d.budget }
 
@@ -234,9 +241,9 @@ func (d decision) holds(f Facts, now string) bool {
 
 // restedOnPrices says whether an agent was paused only because a model had no price
 // and was charged at the dearest row: it has one now, and with the dearest row still
-// the budget would be spent.
+// the budget would be spent. Another one that has none yet is charged at that now.
 func (f Facts) restedOnPrices(now string) bool {
-	if f.Spend == nil || len(f.Spend.Unpriced) > 0 || f.Spend.AtDearest < f.Budget || f.Spend.USD >= f.Budget || !f.Status.of(now) || f.Status.Spent == nil {
+	if f.Spend == nil || f.Spend.AtDearest < f.Budget || f.Spend.USD >= f.Budget || !f.Status.of(now) || f.Status.Spent == nil {
 		return false
 	}
 	lacked := statusOf(f.Status.Conditions, v1alpha1.ConditionPricingComplete) == metav1.ConditionFalse

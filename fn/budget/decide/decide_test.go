@@ -470,6 +470,29 @@ func TestDecide(t *testing.T) {
 			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T12:00:00Z"), Spend: measuredIn("2026-11-23", 3), Status: statusAt("2027-11-23", 5.1, 5, true)}),
 			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedForLater", Meter: "Measured", Period: "2026-11-23"},
 		},
+		"StatusFromTheFutureAgain": {
+			reason: "The look before wrote today's period. What ends the pause is still no raise: nothing was spent.",
+			facts: daily(Facts{Budget: *usd(5), Now: at("2026-11-23T12:01:00Z"), Spend: measuredIn("2026-11-23", 3), Status: func() Status {
+				s := statusAt("2026-11-23", 3, 5, true)
+				s.Conditions = append(s.Conditions, metav1.Condition{Type: v1alpha1.ConditionWithinBudget, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPausedForLater})
+				return s
+			}()}),
+			want: outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedForLater", Meter: "Measured", Period: "2026-11-23"},
+		},
+		"StatusFromTheFutureNextDay": {
+			reason: "And the next day ends it.",
+			facts: daily(Facts{Budget: *usd(5), Now: at("2026-11-24T12:01:00Z"), Spend: measuredIn("2026-11-24", 0), Status: func() Status {
+				s := statusAt("2026-11-23", 3, 5, true)
+				s.Conditions = append(s.Conditions, metav1.Condition{Type: v1alpha1.ConditionWithinBudget, Status: metav1.ConditionFalse, Reason: v1alpha1.ReasonPausedForLater})
+				return s
+			}()}),
+			want: outcome{Cause: "running", Spent: usd(0), Within: "WithinBudget", Meter: "Measured", Events: "Resumed", Period: "2026-11-24"},
+		},
+		"ObjectsFromTheFuture": {
+			reason: "As StatusFromTheFuture, where the status is lost and the Objects know.",
+			facts:  daily(Facts{Budget: *usd(5), Now: at("2026-11-23T12:00:00Z"), Spend: measuredIn("2026-11-23", 3), Objects: stoppedFor("2027-11-23", 5)}),
+			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(3), Within: "PausedForLater", Meter: "Measured", Period: "2026-11-23"},
+		},
 		"NewWeek": {
 			reason: "Weeks begin on Monday, UTC.",
 			facts:  Facts{Budget: *usd(5), Period: v1alpha1.PeriodWeekly, Now: at("2026-11-30T00:00:00Z"), Problem: noMeter(), Status: blind(statusAt("2026-W48", 5.1, 5, true))},
@@ -577,8 +600,13 @@ func TestDecide(t *testing.T) {
 			want:   outcome{Cause: "running", Spent: usd(0.6), Within: "WithinBudget", Meter: "Measured", Events: "Resumed"},
 		},
 		"MissingPriceAddedForAnother": {
-			reason: "One model has a price now, and another still has none.",
+			reason: "One model has a price now, and another, at the dearest row, does not spend the budget: when that has one, too, nobody knows any more why it was stopped.",
 			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(0.6), AtDearest: *usd(5.1), Unpriced: []string{"m"}, Period: "lifetime"}, Status: pausedAt(5.1, 5)},
+			want:   outcome{Cause: "running", Spent: usd(0.6), Within: "WithinBudget", Meter: "Measured", Events: "Resumed+ModelsWithoutPrice"},
+		},
+		"MissingPriceForAnother": {
+			reason: "None was added, and the figure fell.",
+			facts:  Facts{Budget: *usd(5), Spend: &Spend{USD: *usd(0.6), AtDearest: *usd(0.6), Unpriced: []string{"m"}, Period: "lifetime"}, Status: pausedAt(5.1, 5)},
 			want:   outcome{Paused: true, Cause: "budget-exhausted", Spent: usd(0.6), Within: "PausedUntilRaised", Meter: "Measured", Events: "ModelsWithoutPrice"},
 		},
 		"PriceLowered": {

@@ -60,10 +60,12 @@ var rules = []rule{
 		event: spentOf,
 	},
 	{
-		name: v1alpha1.ReasonPausedForLater, when: func(s situation) bool { return s.last.holds(s.Facts, s.now) && s.last.after(s.now) }, pauses: true,
+		name: v1alpha1.ReasonPausedForLater, when: func(s situation) bool {
+			return s.last.holds(s.Facts, s.now) && (s.last.after(s.now) || s.pausedForLater())
+		}, pauses: true,
 		reason: v1alpha1.ReasonPausedForLater,
 		message: func(s situation) string {
-			return "The agent was paused in the period " + s.Status.Period + ", which has not begun by the clock of function-budget-decide: a clock was wrong, or is. The pause ends by itself when that period is over; spec.enforcement monitor-only ends it now"
+			return "The agent was paused in a period that has not begun by the clock of function-budget-decide: a clock was wrong, or is. The next " + string(s.Period) + " period ends the pause by itself; spec.enforcement monitor-only ends it now"
 		},
 		event: spentOf,
 	},
@@ -106,7 +108,12 @@ var rules = []rule{
 	},
 	{
 		name: "Priced", when: func(s situation) bool { return s.last.paused && s.restedOnPrices(s.now) },
-		event: func(s situation) string { return "every model has a price now, " + spentOf(s) },
+		event: func(s situation) string {
+			if len(s.Spend.Unpriced) > 0 {
+				return "a model has a price now that had none, " + spentOf(s)
+			}
+			return "every model has a price now, " + spentOf(s)
+		},
 	},
 	{
 		name: v1alpha1.ReasonWithinBudget, when: func(situation) bool { return true },

@@ -70,6 +70,8 @@ func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price
 	switch {
 	case f.Ledger == nil || len(f.Bill) > 0 && len(lacked) == 0:
 		return r, 0
+	case len(f.Bill) == 0 && len(b.Unpriced) > 0:
+		return r, 0 // nobody knows whether it lacked one more
 	case len(f.Bill) == 0:
 		models = nil // nobody knows which
 	}

@@ -3,6 +3,7 @@ package fetchspend
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -116,6 +117,45 @@ models: {m: [{input: "1", output: "12"}]}`
 				t.Errorf("priced again: %+v", got)
 			case tc.to != "" && (got == nil || got.FromUSD != tc.from || got.ToUSD != tc.to || !strings.Contains(got.Why, "m output ")):
 				t.Errorf("got %+v, want from %s to %s", got, tc.from, tc.to)
+			}
+		})
+	}
+}
+
+// What a pause may have rested on is what it would cost if the models that lacked a price at
+// the last look still did.
+func TestAtDearest(t *testing.T) {
+	const dear = `dear: {input: "100", output: "100"}`
+	for name, tc := range map[string]struct {
+		reason       string
+		before, then string
+		forgotten    bool // the bill of the first look
+		want         float64
+		unpriced     int
+	}{
+		"Added":      {"600 tokens at 100 USD for a million, where they cost 1.", dear, dear + `, a: {input: "1", output: "1"}, b: {input: "1", output: "1"}`, false, 0.06, 0},
+		"OneAdded":   {"The other still costs as the dearest.", dear, dear + `, a: {input: "1", output: "1"}`, false, 0.06, 1},
+		"None":       {"Nothing was added: it is what it costs.", dear + `, a: {input: "1", output: "1"}`, dear + `, a: {input: "1", output: "1"}`, false, 0.0303, 1},
+		"Forgotten":  {"Nobody knows which one lacked a price: it may have been all.", dear, dear + `, a: {input: "1", output: "1"}, b: {input: "1", output: "1"}`, true, 0.06, 0},
+		"OneUnknown": {"Nobody knows whether it lacked one more.", dear + `, a: {input: "1", output: "1"}`, dear + `, a: {input: "1", output: "1"}`, true, 0, 1},
+		"NeverDid":   {"Every model had a price.", `a: {input: "1", output: "1"}, b: {input: "1", output: "1"}`, dear + `, a: {input: "1", output: "1"}, b: {input: "1", output: "1"}`, false, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Log(tc.reason)
+			s := storeOf(t, map[string]string{"output pod=a model=a": "10:05:00=200 10:05:30=300", "output pod=a model=b": "10:05:00=200 10:05:30=300"})
+			f := facts(t, "10:30:20", nil)
+			var o Outcome
+			for i, text := range []string{tc.before, tc.then} {
+				f.Prices = table("version: 2\nmodels: {" + text + "}")
+				s.now = f.Now
+				o = Measure(t.Context(), s, f)
+				f.Now, f.Ledger, f.Bill = f.Now.Add(time.Minute), o.Ledger, o.Measurement.Bill
+				if i == 0 && tc.forgotten {
+					f.Bill = nil
+				}
+			}
+			if o.Measurement.AtDearestUSD != tc.want || len(o.Measurement.UnpricedModels) != tc.unpriced {
+				t.Errorf("%v, without a price %q; want %v", o.Measurement.AtDearestUSD, o.Measurement.UnpricedModels, tc.want)
 			}
 		})
 	}
