@@ -7,8 +7,6 @@ package pricing
 
 import (
 	"cmp"
-	"encoding/json"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -264,72 +262,6 @@ func (t *Table) Changes(names []string, after, until time.Time) []Change {
 	return out
 }
 
-// Broken says whether the table has rows of models that can't be used.
-func (t *Table) Broken() bool { return len(t.broken) > 0 }
-
-// With is the table with the prices that an earlier one had of models of which a row can't
-// be used now: who breaks a row changes no price by it. Its Flaws say so.
-func (t *Table) With(earlier *Table) *Table {
-	out := *t
-	out.Models, out.Flaws, out.exact, out.patterns = slices.Clone(t.Models), slices.Clone(t.Flaws), maps.Clone(t.exact), slices.Clone(t.patterns)
-	for _, name := range slices.Sorted(maps.Keys(t.broken)) {
-		others := slices.Clone(t.broken[name])
-		i := slices.IndexFunc(earlier.Models, func(m *Model) bool { return m.Name == name })
-		if i < 0 || out.isOfAnother(name) {
-			continue
-		}
-		m := earlier.Models[i]
-		out.Models = slices.DeleteFunc(out.Models, func(o *Model) bool { return o.Name == name })
-		out.Models = append(out.Models, m)
-		for alias, of := range t.exact {
-			if of.Name == name {
-				out.exact[alias] = m
-			}
-		}
-		for alias, of := range earlier.exact {
-			if of == m {
-				others = append(others, alias)
-			}
-		}
-		for _, n := range append(others, name) {
-			out.call(n, m)
-		}
-		for i, p := range out.patterns {
-			if p.model.Name == name {
-				out.patterns[i].model = m
-			}
-		}
-		for i, f := range out.Flaws {
-			if f.Model == name {
-				out.Flaws[i].Text += " (until it is mended, the last good prices of the model count)"
-			}
-		}
-	}
-	slices.SortFunc(out.Models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
-	return &out
-}
-
-// isOfAnother says whether a model's name is another one's alias.
-func (t *Table) isOfAnother(name string) bool {
-	if m, ok := t.exact[name]; ok {
-		return m.Name != name
-	}
-	return slices.ContainsFunc(t.patterns, func(p pattern) bool { return p.text == name && p.model.Name != name })
-}
-
-// call lets a model be found by a name or a pattern that nobody has.
-func (t *Table) call(name string, m *Model) {
-	_, taken := t.exact[name]
-	switch {
-	case taken, slices.ContainsFunc(t.patterns, func(p pattern) bool { return p.text == name }):
-	case strings.Contains(name, "*"):
-		t.patterns = append(t.patterns, pattern{text: name, model: m})
-		slices.SortFunc(t.patterns, comparePatterns)
-	default:
-		t.exact[name] = m
-	}
-}
-
 // A pattern is a name with * in it.
 type pattern struct {
 	text  string
@@ -357,86 +289,6 @@ func (p pattern) matches(name string) bool {
 		name = name[i+len(part):]
 	}
 	return strings.HasSuffix(name, last) && len(name) >= len(last)
-}
-
-// Excerpt is the part of a table that prices some models, as a table: what is left of
-// it is read by Read, and prices those models the same, used or not. It is at most
-// limit bytes long, or empty.
-func (t *Table) Excerpt(names []string, limit int) string {
-	aliases := map[*Model][]string{}
-	keep := map[*Model]bool{}
-	for _, n := range names {
-		m := t.Find(n)
-		if m == nil {
-			// The dearest row is among these, whatever was used.
-			for _, m := range t.Models {
-				keep[m] = true
-			}
-			continue
-		}
-		keep[m] = true
-		if n != m.Name {
-			aliases[m] = append(aliases[m], n)
-		}
-	}
-	type model struct {
-		Aliases []string `json:"aliases,omitempty"`
-		Rows    []any    `json:"rows"`
-	}
-	models := map[string]model{}
-	for _, m := range t.Models {
-		if !keep[m] {
-			continue
-		}
-		e := model{Aliases: aliases[m]}
-		slices.Sort(e.Aliases)
-		for _, r := range m.Rows {
-			e.Rows = append(e.Rows, r.write())
-		}
-		models[m.Name] = e
-	}
-	doc := map[string]any{"version": 2, "models": models}
-	if t.Regional {
-		doc["endpoint"] = "regional"
-	}
-	b, err := json.Marshal(doc)
-	if err != nil || len(b) > limit || len(models) == 0 {
-		return ""
-	}
-	return string(b)
-}
-
-// write is a row as Read reads it.
-func (r Row) write() map[string]any {
-	out := map[string]any{"unchecked": true}
-	perMillion := func(u money.USD) string { return (u * one).String() }
-	for _, c := range Classes {
-		if i, follows := insteadOf[c]; !follows || r.Rates[c] != r.Rates[i] {
-			out[string(c)] = perMillion(r.Rates[c])
-		}
-	}
-	if !r.From.IsZero() {
-		out["from"] = r.From.Format(time.RFC3339)
-	}
-	if r.Above > 0 {
-		long := map[string]any{"above": r.Above}
-		for _, c := range Classes {
-			long[string(c)] = perMillion(r.Long[c])
-		}
-		out["longContext"] = long
-	}
-	factor := func(f int64) string { return (money.USD(f) * one).String() }
-	if len(r.Tiers) > 0 {
-		tiers := map[string]any{}
-		for t, f := range r.Tiers {
-			tiers[t] = factor(f)
-		}
-		out["tiers"] = tiers
-	}
-	if r.Regional > 0 {
-		out["regional"] = factor(r.Regional)
-	}
-	return out
 }
 
 // Words are a row's prices for people, in US dollars per million tokens: "input 0.75,

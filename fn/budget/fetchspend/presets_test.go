@@ -1,6 +1,7 @@
 package fetchspend
 
 import (
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/fn/budget/fetchspend/query"
 	"whisperops.io/functions/internal/pricing"
 )
 
@@ -72,12 +74,19 @@ func TestPresets(t *testing.T) {
 			in := &input.FetchSpendInput{}
 			in.Default()
 			in.Metrics = input.TokenMetrics{Preset: preset}
-			got, distrusted := billOf(t, in, filepath.Join("presets", preset+".prom"))
+			file := filepath.Join("presets", preset+".prom")
+			got, distrusted := billOf(t, in, file, nil)
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("-want, +got:\n%s\n%s", diff, tc.why)
 			}
 			if len(distrusted) > 0 {
 				t.Errorf("distrusted: %v", distrusted)
+			}
+			// A server that takes no regular expression on names answers the same.
+			managed := &managed{t: t, refusal: `{"status":"error","errorType":"bad_data","error":"a matcher on __name__ must be an equality"}`}
+			in.Prometheus.ExactNames = true
+			if by, distrusted := billOf(t, in, file, managed); !slices.Equal(by, got) || len(distrusted) > 0 || managed.patterns() > 0 {
+				t.Errorf("by exact names: %v, distrusted %v, asked %q", by, distrusted, managed.asked)
 			}
 		})
 	}
@@ -100,8 +109,9 @@ func TestPresetsAreDocumented(t *testing.T) {
 	}
 }
 
-// billOf counts an exposition that was scraped once, from processes that began since.
-func billOf(t *testing.T, in *input.FetchSpendInput, file string) (bill, distrusted []string) {
+// billOf counts an exposition that was scraped once, from processes that began since; by
+// way of a server, if one is given.
+func billOf(t *testing.T, in *input.FetchSpendInput, file string, by *managed) (bill, distrusted []string) {
 	t.Helper()
 	settings, err := ReadSettings(in)
 	if err != nil {
@@ -112,7 +122,17 @@ func billOf(t *testing.T, in *input.FetchSpendInput, file string) (bill, distrus
 		t.Fatal(err)
 	}
 	now := when(t, "10:00:00")
-	o := Measure(t.Context(), &store{now: now, series: exposition(t, file, now.Add(-time.Minute), settings.Rules.Metrics)}, Facts{
+	s := &store{now: now, series: exposition(t, file, now.Add(-time.Minute), settings.Rules.Metrics)}
+	var q query.Querier = s
+	if by != nil {
+		by.store = s
+		srv := httptest.NewServer(by)
+		defer srv.Close()
+		if q, err = (&query.Connections{}).Connect(query.Server{URL: srv.URL, Timeout: time.Minute}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Measure(t.Context(), q, Facts{
 		Now: now, Settings: settings, Created: now.Add(-time.Hour), Prices: table,
 		Budget: v1alpha1.XAgentBudgetSpec{AgentName: "housing-bot", BudgetUSD: 5, Period: v1alpha1.PeriodLifetime},
 	})
