@@ -183,13 +183,34 @@ func (s station) prices(found []edge.Part, ref v1alpha1.PricingReference) (*pric
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has " + v1alpha1.PricingKey + " in binaryData: save the file as UTF-8, and make it anew"}
 	}
 	if !isText {
-		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has no key " + v1alpha1.PricingKey}
+		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: table + " has no key " + v1alpha1.PricingKey + others(found[0])}
 	}
 	t, err := s.tables.Read(v.StringValue)
 	if err != nil {
 		return nil, &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonPricingInvalid, Message: v1alpha1.PricingKey + " of " + table + " can't be used: " + err.Error()}
 	}
 	return t, nil
+}
+
+// others names the keys that a ConfigMap has instead, of which one is misspelled. What isn't
+// about prices is nobody's business who may only name a price table.
+func others(cm edge.Part) string {
+	var names []string
+	for _, in := range []string{"data", "binaryData"} {
+		for k := range cm.Value(in).GetStructValue().GetFields() {
+			if strings.Contains(strings.ToLower(k), "pric") {
+				names = append(names, quote(short(k)))
+			}
+		}
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	slices.Sort(names)
+	if len(names) > 3 {
+		names = append(names[:3], "more")
+	}
+	return ", but " + strings.Join(names, ", ") + ": the table must stand under that name"
 }
 
 func (s station) measure(c *edge.Call, in *input.FetchSpendInput, facts Facts) Outcome {
