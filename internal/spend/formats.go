@@ -20,6 +20,7 @@ var liteLLMFields = map[string]v1alpha1.TokenClass{
 	"cache_read_input_token_cost":     v1alpha1.TokenCachedInput,
 	"cache_creation_input_token_cost": v1alpha1.TokenCacheWrite,
 	"output_cost_per_reasoning_token": v1alpha1.TokenThoughts,
+	"input_cost_per_token_cache_hit":  v1alpha1.TokenCachedInput, // as some providers' rows have it
 }
 
 // longField is the same with the length of prompt above which it counts.
@@ -72,6 +73,9 @@ func liteLLMRow(key string, raw json.RawMessage) (row, error) {
 		r.notes = append(r.notes, "the catalog says that it ends on "+plain(s))
 	}
 	for _, f := range slices.Sorted(maps.Keys(fields)) {
+		if steps, ok := fields[f].([]any); ok && strings.Contains(f, "pricing") && len(steps) > 0 {
+			return row{}, errors.Errorf("its prices go by steps (%s), and a row has one: write it by hand", f)
+		}
 		n, ok := fields[f].(json.Number)
 		if !ok {
 			continue
@@ -92,6 +96,9 @@ func liteLLMRow(key string, raw json.RawMessage) (row, error) {
 			return row{}, errors.Wrap(err, f)
 		}
 		if above == "" {
+			if was, twice := r.prices[class]; twice && was != p {
+				return row{}, errors.Errorf("it has two prices of %s, %s and %s: write it by hand", class, was, p)
+			}
 			r.prices[class] = p
 			continue
 		}
@@ -144,8 +151,21 @@ func leftOut(field string) string {
 		return "cache writes have one price"
 	case strings.Contains(field, "audio_token"), strings.Contains(field, "image_token"), strings.Contains(field, "per_image"), strings.Contains(field, "per_audio"):
 		return "tokens of sounds and pictures aren't counted apart"
+	case isTier(field):
+		return "" // the multiplier of the tier says it
+	case strings.Contains(field, "cost"), strings.Contains(field, "price"):
+		return "a row has no such price"
 	}
 	return ""
+}
+
+// isTier says whether a field is a price of a tier that is read as a multiplier.
+func isTier(field string) bool {
+	return slices.ContainsFunc(liteLLMTiers, func(tier string) bool {
+		base, is := strings.CutSuffix(field, "_"+tier)
+		_, ours := liteLLMFields[base]
+		return is && ours
+	})
 }
 
 // modelsDevFields are models.dev's prices, per million tokens.
