@@ -261,6 +261,15 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 			spent:  (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
 		},
 		{
+			name: "a label of one's own, whose values are written in any case", model: "model",
+			input: map[string]any{"metrics": map[string]any{"tokens": "my_total", "classLabel": "kind", "classes": map[string]any{"text": "input"}}},
+			series: []series{
+				{`my_total{agent_name="housing-bot", model="m", kind="TEXT"}`, "1000x20 1500x40"}, {`my_total{agent_name="housing-bot", model="m", kind="Output"}`, "100x20 200x40"},
+				{`my_total{agent_name="housing-bot", model="m", kind="cached_Input"}`, "800x20 1000x40"}, {`my_total{agent_name="housing-bot", model="m", kind="texts"}`, "9x60"},
+			},
+			spent: (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+		},
+		{
 			name: "litellm: the budget's own figure has the agent's name in a label of its own", model: "model",
 			input: map[string]any{"metrics": map[string]any{"preset": "litellm"}},
 			series: []series{

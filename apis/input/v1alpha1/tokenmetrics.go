@@ -174,6 +174,7 @@ type TokenMapping struct {
 	Names        map[string]v1alpha1.TokenClass // "" where ClassLabel says
 	ClassLabel   string
 	Classes      map[string]v1alpha1.TokenClass
+	AnyCase      bool // of the values that Classes names
 	AgentLabel   string
 	AgentPrefix  string
 	ModelLabels  []string
@@ -227,7 +228,7 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 	}
 	m, preset = m.withUsualLabel().over(preset.Metrics, usual).conventional(preset, m.ClassLabel != "", inputContainsCached)
 	out := TokenMapping{
-		Names: map[string]v1alpha1.TokenClass{}, ClassLabel: m.ClassLabel,
+		Names: map[string]v1alpha1.TokenClass{}, ClassLabel: m.ClassLabel, AnyCase: m.Preset == "",
 		AgentLabel: m.AgentLabel, AgentPrefix: m.AgentPrefix, ContextLabel: m.ContextLabel, TierLabel: m.TierLabel,
 		ModelLabels: preset.ModelLabels, PartLabels: m.parts(preset),
 		Namespace: cmp.Or(m.NamespaceLabel, usual.NamespaceLabel), Namespaces: m.Namespaces,
@@ -289,21 +290,19 @@ func (m TokenMetrics) parts(preset Preset) []string {
 }
 
 // withUsualLabel names the class label of a metric of OpenTelemetry's conventions that
-// was given for several classes, as old inputs do: only the label can tell them apart.
+// was given for a class, or for several, as old inputs do: it always counts all of them,
+// and only the label can tell them apart.
 func (m TokenMetrics) withUsualLabel() TokenMetrics {
-	if m.ClassLabel != "" || m.Preset != "" {
+	if m.ClassLabel != "" || m.Preset != "" || m.Tokens != "" {
 		return m
 	}
-	seen := map[string]bool{}
 	for _, name := range []string{m.Input, m.Output, m.CachedInput, m.CacheWrite, m.Thoughts, m.ToolUse} {
 		switch {
-		case !seen[name]:
 		case strings.Contains(name, usualMetric):
 			m.ClassLabel = usualClassLabel
 		case strings.Contains(name, dottedMetric):
 			m.ClassLabel = dottedClassLabel // who keeps the dots of one keeps those of both
 		}
-		seen[name] = true
 	}
 	return m
 }
@@ -371,6 +370,9 @@ func (m TokenMetrics) name(out *TokenMapping) error {
 		if !metricName(m.Tokens) {
 			return fmt.Errorf("tokens %q is no metric name", m.Tokens)
 		}
+		if err := noPartOfHistogram("tokens", m.Tokens); err != nil {
+			return err
+		}
 		if m.ClassLabel == "" {
 			return fmt.Errorf("tokens %q counts all classes: classLabel must name the label that tells them apart", m.Tokens)
 		}
@@ -382,6 +384,9 @@ func (m TokenMetrics) name(out *TokenMapping) error {
 		}
 		if !metricName(f.name) {
 			return fmt.Errorf("%s %q is no metric name", f.class, f.name)
+		}
+		if err := noPartOfHistogram(string(f.class), f.name); err != nil {
+			return err
 		}
 		if m.ClassLabel != "" {
 			out.Names[f.name] = "" // the label says
@@ -396,6 +401,19 @@ func (m TokenMetrics) name(out *TokenMapping) error {
 		return fmt.Errorf("classLabel %q is of no metric: name it in metrics.tokens", m.ClassLabel)
 	}
 	return nil
+}
+
+// noPartOfHistogram refuses what counts requests, and looks like what counts tokens.
+func noPartOfHistogram(field, name string) error {
+	base, bucket := strings.CutSuffix(name, "_bucket")
+	of, counts := strings.CutSuffix(name, "_count")
+	if conventional := strings.Contains(name, usualMetric) || strings.Contains(name, dottedMetric); !bucket && (!counts || !conventional) {
+		return nil
+	}
+	if counts {
+		base = of
+	}
+	return fmt.Errorf("%s %q counts requests: the tokens of a histogram are in %s_sum", field, name, base)
 }
 
 // classes maps the values of the class label.

@@ -45,8 +45,26 @@ models:
 		"Unmapped": {
 			reason:  "A word that means nothing counts nothing, and is named; the others count.",
 			metrics: own(map[string]string{"in": "input"}),
-			series:  []string{"my_total kind=in", "my_total kind=Output", "my_total kind=output"},
-			want:    "100.1", named: `kind="Output": metrics.classes doesn't say`,
+			series:  []string{"my_total kind=in", "my_total kind=outputs", "my_total kind=output"},
+			want:    "100.1", named: `kind="outputs": metrics.classes doesn't say`,
+		},
+		"OtherCase": {
+			reason:  "A word is one in whatever case an exporter writes it, of one's own, too.",
+			metrics: own(map[string]string{"Text": "input", "SUM": "none"}),
+			series:  []string{"my_total kind=TEXT", "my_total kind=Output", "my_total kind=CacheWrite", "my_total kind=sum", "my_total kind=TOTAL"},
+			want:    "101.1",
+		},
+		"CaseTellsApart": {
+			reason:  "Unless somebody says that it makes a difference: then only what is said counts.",
+			metrics: own(map[string]string{"in": "input", "IN": "output"}),
+			series:  []string{"my_total kind=in", "my_total kind=IN", "my_total kind=In"},
+			want:    "100.1", named: `kind="In": metrics.classes doesn't say`,
+		},
+		"OneClassOfTheConventions": {
+			reason:  "Their metric always counts all classes: named for the input alone, its output is not charged as input.",
+			metrics: input.TokenMetrics{Input: conventions},
+			series:  []string{conventions + " gen_ai_token_type=input", conventions + " gen_ai_token_type=output"},
+			want:    "100.1",
 		},
 		"WithoutTheLabel": {
 			reason:  "As above, of a series that doesn't have it.",

@@ -97,6 +97,10 @@ func TestReadSettings(t *testing.T) {
 				s.Rules.Metrics.PartLabels, s.Contained = m.PartLabels, price.Contained{InInput: m.InInput, InOutput: m.InOutput}
 			},
 		},
+		"Bucket": {reason: "A bucket counts requests, and each holds those before it.", in: func(in *input.FetchSpendInput) { in.Metrics.Input = "llm_tokens_bucket" }, err: `input "llm_tokens_bucket" counts requests: the tokens of a histogram are in llm_tokens_sum`},
+		"Count": {reason: "As above.", in: func(in *input.FetchSpendInput) {
+			in.Metrics = input.TokenMetrics{Preset: "otel-genai", Tokens: "gen_ai_client_token_usage_count"}
+		}, err: "the tokens of a histogram are in gen_ai_client_token_usage_sum"},
 		"NoMetricName":     {reason: "It would end the selector.", in: func(in *input.FetchSpendInput) { in.Metrics.Output = `x"} or vector(1)` }, err: "is no metric name"},
 		"NoLabelName":      {reason: "As above.", in: func(in *input.FetchSpendInput) { in.Metrics.AgentLabel = `a="",b` }, err: `agentLabel "a=\"\",b" must be a name`},
 		"NoReplicaLabel":   {reason: "As above.", in: func(in *input.FetchSpendInput) { in.ReplicaLabels = []string{"a-b"} }, err: `"a-b" is no label name`},

@@ -144,6 +144,9 @@ func matchers(m input.TokenMapping, class v1alpha1.TokenClass) string {
 			values = append(values, v)
 		}
 	}
+	if m.AnyCase {
+		return is + "," + label(m.ClassLabel) + "=~" + strconv.Quote("(?i:"+alternatives(values)+")")
+	}
 	return is + "," + matcher(m.ClassLabel, values)
 }
 
@@ -152,11 +155,15 @@ func matcher(name string, values []string) string {
 	if len(values) < 2 {
 		return label(name) + "=" + strconv.Quote(strings.Join(values, ""))
 	}
+	return label(name) + "=~" + strconv.Quote(alternatives(values))
+}
+
+func alternatives(values []string) string {
 	quoted := make([]string, 0, len(values))
 	for _, v := range values {
 		quoted = append(quoted, regexp.QuoteMeta(v))
 	}
-	return label(name) + "=~" + strconv.Quote(strings.Join(quoted, "|"))
+	return strings.Join(quoted, "|")
 }
 
 // label writes a label's name. Only those that PromQL has always known stand without

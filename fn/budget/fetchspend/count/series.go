@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/internal/errors"
 )
 
@@ -75,7 +76,7 @@ func ReadCounters(answer []Series, agent string, r Rules) (cs []Counter, strange
 		}
 		if class == "" {
 			value := sr.Labels[m.ClassLabel]
-			if class, ok = m.Classes[value]; !ok {
+			if class, ok = m.class(value); !ok {
 				left[m.ClassLabel+"="+strconv.Quote(short(value, 40))+": metrics.classes doesn't say what it counts, so that it counts nothing"] = true
 				continue
 			}
@@ -153,11 +154,29 @@ func comparePoints(a, b point) int {
 	return cmp.Or(cmp.Compare(a.at, b.at), cmp.Compare(a.twin, b.twin), cmp.Compare(a.v, b.v))
 }
 
+// class is what a value of the class label means: as it is written, or else in any case,
+// if all that is written otherwise means the same.
+func (m Mapping) class(value string) (class v1alpha1.TokenClass, ok bool) {
+	if class, ok = m.Classes[value]; ok {
+		return class, true
+	}
+	for v, c := range m.Classes {
+		if !strings.EqualFold(v, value) {
+			continue
+		}
+		if ok && c != class {
+			return "", false
+		}
+		class, ok = c, true
+	}
+	return class, ok
+}
+
 // meter is what a series counts.
 func (m Mapping) meter(labels map[string]string) Meter {
 	out := Meter{Model: first(labels, m.ModelLabels), Class: m.Names[labels["__name__"]]}
 	if out.Class == "" {
-		out.Class = m.Classes[labels[m.ClassLabel]]
+		out.Class, _ = m.class(labels[m.ClassLabel])
 	}
 	if m.ContextLabel != "" && strings.EqualFold(labels[m.ContextLabel], LongContext) {
 		out.Context = LongContext
