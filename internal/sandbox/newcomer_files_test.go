@@ -18,7 +18,7 @@ import (
 // brought are the files: what is in one differs from the others in all that makes CSV
 // awkward.
 func brought() []broughtFile {
-	return []broughtFile{members(), orders(), passengers(), countries(), invoices(), plant(), survey()}
+	return []broughtFile{members(), orders(), passengers(), countries(), invoices(), plant(), survey(), visits(), expenses(), flats(), readings(), single()}
 }
 
 // written is a table as a file: with a separator, and cells as write makes them.

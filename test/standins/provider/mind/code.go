@@ -7,95 +7,6 @@ import (
 	"strings"
 )
 
-// prelude reads the table, turns text into numbers and dates where code that
-// failed shows that this is needed, and prints answers in one line of JSON.
-const prelude = `import json, os, re
-import pandas as pd
-
-def read(columns=None, chunksize=None):
-    path = os.environ["DATASET_PATH"]
-    with open(path, "rb") as f:
-        head, row = f.readline(1000000), f.readline(1000000)
-    sep = max(",;\t|", key=lambda s: head.count(s.encode()))
-    # Rows that end in a separator which the header lacks.
-    index = False if row.rstrip(b"\r\n").endswith(sep.encode()) and row.count(sep.encode()) == head.count(sep.encode()) + 1 else None
-    return pd.read_csv(path, sep=sep, usecols=columns, chunksize=chunksize, decimal="," if sep == ";" else ".", index_col=index, encoding=encoding(path), encoding_errors="replace")
-
-def encoding(path):
-    try:
-        with open(path, encoding="utf-8") as f:
-            while f.read(1 << 20):
-                pass
-        return "utf-8-sig"
-    except UnicodeDecodeError:
-        return "cp1252"
-
-def bare(s):
-    return " ".join(re.sub(r"[^\w]+", " ", s.lower()).split())
-
-def among(s, values):
-    return s.astype(str).map(bare).isin([bare(v) for v in values]) & s.notna()
-
-def truth(s, words):
-    return s.astype(str).str.strip().str.casefold().isin(words)
-
-YES, NO = ["yes", "true", "y", "t", "1", "1.0"], ["no", "false", "n", "f", "0", "0.0"]
-
-def dayfirst(s):
-    parts = s.dropna().astype(str).str.extract(r"^(\d{1,2})([./-])\d{1,2}[./-]\d{4}").dropna()
-    return len(parts) > 0 and (parts[1].iloc[0] == "." or parts[0].astype(int).max() > 12)
-
-def plain(v):
-    if hasattr(v, "item"):
-        v = v.item()
-    if isinstance(v, float) and v != v:
-        return None
-    if isinstance(v, (int, float, str, bool, type(None))):
-        return v
-    return None if pd.isna(v) else str(v).replace(" 00:00:00", "")
-
-def say(**answer):
-    print("ANSWER " + json.dumps(answer, ensure_ascii=False, default=plain, allow_nan=False))
-
-def key(v):
-    return str(int(v)) if isinstance(plain(v), float) and v == int(v) else str(plain(v))
-
-def table(frame):
-    return [[plain(v) for v in row] for row in frame.itertuples(index=False)]
-
-`
-
-const asIs = `def num(s):
-    return pd.to_numeric(s)
-
-def when(s):
-    return pd.to_datetime(s, dayfirst=dayfirst(s))
-
-`
-
-// repaired takes currencies, per cents and units away. Commas are decimals where
-// nothing else can be meant: 1.234,50 and 3,5, but not 1,234.
-const repaired = `def num(s):
-    if s.dtype.kind in "biuf":
-        return s
-    if truth(s.dropna(), YES + NO).all():
-        return truth(s, YES).astype(float).where(s.notna())
-    text = s.dropna().astype(str)
-    units = set(text[text.str.contains(r"\d")].str.extract(r"([A-Za-z$€£¥%]+)", expand=False).dropna())
-    if len(units) > 1:
-        raise ValueError("the values are not in one unit: " + ", ".join(sorted(units)[:5]))
-    text = s.astype(str).str.replace(r"^\s*\((.*)\)\s*$", r"-\1", regex=True).str.replace(r"[^0-9,.+-]", "", regex=True)
-    english = text.str.contains(r",\d{3}\.|\.\d{1,2}$|^[^,]*\.[^,]*$").any()
-    german = text.str.contains(r"\.\d{3},|,\d{1,2}$|,\d{4,}$|^-?0,\d+$").any()
-    if german and not text.str.contains(r",\d{3}\.").any() and (text.str.contains(r"\.\d{3},").any() or not english):
-        return pd.to_numeric(text.str.replace(".", "", regex=False).str.replace(",", ".", regex=False), errors="coerce")
-    return pd.to_numeric(text.str.replace(",", "", regex=False), errors="coerce")
-
-def when(s):
-    return pd.to_datetime(s, errors="coerce", dayfirst=dayfirst(s))
-
-`
-
 // Code writes the Python that carries a plan out. Careful code forgives cells that
 // are no numbers or dates, and is what the worker tries when plain code failed.
 func Code(p Plan, careful bool) string {
@@ -135,9 +46,9 @@ func needed(p Plan) string {
 		}
 	}
 	switch p.Job {
-	case Row, Overview, Unclear:
+	case Row, Head, Overview, Unclear:
 		return ""
-	case Missing, Count:
+	case Missing, Count, Duplicates:
 		if p.Measure.Name == "" {
 			return ""
 		}
@@ -199,6 +110,9 @@ func (w *writer) filter(f Filter) {
 	case "missing":
 		w.linef(`df = df[df[%s].isna()]`, c)
 		note = "no " + f.Column.Name
+	case "present":
+		w.linef(`df = df[df[%s].notna()]`, c)
+		note = "a " + f.Column.Name
 	case "year", "month":
 		w.linef(`df = df[when(df[%s]).dt.%s == %s]`, c, f.Op, f.Value)
 		note = f.Column.Name + " in " + f.Value
@@ -253,7 +167,13 @@ func (w *writer) job(p Plan) {
 		}
 		w.linef(`say(kind="figure", label=%s, value=100 * len(df) / base if base else None, used=base, total=total, notes=notes)`, py(of))
 	case Distinct:
-		w.linef(`say(kind="figure", label=%s, value=df[%s].nunique(), used=int(df[%s].count()), total=total, notes=notes)`, py("number of different values of "+p.Measure.Name), m, m)
+		w.linef(`say(kind="figure", label=%s, value=spelled(df[%s]).nunique(), used=int(df[%s].count()), total=total, notes=notes)`, py("number of different values of "+p.Measure.Name), m, m)
+	case Duplicates:
+		of, rows := "number of rows that repeat an earlier one", "df"
+		if p.Measure.Name != "" {
+			of, rows = "number of values of "+p.Measure.Name+" that repeat an earlier one", "df["+m+"].dropna()"
+		}
+		w.linef(`say(kind="figure", label=%s, value=int(%s.duplicated().sum()), used=len(df), total=total, notes=notes)`, py(of), rows)
 	case Missing:
 		w.missing(p)
 	case Aggregate:
@@ -262,6 +182,10 @@ func (w *writer) job(p Plan) {
 		w.correlate(p)
 	case Top:
 		w.top(p)
+	case Head:
+		w.linef(`frame = df.%s(%d)`, map[bool]string{false: "head", true: "tail"}[p.Least], p.N)
+		w.linef(`say(kind="table", label=%s, columns=[str(c) for c in frame.columns], rows=table(frame), used=len(frame), total=total, notes=notes)`,
+			py(fmt.Sprintf("%s %d rows of the file", map[bool]string{false: "first", true: "last"}[p.Least], p.N)))
 	case Row:
 		w.linef(`values = num(df[%s])`, m)
 		w.linef(`row = df.loc[values.%s()]`, map[bool]string{false: "idxmax", true: "idxmin"}[p.Least])
@@ -279,6 +203,10 @@ func (w *writer) job(p Plan) {
 	case Describe:
 		w.describe(p)
 	default: // Overview
+		if p.How == "count" {
+			w.linef(`say(kind="figure", label="number of columns", value=len(df.columns), used=total, total=total, notes=notes)`)
+			return
+		}
 		w.linef(`frame = pd.DataFrame({"column": df.columns, "type": [str(t) for t in df.dtypes], "missing": df.isna().sum().tolist(), "different": [df[c].nunique() for c in df.columns]})`)
 		w.linef(`say(kind="table", label="columns of the dataset", columns=list(frame.columns), rows=table(frame), used=total, total=total, notes=notes)`)
 	}
@@ -331,7 +259,7 @@ func (w *writer) groups(p Plan) {
 	case p.Group.Kind == Date && p.Period != "":
 		w.linef(`by = when(df[%s]).dt.to_period(%s)`, py(p.Group.Name), py(p.Period))
 	default:
-		w.linef(`by = df[%s]`, py(p.Group.Name))
+		w.linef(`by = spelled(df[%s])`, py(p.Group.Name))
 	}
 	switch p.How {
 	case "count", "share":
@@ -342,7 +270,7 @@ func (w *writer) groups(p Plan) {
 		}
 		return
 	case "nunique":
-		w.linef(`values = df[%s]`, py(p.Measure.Name))
+		w.linef(`values = spelled(df[%s])`, py(p.Measure.Name))
 	default:
 		w.linef(`values = num(df[%s])`, py(p.Measure.Name))
 	}
@@ -453,6 +381,11 @@ func (w *writer) describe(p Plan) {
 		w.spread(p, `values`, "False")
 		return
 	}
-	w.linef(`counts = df[%s].value_counts()`, m)
+	if p.Measure.Kind == Date {
+		w.linef(`values = when(df[%s])`, m)
+		w.linef(`say(kind="table", label=%s, columns=["what", "value"], rows=[["earliest", plain(values.min())], ["latest", plain(values.max())]], used=int(values.count()), total=total, notes=notes)`, py("values of "+p.Measure.Name))
+		return
+	}
+	w.linef(`counts = spelled(df[%s]).value_counts()`, m)
 	w.linef(`say(kind="table", label=%s, columns=[%s, "rows"], rows=table(counts.head(20).reset_index()), different=len(counts), used=int(df[%s].count()), total=total, notes=notes)`, py("rows by "+p.Measure.Name), m, m)
 }

@@ -19,6 +19,7 @@ const (
 type Column struct {
 	Name, Kind string
 	Many       bool // it has more different values than a table of groups can show
+	Code       bool // text of digits that begin with zeros: a name and no number
 }
 
 // A mention of a column in a question: the words from..to name it.
@@ -126,7 +127,7 @@ func overlap(q []word, at int, name []string) int {
 			return 0 // sensor_25 is not short for sensor_1
 		case slices.ContainsFunc(alike[w.stem], func(a string) bool { return slices.Contains(name, a) }):
 			return 2
-		case len(w.text) >= 5 && slices.ContainsFunc(name, func(n string) bool { return len(n) >= 5 && distance(n, w.stem) == 1 }):
+		case len(w.text) >= 5 && slices.ContainsFunc(name, func(n string) bool { return len(n) >= 5 && n[0] == w.stem[0] && distance(n, w.stem) == 1 }):
 			return 2
 		case slices.ContainsFunc(name, func(n string) bool {
 			return isShort(n, w.stem) || len(w.text) > 3 && (n == w.stem+"ed" || n == w.stem+"d")

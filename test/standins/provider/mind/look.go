@@ -69,8 +69,13 @@ func look(question string) string {
 	return prelude + `import re
 want = set(` + py(want) + `)
 
-NUMBER = r"^\s*(?:[€$£¥]|[A-Z]{3}\s)?\s*[-+]?\d[\d,.' ]*\s*(?:[€$£¥%]|[A-Za-z]{1,4})?\s*$"
-WORDS = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}]
+NUMBER = r"^\s*[-+]?\s*(?:[€$£¥]|[A-Z]{3}\s)?\s*[-+]?\d[\d,.'\s]*(?:[€$£¥%]|[A-Za-z]{1,4})?\s*$"
+MONTH = r"(?i:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
+DATE = r"^\s*(?:\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|(?:[A-Za-z]+,? )?\d{1,2}(?:st|nd|rd|th)?[ .-]+" + MONTH + r"[ .,-]+\d|(?:[A-Za-z]+,? )?" + MONTH + r"[ .-]+\d{1,2}(?:st|nd|rd|th)?,? +\d)"
+WORDS = [{"yes", "no"}, {"y", "n"}, {"true", "false"}, {"t", "f"}, {"oui", "non"}, {"ja", "nein"}, {"si", "sí", "no"}]
+
+def coded(s):
+    return s.dtype == object and len(s.dropna()) > 0 and s.dropna().astype(str).str.fullmatch(r"\d+").all()
 
 def kind(name, s):
     have = s.dropna()
@@ -87,8 +92,10 @@ def kind(name, s):
         return "text"
     if any(set(some.str.casefold()) <= w for w in WORDS):
         return "bool"
-    if some.str.match(r"^\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}").mean() > 0.9:
+    if some.str.match(DATE).mean() > 0.9:
         return "date"
+    if coded(s):
+        return "id" if have.is_unique and called else "text"
     if some.str.match(NUMBER).mean() > 0.6:
         return "number"
     return "id" if have.is_unique and called else "text"
@@ -96,9 +103,11 @@ def kind(name, s):
 columns, found = [], {}
 for piece in read(chunksize=20000):
     if not columns:
-        columns = [{"name": str(c), "type": kind(c, piece[c]), "many": bool(piece[c].nunique() > 50)} for c in piece.columns]
+        columns = [{"name": str(c), "type": kind(c, piece[c]), "many": bool(piece[c].nunique() > 50), "code": bool(coded(piece[c]))} for c in piece.columns]
+    figures = {c["name"] for c in columns if c["type"] in ("number", "date")}
     for c in piece.columns:
-        if piece[c].dtype == object or piece[c].dtype.kind == "b":
+        # The 3 of "top 3" is not the cell "3 %".
+        if (piece[c].dtype == object or piece[c].dtype.kind == "b") and str(c) not in figures:
             for v in piece[c].dropna().unique():
                 b = bare(str(v))
                 if b in want and len(found) < 200:
@@ -122,6 +131,7 @@ func looked(question, said string) ([]Column, []Value) {
 				Name string `json:"name"`
 				Type string `json:"type"`
 				Many bool   `json:"many"`
+				Code bool   `json:"code"`
 			} `json:"columns"`
 			Found []struct {
 				Column string `json:"column"`
@@ -135,7 +145,7 @@ func looked(question, said string) ([]Column, []Value) {
 		var columns []Column
 		called := map[string]Column{}
 		for _, c := range told.Columns {
-			called[c.Name] = Column{Name: c.Name, Kind: c.Type, Many: c.Many}
+			called[c.Name] = Column{Name: c.Name, Kind: c.Type, Many: c.Many, Code: c.Code}
 			columns = append(columns, called[c.Name])
 		}
 		var values []Value

@@ -15,16 +15,19 @@ const (
 	Distinct  Job = "distinct"  // different values
 	Aggregate Job = "aggregate" // one figure of a column, perhaps per group
 	Correlate Job = "correlate"
-	Top       Job = "top" // rows or groups with most or least
-	Row       Job = "row" // the one row with most or least
+	Top       Job = "top"  // rows or groups with most or least
+	Row       Job = "row"  // the one row with most or least
+	Head      Job = "head" // the rows that the file begins or, if Least, ends with
 	Missing   Job = "missing"
-	Share     Job = "share" // of rows for which something holds
-	Histogram Job = "histogram"
-	Scatter   Job = "scatter"
-	Trend     Job = "trend"
-	Overview  Job = "overview" // which columns there are
-	Describe  Job = "describe" // one column
-	Unclear   Job = "unclear"
+	// Duplicates are rows, or values of a column, that stand there before.
+	Duplicates Job = "duplicates"
+	Share      Job = "share" // of rows for which something holds
+	Histogram  Job = "histogram"
+	Scatter    Job = "scatter"
+	Trend      Job = "trend"
+	Overview   Job = "overview" // which columns there are
+	Describe   Job = "describe" // one column
+	Unclear    Job = "unclear"
 )
 
 // A Filter keeps rows: those whose column compares so with the value.
@@ -43,7 +46,7 @@ type Plan struct {
 	Measure  Column   // of Aggregate, Top, Row, Histogram, Trend, Describe, Distinct, Missing
 	Other    Column   // of Correlate and Scatter
 	Group    Column   // "per", "by", "for each"; zero without
-	How      string   // mean, sum, min, max, median, std, count, or quantile
+	How      string   // mean, sum, min, max, median, std, count, or quantile; of Overview: count, or nothing
 	Quantile float64  // 0 to 1
 	N        int      // of Top
 	Least    bool     // of Top and Row: the smallest
@@ -74,25 +77,27 @@ func figure(s string) string {
 
 // jobs by the stems that ask for them.
 var jobs = map[string][]string{
-	"mean":      {"average", "mean", "avg", "averaged", "typical", "typically"},
-	"sum":       {"total", "sum", "altogether", "combined", "summed"},
-	"max":       {"maximum", "max", "highest", "largest", "biggest", "greatest", "most", "top", "last", "best", "oldest", "longest", "latest", "heaviest", "tallest", "richest", "hottest", "warmest", "newest", "maximal", "busiest"},
-	"min":       {"minimum", "min", "lowest", "smallest", "least", "first", "cheapest", "youngest", "shortest", "earliest", "lightest", "poorest", "coldest", "fewest", "worst", "bottom", "minimal"},
-	"median":    {"median"},
-	"std":       {"deviation", "std", "stdev"},
-	"quantile":  {"percentile", "quantile"},
-	"correlate": {"correlation", "correlate", "correlated", "relationship", "related", "relation", "associated", "association"},
-	"distinct":  {"distinct", "different", "unique"},
-	"missing":   {"missing", "null", "empty", "blank", "nan", "incomplete"},
-	"share":     {"percentage", "percent", "share", "fraction", "proportion"},
-	"histogram": {"histogram", "distribution", "distributed", "spread"},
-	"scatter":   {"scatter", "scatterplot"},
-	"trend":     {"trend", "monthly", "yearly", "annual", "annually", "weekly", "daily", "quarterly", "evolve", "evolved", "develop", "developed"},
-	"chart":     {"chart", "plot", "graph", "draw", "diagram", "visualize", "visualise", "visualization", "picture", "bar"},
-	"count":     {"count", "number"},
-	"mode":      {"common", "frequent", "frequently", "popular", "commonest"},
-	"compare":   {"compare", "comparison", "difference", "differ", "versus", "vs"},
-	"overview":  {"columns", "column", "fields", "variables", "overview", "summary", "summarize", "describe", "features", "contain", "contains"},
+	"mean":       {"average", "mean", "avg", "averaged", "typical", "typically"},
+	"sum":        {"total", "sum", "altogether", "combined", "summed"},
+	"max":        {"maximum", "max", "highest", "largest", "biggest", "greatest", "most", "top", "last", "best", "oldest", "longest", "latest", "heaviest", "tallest", "richest", "hottest", "warmest", "newest", "maximal", "busiest"},
+	"min":        {"minimum", "min", "lowest", "smallest", "least", "first", "cheapest", "youngest", "shortest", "earliest", "lightest", "poorest", "coldest", "fewest", "worst", "bottom", "minimal"},
+	"median":     {"median"},
+	"std":        {"deviation", "std", "stdev"},
+	"quantile":   {"percentile", "quantile"},
+	"correlate":  {"correlation", "correlate", "correlated", "relationship", "related", "relation", "associated", "association"},
+	"distinct":   {"distinct", "different", "unique"},
+	"missing":    {"missing", "null", "empty", "blank", "nan", "incomplete"},
+	"share":      {"percentage", "percent", "share", "fraction", "proportion"},
+	"histogram":  {"histogram", "distribution", "distributed", "spread"},
+	"scatter":    {"scatter", "scatterplot"},
+	"trend":      {"trend", "monthly", "yearly", "annual", "annually", "weekly", "daily", "quarterly", "evolve", "evolved", "develop", "developed"},
+	"chart":      {"chart", "plot", "graph", "draw", "diagram", "visualize", "visualise", "visualization", "picture", "bar"},
+	"count":      {"count", "number"},
+	"mode":       {"common", "frequent", "frequently", "popular", "commonest", "often"},
+	"duplicates": {"duplicate", "duplicates", "duplicated"},
+	"range":      {"range"},
+	"compare":    {"compare", "comparison", "difference", "differ", "versus", "vs"},
+	"overview":   {"columns", "column", "fields", "variables", "overview", "summary", "summarize", "describe", "features", "contain", "contains"},
 }
 
 var (

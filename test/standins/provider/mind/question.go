@@ -35,6 +35,7 @@ func Understand(question string, columns []Column, found []Value) Plan {
 	r.group()
 	r.cells(values)
 	r.comparisons()
+	r.said()
 	r.dates()
 	r.absent()
 	r.plan.Chart = r.asks("chart") || r.asks("histogram") || r.asks("scatter")
@@ -94,12 +95,29 @@ func (r *reader) measure() Column {
 			return n[0]
 		}
 	}
+	if c := r.only(); c.Name != "" && len(r.mentions) == 0 && (r.asks("histogram") || len(r.columns) == 1 && (len(r.hows()) > 0 || r.asks("max") || r.asks("min"))) {
+		return c
+	}
 	for _, m := range r.mentions { // the one that a filter has, too
 		if m.column.Kind == Number && m.column != r.plan.Group {
 			return m.column
 		}
 	}
 	return Column{}
+}
+
+// only is the column of numbers of a table that has one alone.
+func (r *reader) only() Column {
+	var out Column
+	for _, c := range r.columns {
+		if c.Kind == Number {
+			if out.Name != "" {
+				return Column{}
+			}
+			out = c
+		}
+	}
+	return out
 }
 
 // hows are the ways to sum a column up that a question asks for.
@@ -120,7 +138,7 @@ func (r *reader) how() string {
 	return ""
 }
 
-func (r *reader) howMany() bool { return r.says("how many") || r.asks("count") }
+func (r *reader) howMany() bool { return r.says("how many", "how often") || r.asks("count") }
 
 // decide chooses the job: the first whose words are there.
 func (r *reader) decide() {
@@ -197,7 +215,7 @@ func (r *reader) pairs() bool {
 // modes are "the most common city".
 func (r *reader) modes() bool {
 	p := &r.plan
-	if !r.asks("mode") {
+	if !r.asks("mode") || r.says("how often") {
 		return false
 	}
 	if p.Group.Name == "" {
@@ -272,56 +290,6 @@ func (r *reader) moments() bool {
 	return true
 }
 
-// whichValues are questions about which values there are.
-func (r *reader) whichValues() bool {
-	p := &r.plan
-	all := r.free()
-	switch {
-	case r.asks("missing"):
-		p.Job, p.Measure = Missing, Column{}
-		if len(all) > 0 {
-			p.Measure = all[0]
-		}
-	case r.asks("distinct") && len(all) > 0 && p.Group.Name == "":
-		p.Job, p.Measure = Distinct, all[0]
-	case r.asks("share") && len(p.Filters) > 0 && p.Group.Name == "":
-		p.Job, p.Measure = Share, Column{}
-		if n := r.free(Number); len(n) > 0 { // of the revenue, not of the rows
-			p.Measure = n[0]
-		}
-		last := slices.MaxFunc(p.Filters, func(a, b Filter) int { return a.at - b.at })
-		p.Base = slices.DeleteFunc(slices.Clone(p.Filters), func(f Filter) bool { return f.at == last.at })
-		p.Filters = []Filter{last}
-	case r.asks("share"):
-		if p.Group.Name == "" && len(all) > 0 && all[0].Kind != Number {
-			p.Group = all[0]
-		}
-		if p.Group.Name == "" || len(r.free(Number)) > 0 {
-			p.Job, p.Why = Unclear, "I can't tell of what the share is meant."
-			return true
-		}
-		p.Job, p.How = Aggregate, "share"
-	case r.howMany() && len(all) > 0 && p.Group.Name == "" && r.counted(all[0]):
-		p.Job, p.Measure = Distinct, all[0]
-	case r.asks("overview") && len(all) == 0 && p.Group.Name == "" && len(p.Filters) == 0:
-		p.Job = Overview
-	default:
-		return false
-	}
-	return true
-}
-
-// counted says whether "how many" is about a column's different values: "how many
-// cities", but not "how many orders have a comment".
-func (r *reader) counted(c Column) bool {
-	for i, m := range r.mentions {
-		if b := r.before(m.from); m.column == c && !r.taken[i] && c.Kind != Number && (b == "many" || b == "number" || b == "count") {
-			return true
-		}
-	}
-	return false
-}
-
 // ranks are "top 5" and "which ... has the highest".
 func (r *reader) ranks() bool {
 	p := &r.plan
@@ -347,10 +315,14 @@ func (r *reader) ranks() bool {
 		return false
 	}
 	p.How = r.how()
+	if p.Job == Row && p.How != "" {
+		p.Job, p.Why = Unclear, "I can't tell of what the "+names[p.How]+" is meant: name the column whose values have one each."
+		return true
+	}
 	if p.Group.Name != "" && len(r.free(Number)) == 0 {
 		p.Measure, p.How = Column{}, "count"
 		for _, c := range texts { // the continent with the most countries
-			if c != p.Group && c.Kind == Text {
+			if c != p.Group && c.Kind == Text && r.how() == "" {
 				p.Measure, p.How = c, "nunique"
 			}
 		}
@@ -407,7 +379,7 @@ func (r *reader) counts() bool {
 	case len(n) > 0:
 		p.Job, p.Why = Unclear, "I can't tell whether to count rows or to add up "+n[0].Name+"."
 	default:
-		p.Job = Count
+		p.Job, p.Measure = Count, Column{}
 	}
 	return true
 }
@@ -437,6 +409,14 @@ func (r *reader) figures() bool {
 		return false
 	}
 	all := r.hows()
+	if p.Measure.Code && len(all) > 0 {
+		p.Job, p.Why = Unclear, "I can't calculate with "+p.Measure.Name+": its digits are names and no numbers, as they begin with zeros."
+		return true
+	}
+	if r.asks("range") && len(all) == 0 && p.Group.Name == "" {
+		p.Job = Describe
+		return true
+	}
 	for _, h := range []string{"max", "min"} {
 		if r.asks(h) {
 			all = append(all, h)

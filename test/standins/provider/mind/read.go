@@ -73,7 +73,7 @@ func (r *reader) entities() {
 	for _, c := range r.columns {
 		for _, name := range entity(c) {
 			other := slices.ContainsFunc(r.columns, func(o Column) bool { return o.Kind != ID && o.Kind != Date && slices.Contains(nameWords(o.Name), name) })
-			if c.Kind == ID && !other {
+			if !other && (c.Kind == ID || c.Kind == Date && len(nameWords(c.Name)) > 1) {
 				r.rows(name)
 			}
 		}
@@ -93,10 +93,10 @@ func (r *reader) rows(names ...string) {
 	}
 }
 
-// entity is what a number counts: order_id, Member No.
+// entity is what a number counts, or a day is of: order_id, Member No, Visit Date.
 func entity(c Column) []string {
 	return slices.DeleteFunc(nameWords(c.Name), func(w string) bool {
-		return slices.Contains([]string{"id", "no", "nr", "number", "code", "key", "index", "row"}, w)
+		return slices.Contains([]string{"id", "no", "nr", "number", "code", "key", "index", "row", "date", "time", "day", "timestamp", "datetime", "at", "on", "month", "year"}, w)
 	})
 }
 
@@ -118,6 +118,10 @@ func (r *reader) group() {
 			return
 		}
 	}
+	if person := r.person(); person.Name != "" {
+		r.plan.Group = person
+		return
+	}
 	for i, w := range r.q { // "per month" where no column is called so
 		period := periods[w.stem]
 		b := r.before(i)
@@ -133,6 +137,20 @@ func (r *reader) group() {
 		}
 		return
 	}
+}
+
+// person is the column whose values "who" asks for: one that names people, several rows
+// each, where the question names none itself.
+func (r *reader) person() Column {
+	if !r.says("who") || !r.asks("max") && !r.asks("min") && !r.asks("mode") {
+		return Column{}
+	}
+	for _, c := range r.columns {
+		if c.Kind == Text && !c.Many && slices.ContainsFunc(nameWords(c.Name), func(w string) bool { return people[w] }) {
+			return c
+		}
+	}
+	return Column{}
 }
 
 // cells makes filters of the values that stand in the question.
@@ -206,6 +224,9 @@ func (r *reader) comparisons() {
 		if r.q[at].used || r.q[at].quoted {
 			continue
 		}
+		if op := map[string]string{"negative": "<", "positive": ">"}[r.q[at].text]; op != "" {
+			r.sign(at, op)
+		}
 		for _, c := range comparisons {
 			parts := strings.Fields(c.words)
 			if at+len(parts) >= len(r.q) || !slices.EqualFunc(parts, r.q[at:at+len(parts)], func(p string, w word) bool { return p == w.text && !w.used }) {
@@ -215,6 +236,18 @@ func (r *reader) comparisons() {
 				break
 			}
 		}
+	}
+}
+
+// said finds a number right behind its column: "floor 3".
+func (r *reader) said() {
+	for i, m := range r.mentions {
+		at := m.to + 1
+		if r.taken[i] || m.column.Kind != Number || at >= len(r.q) || r.q[at].used || r.q[at].quoted || !isNumber(r.q[at]) || isYear(r.q[at].text) {
+			continue
+		}
+		r.q[at].used, r.taken[i] = true, true
+		r.plan.Filters = append(r.plan.Filters, Filter{Column: m.column, Op: "==", Value: figure(r.q[at].text), at: m.from})
 	}
 }
 
@@ -244,7 +277,9 @@ func (r *reader) compared(at, value int, op string, about []string) bool {
 			r.taken[i] = r.taken[i] || m.column == f.Column && m.from > end && m.from-end <= 2
 		}
 	case i < 0:
-		return false
+		if f.Column = r.only(); f.Column.Name == "" {
+			return false
+		}
 	default:
 		f.Column, r.taken[i] = r.mentions[i].column, true
 	}
@@ -256,6 +291,17 @@ func (r *reader) compared(at, value int, op string, about []string) bool {
 		r.q[end+1].used = true
 	}
 	return true
+}
+
+// sign reads "negative" and "positive" as comparisons with zero.
+func (r *reader) sign(at int, op string) {
+	f := Filter{Column: r.only(), Op: op, Value: "0", at: at}
+	if i := r.near(at, at); i >= 0 {
+		f.Column, r.taken[i] = r.mentions[i].column, true
+	}
+	if f.Column.Name != "" {
+		r.plan.Filters, r.q[at].used = append(r.plan.Filters, f), true
+	}
 }
 
 // near is the mention of numbers that a comparison is about: the one right before it
@@ -332,7 +378,7 @@ func isYear(s string) bool {
 	return len(s) == 4 && number.MatchString(s) && (s[:2] == "19" || s[:2] == "20")
 }
 
-// absent finds "no comment" and "without a comment".
+// absent finds "no comment" and "without a comment", and of texts "have a comment".
 func (r *reader) absent() {
 	for i, m := range r.mentions {
 		if r.taken[i] || m.column == r.plan.Group || boolean(m.column) {
@@ -342,11 +388,26 @@ func (r *reader) absent() {
 		if at >= 0 && slices.Contains([]string{"a", "an", "any"}, r.q[at].text) {
 			at--
 		}
-		if at < 0 || !slices.Contains([]string{"no", "without"}, r.q[at].text) {
+		if at < 0 {
+			continue
+		}
+		op := ""
+		switch r.q[at].text {
+		case "no", "without":
+			op = "missing"
+			if m.column.Kind == Number && len(r.hows()) > 0 {
+				continue // the total without tax is no total of rows that have none
+			}
+		case "have", "has", "had", "with":
+			if m.column.Kind == Text && !m.column.Code && (r.howMany() || r.asks("share")) {
+				op = "present"
+			}
+		}
+		if op == "" {
 			continue
 		}
 		r.q[at].used, r.taken[i] = true, true
-		r.plan.Filters = append(r.plan.Filters, Filter{Column: m.column, Op: "missing", at: at})
+		r.plan.Filters = append(r.plan.Filters, Filter{Column: m.column, Op: op, at: at})
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // A word of a question.
@@ -44,8 +46,19 @@ func firstRune(s string) (rune, bool) {
 	return 0, false
 }
 
-// stem takes a plural's ending away: enough to find "cities" in "city".
+// unaccented is a word as people type it who have no such key: etage for étage.
+func unaccented(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Mn, r) {
+			return -1
+		}
+		return r
+	}, norm.NFD.String(s))
+}
+
+// stem takes accents and a plural's ending away: enough to find "cities" in "city".
 func stem(s string) string {
+	s = unaccented(s)
 	switch {
 	case len(s) > 4 && strings.HasSuffix(s, "ies"):
 		return s[:len(s)-3] + "y"
@@ -89,9 +102,10 @@ var alike = map[string][]string{
 	"price":     {"price", "cost", "value", "amount", "fare", "charge"},
 	"cost":      {"cost", "price", "amount", "fare"},
 	"worth":     {"value", "price"},
-	"expensive": {"price", "cost", "value", "fare"},
-	"cheap":     {"price", "cost", "value", "fare"},
-	"cheapest":  {"price", "cost", "value", "fare"},
+	"expensive": {"price", "cost", "value", "fare", "amount"},
+	"cheap":     {"price", "cost", "value", "fare", "amount"},
+	"cheapest":  {"price", "cost", "value", "fare", "amount"},
+	"money":     {"amount", "price", "cost", "revenue", "sale"},
 	"revenue":   {"revenue", "sale", "amount", "turnover"},
 	"sale":      {"sale", "revenue", "amount", "turnover"},
 	"earning":   {"income", "salary", "revenue"},
@@ -131,6 +145,9 @@ func init() { //nolint:gochecknoinits // a set is read better as one text
 		plain[w] = true
 	}
 }
+
+// people are called so by columns.
+var people = map[string]bool{"name": true, "member": true, "customer": true, "client": true, "person": true, "user": true, "employee": true, "patient": true, "player": true, "student": true, "driver": true, "guest": true, "passenger": true, "author": true, "seller": true, "teacher": true}
 
 // distance counts the letters that differ, at most two of them.
 func distance(a, b string) int {
