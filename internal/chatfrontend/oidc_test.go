@@ -20,6 +20,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"whisperops.io/functions/internal/chatfrontend/chattest"
+	"whisperops.io/functions/test/settings"
 )
 
 // An issuer signs in whomever claims say, if the code, the secret and the verifier are right.
@@ -186,6 +187,23 @@ func TestIssuerDown(t *testing.T) {
 	body := ""
 	if got := s.visitor().send(http.MethodGet, "/", nil, &body); got != 503 || !strings.Contains(body, "Signing in does not work") {
 		t.Errorf("got %d %s", got, body)
+	}
+}
+
+// Every setting is in --help and in docs/chat.md, with the variable that a Deployment
+// sets.
+func TestSettings(t *testing.T) {
+	page, err := os.ReadFile("../../docs/chat.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range settings.Check(t, func(args []string, env func(string) string, out io.Writer) error {
+		_, err := Parse(append(args, "--agent-name=a", "--planner-url=http://planner:8080"), env, out)
+		return err
+	}) {
+		if !strings.Contains(string(page), name+"`") && !strings.Contains(string(page), "name: "+name+",") {
+			t.Errorf("docs/chat.md does not name %s", name)
+		}
 	}
 }
 

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"cloud.google.com/go/storage"
+
+	testsettings "whisperops.io/functions/test/settings"
 )
 
 // A shelf is a bucket with one object. It may give other bytes than it says, or
@@ -153,6 +155,14 @@ func TestStrangeDatasets(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every setting is in --help, with the variable that a Deployment sets.
+func TestSettings(t *testing.T) {
+	testsettings.Check(t, func(args []string, env func(string) string, out io.Writer) error {
+		_, err := parse(args, env, out)
+		return err
+	}, "STORAGE_EMULATOR_HOST", "TMPDIR") // read by Google's library and by Go's
 }
 
 // A bucket whose readers pay, and an object that its uploader encrypted: what Google

@@ -91,9 +91,13 @@ func parse(args []string, env func(string) string, out io.Writer) (settings, err
 	f.Int64Var(&s.memoryMi, "memory-limit-mi", number("MEMORY_LIMIT_MI", 0), "memory that server and runs may take in MiB, where no control group says less; 0: half of the machine's (env MEMORY_LIMIT_MI)")
 	f.StringVar(&s.tmp, "tmp", os.TempDir(), "folder that may be written, for the dataset and the runs' files (env TMPDIR)")
 	f.StringVar(&s.chartImages, "chart-images", word("CHART_IMAGES", imagesAlways), "when a chart's picture is part of the answer, beside its link: always, unlinked (only where there is no link), never; some clients hand pictures to the model as text, which costs tokens (env CHART_IMAGES)")
-	f.DurationVar(&s.linkExpiry, "chart-link-expiry", 7*24*time.Hour, "how long a chart's link works, at most 7 days")
+	f.DurationVar(&s.linkExpiry, "chart-link-expiry", time.Duration(number("CHART_LINK_EXPIRY_SECONDS", 7*24*60*60))*time.Second, "how long a chart's link works, at most 7 days (env CHART_LINK_EXPIRY_SECONDS)")
 	f.BoolVar(&s.allowMissing, "allow-missing-walls", env("ALLOW_MISSING_WALLS") == "true", "run code although a wall around it is missing on this node (env ALLOW_MISSING_WALLS)")
-	f.BoolVar(&s.debug, "debug", false, "log more")
+	f.BoolVar(&s.debug, "debug", env("DEBUG") == "true", "log more (env DEBUG)")
+	f.Usage = func() {
+		fmt.Fprintln(out, "Usage of sandbox. What is no flag, as a command line can be read by everybody on the node: env DATASET_ENCRYPTION_KEY, the key in Base64 of an object that its uploader encrypted.")
+		f.PrintDefaults()
+	}
 	if err := f.Parse(args); err != nil {
 		return s, err
 	}
