@@ -2,9 +2,10 @@
 # Crossplane turns an XRD into a CRD, and drops schema keywords on the way without a word.
 #
 # Seen with crossplane-runtime v2.4.0 (pkg/xcrd, which Crossplane core v2.4 uses): of what
-# stands at spec or status of an XRD's schema, minProperties, anyOf and
-# x-kubernetes-preserve-unknown-fields don't arrive in the CRD; one level further down all
-# of them do. The XRD is accepted, and a rule that somebody wrote is never enforced.
+# stands at spec of an XRD's schema, minProperties and anyOf don't arrive in the CRD. At status
+# x-kubernetes-preserve-unknown-fields doesn't, though it does at spec; and of metadata.name
+# the pattern doesn't, though maxLength does. One level below spec and status all of them
+# arrive. The XRD is accepted, and a rule that somebody wrote is never enforced.
 #
 # So: put such rules one level down, or write them as x-kubernetes-validations.
 # Needs: go. Takes a minute on an empty cache.
@@ -25,7 +26,8 @@ import (
 )
 
 const schema = `{"type": "object", "properties": {
-  "spec": {"type": "object", "minProperties": 2, "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
+  "metadata": {"type": "object", "properties": {"name": {"type": "string", "pattern": "^team-", "maxLength": 20}}},
+  "spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true, "minProperties": 2, "anyOf": [{"required": ["a"]}, {"required": ["b"]}],
     "properties": {"a": {"type": "string"}, "b": {"type": "string"},
       "below": {"type": "object", "minProperties": 2, "anyOf": [{"required": ["c"]}, {"required": ["d"]}], "properties": {"c": {"type": "string"}, "d": {"type": "string"}}}}},
   "status": {"type": "object", "x-kubernetes-preserve-unknown-fields": true,
@@ -55,7 +57,9 @@ func main() {
 		b, _ := json.Marshal(f)
 		fmt.Printf("%s: %s\n", where, b)
 	}
-	if at != (found{}) || under != (found{true, true, true}) {
+	name := props["metadata"].Properties["name"]
+	fmt.Printf("metadata.name: pattern %q, maxLength %d; spec keeps unknown fields: %v\n", name.Pattern, *name.MaxLength, spec.XPreserveUnknownFields != nil)
+	if name.Pattern != "" || *name.MaxLength != 20 || spec.XPreserveUnknownFields == nil || at != (found{}) || under != (found{true, true, true}) {
 		fmt.Println("CHANGED: it is not as this finding says")
 		os.Exit(1)
 	}
