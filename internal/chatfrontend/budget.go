@@ -123,6 +123,9 @@ func money(b v1alpha1.XAgentBudget, agent, contact string, now time.Time) Money 
 		m.Period = string(v1alpha1.PeriodLifetime)
 	}
 	m.Exhausted = m.Paused && b.Status.Cause == v1alpha1.CauseBudgetExhausted
+	if decided := b.Status.DecidedBudgetUSD; m.Exhausted && decided != nil {
+		m.BudgetUSD = *decided // an order that was cut is followed before the budget has its sum
+	}
 	if m.SpentUSD != nil {
 		left := max(0, m.BudgetUSD-*m.SpentUSD)
 		m.LeftUSD = &left

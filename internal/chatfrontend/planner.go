@@ -175,14 +175,26 @@ func (c *connection) cancel(ctx context.Context, id a2a.TaskID) (*a2a.Task, erro
 	return c.client.CancelTask(ctx, &a2a.CancelTaskRequest{ID: id})
 }
 
-// userKey is the context's key of the user id towards the planner.
-type userKey struct{}
+// callerKey is the context's key of a caller.
+type callerKey struct{}
+
+// A caller is who the planner is asked for, and whether it said too much.
+type caller struct {
+	user string
+	over atomic.Bool
+}
+
+// overran says whether the planner sent more than an answer can hold.
+func overran(ctx context.Context) bool {
+	c, ok := ctx.Value(callerKey{}).(*caller)
+	return ok && c.over.Load()
+}
 
 // withUser names the person towards the planner. The planner keeps one session of its
 // worker per user id, so each conversation has one of its own: with one for all, the
 // worker would tell one person what another asked.
 func withUser(ctx context.Context, id string) context.Context {
-	return context.WithValue(ctx, userKey{}, id)
+	return context.WithValue(ctx, callerKey{}, &caller{user: id})
 }
 
 // A guard stands between a2a-go and the network: it names the user, bounds what is
@@ -191,8 +203,11 @@ type guard struct{ next http.RoundTripper }
 
 func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 	r = r.Clone(r.Context())
-	if id, ok := r.Context().Value(userKey{}).(string); ok {
-		r.Header.Set("X-User-Id", id)
+	who, ok := r.Context().Value(callerKey{}).(*caller)
+	if ok {
+		r.Header.Set("X-User-Id", who.user)
+	} else {
+		who = &caller{}
 	}
 	rsp, err := g.next.RoundTrip(r)
 	if err != nil {
@@ -206,7 +221,7 @@ func (g guard) RoundTrip(r *http.Request) (*http.Response, error) {
 			return stream(rsp, kind)
 		}
 	}
-	rsp.Body = &bounded{ReadCloser: rsp.Body, left: limit}
+	rsp.Body = &bounded{ReadCloser: rsp.Body, left: limit, over: &who.over}
 	if kind, _, _ := mime.ParseMediaType(rsp.Header.Get("Content-Type")); kind == "text/event-stream" || r.Method != http.MethodPost {
 		return rsp, nil // what is no stream is JSON, whatever it is called: a2a-go v0.3 says nothing
 	}
@@ -265,11 +280,15 @@ type bounded struct {
 	io.ReadCloser
 
 	left int64
+	over *atomic.Bool // of the caller: a2a-go reports the half of an event before the reason
 }
+
+var errOverrun = notA2AError{"the planner sent more than an answer can hold"}
 
 func (b *bounded) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, notA2AError{"the planner sent more than an answer can hold"}
+		b.over.Store(true)
+		return 0, errOverrun
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
@@ -289,9 +308,13 @@ func hopeless(err error) bool {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	var said *a2a.Error
-	return errors.As(err, &bad) || errors.As(err, &syntax) || errors.As(err, &kind) || errors.As(err, &said) ||
+	return errors.As(err, &bad) || errors.As(err, &syntax) && !cutOff(err) || errors.As(err, &kind) || errors.As(err, &said) ||
 		strings.Contains(err.Error(), "token too long") || strings.Contains(err.Error(), "unknown event")
 }
+
+// cutOff says whether an event ended in the middle, as when a planner dies in a word:
+// the connection is broken, and the answer may be found again.
+func cutOff(err error) bool { return strings.Contains(err.Error(), "unexpected end of JSON input") }
 
 // unreadable says in words what was wrong with an answer, without its address.
 func unreadable(err error) string {

@@ -137,6 +137,24 @@ func TestExhaustedPageSaysWhatToDo(t *testing.T) {
 	}
 }
 
+// An order that was cut is decided on before its budget has the new sum: the page shows
+// the sum that the decision was made for, and not money that is left.
+func TestExhaustedByACut(t *testing.T) {
+	s := newSite(t, answering)
+	s.kube.Change(func(b *v1alpha1.XAgentBudget) {
+		yes, spent, decided := true, 0.09, 0.01
+		b.Spec.BudgetUSD = 5
+		b.Status.Paused, b.Status.Cause, b.Status.SpentUSD, b.Status.DecidedBudgetUSD = &yes, v1alpha1.CauseBudgetExhausted, &spent, &decided
+	})
+	var p Problem
+	if code := s.visitor().send(http.MethodPost, "/api/conversations/new/turns", Question{"hello"}, &p); code != 402 || p.Money == nil {
+		t.Fatalf("got %d %+v", code, p)
+	}
+	if p.Money.BudgetUSD != 0.01 || *p.Money.LeftUSD != 0 || p.Money.Ratio != 1 {
+		t.Errorf("want 0.09 spent of 0.01, got %+v", *p.Money)
+	}
+}
+
 func TestPlannerDownIsNotTheMoney(t *testing.T) {
 	s := newSite(t, answering)
 	s.planner.Close()
@@ -236,8 +254,9 @@ func TestStreamBreaks(t *testing.T) {
 	for name, tc := range map[string]struct {
 		refuse string
 		after  bool // the task ends while nobody listens
+		torn   bool // in the middle of an event
 	}{
-		"GoesOn": {}, "EndedMeanwhile": {after: true}, "NoResubscribe": {refuse: "tasks/resubscribe"},
+		"GoesOn": {}, "InAWord": {torn: true}, "EndedMeanwhile": {after: true}, "NoResubscribe": {refuse: "tasks/resubscribe"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			next := make(chan struct{})
@@ -255,7 +274,11 @@ func TestStreamBreaks(t *testing.T) {
 			if tc.after {
 				s.planner.Refuse("tasks/get", -32603)
 			}
-			s.planner.Task(0).Break()
+			if tc.torn {
+				s.planner.Task(0).BreakInWord()
+			} else {
+				s.planner.Task(0).Break()
+			}
 			if !tc.after {
 				v.watch(a, func(w View) bool { return w.Notice == "" })
 			}
@@ -385,8 +408,9 @@ func TestBadPlanners(t *testing.T) {
 		"StopsInWord": {sse(func(w http.ResponseWriter) {
 			event(w, status("The me"))
 			fmt.Fprint(w, `data: {"jsonrpc":"2.0","id":"1","resu`)
-		}), ""},
-		"HugeEvent": {sse(func(w http.ResponseWriter) { event(w, status(strings.Repeat("a", 11<<20))) }), "could not be read"},
+		}), "has lost the question"},
+		"StopsInFirstWord": {sse(func(w http.ResponseWriter) { fmt.Fprint(w, `data: {"jsonrpc":"2.0","id":"1","resu`) }), "stopped in the middle of a word"},
+		"HugeEvent":        {sse(func(w http.ResponseWriter) { event(w, status(strings.Repeat("a", 11<<20))) }), "could not be read"},
 		"Silence": {sse(func(w http.ResponseWriter) {
 			event(w, `{"kind":"status-update","taskId":"t","contextId":"c","final":true,"status":{"state":"completed"}}`)
 		}), "without a word"},
@@ -394,7 +418,7 @@ func TestBadPlanners(t *testing.T) {
 			for range 20 {
 				event(w, status(strings.Repeat("b", 8<<20)))
 			}
-		}), ""},
+		}), "more than an answer can hold"},
 		"EndlessCalls": {sse(func(w http.ResponseWriter) {
 			for i := range 1000 {
 				event(w, fmt.Sprintf(`{"kind":"status-update","taskId":"t","contextId":"c","final":false,"status":{"state":"working","message":{"kind":"message","messageId":"m","role":"agent","parts":[{"kind":"data","data":{"id":"%d","name":"execute_python","args":{"code":"1"}},"metadata":{"adk_type":"function_call"}}]}}}`, i))
@@ -413,7 +437,7 @@ func TestBadPlanners(t *testing.T) {
 			})
 			v := s.visitor()
 			a, got := v.answer("new", "mean?")
-			if got.State != TurnFailed || got.Problem == nil || got.Problem.Code != 503 || !strings.Contains(got.Problem.Message, tc.says) {
+			if got.State != TurnFailed || got.Problem == nil || got.Problem.Code != 503 || !strings.Contains(got.Problem.Message+" "+got.Problem.Detail, tc.says) {
 				t.Errorf("got %s %+v", got.State, got.Problem)
 			}
 			if strings.Contains(got.Problem.Message+got.Problem.Detail, "://") {

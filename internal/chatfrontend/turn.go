@@ -237,6 +237,12 @@ func (x *exchange) follow(ctx context.Context, events iter.Seq2[a2a.Event, error
 			}
 			if i.err != nil {
 				x.turn.log.Debug("Stream of the planner broke", "error", i.err)
+				if overran(ctx) {
+					return errOverrun
+				}
+				if x.ts.TaskID == "" && cutOff(i.err) {
+					return said("the agent stopped in the middle of a word")
+				}
 				if hopeless(i.err) || x.ts.TaskID == "" {
 					return i.err
 				}

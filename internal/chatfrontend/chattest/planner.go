@@ -192,6 +192,7 @@ type Task struct {
 	message   any
 	changed   chan struct{}
 	cut       int // streams to break
+	torn      bool
 	seq       int
 }
 
@@ -202,6 +203,15 @@ func (t *Task) Break() {
 	t.cut++
 	close(t.changed)
 	t.changed = make(chan struct{})
+}
+
+// BreakInWord ends all streams of the task in the middle of an event, as the death of a
+// planner does.
+func (t *Task) BreakInWord() {
+	t.mu.Lock()
+	t.torn = true
+	t.mu.Unlock()
+	t.Break()
 }
 
 func (t *Task) event(e map[string]any) {
@@ -336,13 +346,16 @@ func (t *Task) stream(w http.ResponseWriter, r *http.Request, id any, all bool) 
 	t.mu.Unlock()
 	for {
 		t.mu.Lock()
-		events, changed, ended, broken := t.log[at:], t.changed, t.ended, t.cut > cut
+		events, changed, ended, broken, torn := t.log[at:], t.changed, t.ended, t.cut > cut, t.torn
 		at = len(t.log)
 		if ended {
 			t.from = at
 		}
 		t.mu.Unlock()
 		if broken {
+			if torn {
+				fmt.Fprint(w, `data: {"jsonrpc":"2.0","id":"1","resu`)
+			}
 			return
 		}
 		for _, e := range events {
