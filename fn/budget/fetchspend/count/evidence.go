@@ -218,6 +218,7 @@ func (c Counter) startedBy(s Series, twin int, replicaLabels []string) (shared i
 // fall after the ledger was settled is a reset.
 func Suspects(l Ledger, cs []Counter, past Past, r Rules, at int64) []Counter {
 	var out []Counter
+	past = past.beside(cs)
 	for i, fs := range try(cs, r, nil, at) {
 		suspect := l.sinks(cs[i], past, r, at) || slices.ContainsFunc(fs, func(f fall) bool { return f.at > l.SettledAt && f.suspect() })
 		if suspect && ProcessLabel(cs[i].Labels) != "" {

@@ -48,6 +48,7 @@ func Fold(l Ledger, r Rules, cs []Counter, past Past, starts []Series, at, settl
 	f.told, f.kin = cachedTold(cs, r, at), map[kin]*decided{}
 	f.bench = &bench{rules: r, starts: starts}
 	trial := try(cs, r, starts, at)
+	past = past.beside(cs)
 	for _, contained := range []bool{false, true} { // what contains others goes before them
 		for i, c := range cs {
 			if r.contained(c.meter.Class) == contained {
@@ -111,7 +112,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 	start := l.cursorOf(c)
 	if start != nil {
 		counts = l.From
-	} else if v, ok := past.value(c); ok && l.strange(c, points) {
+	} else if v, ok := past.value(c, r); ok && l.strange(c, points) {
 		start = &Cursor{At: l.SettledAt - r.Overlap().Milliseconds(), Value: v}
 	}
 	doubts := restless(w, start, points, r)
@@ -315,10 +316,27 @@ func living(l Ledger) map[string]Cursor {
 	return out
 }
 
+// beside notes until when its series go on, as far as counters tell.
+func (p Past) beside(cs []Counter) Past {
+	last := map[string]int64{}
+	for _, c := range cs {
+		if n := len(c.points); n > 0 {
+			for _, k := range c.keys {
+				last[k] = max(last[k], c.points[n-1].at)
+			}
+		}
+	}
+	out := slices.Clone(p)
+	for i := range out {
+		out[i].until = last[out[i].Key]
+	}
+	return out
+}
+
 // value is the last value that a counter had before: that of the same series and
 // twin, or of the furthest other twin; else that of the series of the same process
 // that it may go on from.
-func (p Past) value(c Counter) (uint64, bool) {
+func (p Past) value(c Counter, r Rules) (uint64, bool) {
 	var v, other uint64
 	same, found := false, false
 	for _, o := range p {
@@ -337,6 +355,8 @@ func (p Past) value(c Counter) (uint64, bool) {
 				}
 			}
 			v, same = max(v, highest), true
+		case len(c.points) > 0 && (r.parted(c, o) || o.until > c.points[0].at+r.Quiet().Milliseconds()):
+			// Another part of what its process counts, or one that goes on beside it.
 		case len(c.points) > 0 && o.meter == c.meter && o.Labels["__name__"] == c.Labels["__name__"] && o.process.is(c.process) && highest <= c.points[0].v:
 			other, found = max(other, highest), true
 		}

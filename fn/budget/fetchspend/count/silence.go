@@ -68,7 +68,7 @@ func (w *walker) silent(p point, silence int64) (before int64, high uint64, ok b
 func (l Ledger) sinks(c Counter, past Past, r Rules, at int64) bool {
 	last := map[int]point{}
 	start := l.cursorOf(c)
-	if v, ok := past.value(c); ok && start == nil {
+	if v, ok := past.value(c, r); ok && start == nil {
 		start = &Cursor{At: l.SettledAt - r.Overlap().Milliseconds(), Value: v}
 	}
 	for _, p := range upTo(c.points, at) {

@@ -33,22 +33,22 @@ func Unite(cs []Counter, r Rules) []Counter {
 	}
 	doubled := map[int]bool{}
 	for _, g := range groups {
+		var links []link
 		for k, i := range g {
 			for _, j := range g[k+1:] {
 				a, b := cs[i], cs[j]
-				if !a.process.may(b.process) || r.apart(a, b) {
-					continue
-				}
 				switch {
-				case r.tracks(a, b):
+				case !a.process.may(b.process), r.parted(a, b):
+				case !r.apart(a, b) && r.tracks(a, b):
 					doubled[i], doubled[j] = true, true
-				case r.follows(a, b), r.follows(b, a):
-				case onlyPod(cs, g, a, b) && (r.goesOn(a, b, 0) || r.goesOn(b, a, 0)):
+					root[find(j)] = find(i)
 				default:
-					continue
+					links = append(links, r.links(cs, g, i, j)...)
 				}
-				root[find(j)] = find(i)
 			}
+		}
+		for _, l := range nearestOf(links) {
+			root[find(l.to)] = find(l.from)
 		}
 	}
 	joined := map[int][]int{}
@@ -76,6 +76,52 @@ func (c Counter) family() family { return family{c.Labels["__name__"], c.meter} 
 // counts.
 func (r Rules) apart(a, b Counter) bool {
 	return slices.ContainsFunc(r.Metrics.PartLabels, func(l string) bool { return a.Labels[l] != b.Labels[l] })
+}
+
+// parted says whether both have such a label, and it differs: that of a living series may be
+// added or removed, but not be another one's.
+func (r Rules) parted(a, b Counter) bool {
+	return slices.ContainsFunc(r.Metrics.PartLabels, func(l string) bool {
+		return a.Labels[l] != b.Labels[l] && a.Labels[l] != "" && b.Labels[l] != ""
+	})
+}
+
+// A link says that one series may go on where another ended, and in how many labels they
+// differ.
+type link struct{ from, to, differ int }
+
+// links are those between two of a family.
+func (r Rules) links(cs []Counter, family []int, i, j int) []link {
+	a, b := cs[i], cs[j]
+	exact, pod := r.apart(a, b), onlyPod(cs, family, a, b)
+	goesOn := func(a, b Counter) bool {
+		return r.follows(a, b) && (!exact || r.goesOn(a, b, 0)) || pod && r.goesOn(a, b, 0)
+	}
+	differ := len(labelsApart(a.Labels, b.Labels))
+	var out []link
+	if goesOn(a, b) {
+		out = append(out, link{i, j, differ})
+	}
+	if goesOn(b, a) {
+		out = append(out, link{j, i, differ})
+	}
+	return out
+}
+
+// nearestOf are the links to which there is no better one, from where one begins or to where
+// it ends: several series of a process may change their labels at once.
+func nearestOf(links []link) []link {
+	from, to := map[int]int{}, map[int]int{}
+	least := func(of map[int]int, i, differ int) {
+		if d, ok := of[i]; !ok || differ < d {
+			of[i] = differ
+		}
+	}
+	for _, l := range links {
+		least(from, l.from, l.differ)
+		least(to, l.to, l.differ)
+	}
+	return slices.DeleteFunc(links, func(l link) bool { return l.differ > from[l.from] && l.differ > to[l.to] })
 }
 
 // join makes one counter of some.

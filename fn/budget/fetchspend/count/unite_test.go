@@ -37,7 +37,23 @@ func TestUnite(t *testing.T) {
 		"JobChanged":       {"The way to a pod is not the pod.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y", "instance": "10.0.0.1:80"}, next}}, 4900},
 		"JobChangedBehind": {"As above, in a failover to a server that is a token behind.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y"}, run{630, every, append([]float64{2899}, growing(3000, 100, 20)...)}}}, 4900},
 		"JobChangedAnew":   {"As above, and its process began anew.", []part{{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y"}, anew}}, 2900 + 2000},
-		"OtherPod":         {"It counts from zero, however much it begins with.", []part{{labels{"pod": "a"}, first}, {labels{"pod": "b"}, next}}, 2900 + 4900},
+		"SplitAndJob": {"Both of two that split what a process counts change with it: each goes on where it was.", []part{
+			{labels{"pod": "a", "tool": "x"}, first}, {labels{"pod": "a", "tool": "y"}, run{every, every, growing(100, 10, 20)}},
+			{labels{"pod": "a", "tool": "x", "job": "y"}, next}, {labels{"pod": "a", "tool": "y", "job": "y"}, run{630, every, growing(300, 10, 20)}},
+		}, 4900 + 490},
+		"JobThrice": {"There and back, and on to a third.", []part{
+			{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y"}, run{630, every, growing(3000, 100, 10)}}, {labels{"pod": "a", "job": "z"}, run{930, every, growing(4000, 100, 10)}},
+		}, 4900},
+		"PartNamed":   {"A label that splits is added to what is there.", []part{{labels{"pod": "a"}, first}, {labels{"pod": "a", "part": "1"}, next}}, 4900},
+		"PartLeftOut": {"As above, taken back, after a while.", []part{{labels{"pod": "a", "part": "1"}, first}, {labels{"pod": "a"}, run{900, every, growing(3900, 100, 11)}}}, 4900},
+		"PartsNamed": {"As above, of two of which another label tells which is which.", []part{
+			{labels{"pod": "a", "part": "1"}, first}, {labels{"pod": "a", "part": "2"}, run{every, every, growing(100, 10, 20)}},
+			{labels{"pod": "a", "part": "1", "more": "1"}, next}, {labels{"pod": "a", "part": "2", "more": "1"}, run{630, every, growing(300, 10, 20)}},
+		}, 4900 + 490},
+		"PartAnew":    {"A part that begins later is another one.", []part{{labels{"pod": "a", "part": "1"}, first}, {labels{"pod": "a", "part": "2"}, next}}, 2900 + 4900},
+		"PartBesides": {"As above, beside one that goes on.", []part{{labels{"pod": "a"}, run{every, every, growing(1000, 100, 60)}}, {labels{"pod": "a", "part": "2"}, next}}, 6900 + 4900},
+		"PartLater":   {"As above, hours later.", []part{{labels{"pod": "a", "part": "1"}, run{every, every, growing(100, 0, 300)}}, {labels{"pod": "a", "part": "2"}, run{7230, every, growing(1000, 100, 20)}}}, 100 + 2900},
+		"OtherPod":    {"It counts from zero, however much it begins with.", []part{{labels{"pod": "a"}, first}, {labels{"pod": "b"}, next}}, 2900 + 4900},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Log(tc.reason)
@@ -51,13 +67,15 @@ func TestUnite(t *testing.T) {
 				}
 				s.series = append(s.series, sr)
 			}
+			r := usual
+			r.Metrics.PartLabels = []string{"part", "more"}
 			l := New("lifetime", "0123456789abcdef", noon)
-			if n := s.look(t, l, usual, noon+3*3600_000).counted(v1alpha1.TokenOutput); n != tc.want {
+			if n := s.look(t, l, r, noon+3*3600_000).counted(v1alpha1.TokenOutput); n != tc.want {
 				t.Errorf("one look counts %d, want %d", n, tc.want)
 			}
 			var got Tally
 			for at := int64(300); at <= 3*3600; at += 300 {
-				got = s.look(t, l, usual, noon+at*1000)
+				got = s.look(t, l, r, noon+at*1000)
 				l = got.Ledger
 			}
 			if n := got.counted(v1alpha1.TokenOutput); n != tc.want {
