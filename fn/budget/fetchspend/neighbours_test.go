@@ -155,6 +155,33 @@ func TestWaysCountOnce(t *testing.T) {
 	})
 }
 
+// A process may split what it counts by a label that nobody knows, and begin a part whenever
+// it likes; labels of all of them may change at once. Each part counts, once.
+func TestPartsCountOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := &store{}
+		var truth []used
+		moved := ten.Add(time.Duration(rapid.IntRange(20, 80).Draw(rt, "moved")) * time.Minute)
+		gap := time.Duration(rapid.SampledFrom([]int{0, 0, 30, 90, 300}).Draw(rt, "gap")) * time.Second
+		end := ten.Add(100 * time.Minute)
+		for _, tool := range []string{"x", "y", "z"}[:rapid.IntRange(2, 3).Draw(rt, "tools")] {
+			u := used{pod: "pod-0", class: "output"}
+			at := ten.Add(time.Duration(rapid.IntRange(1, 4000).Draw(rt, "begins")) * time.Second)
+			for at.Before(ten.Add(90 * time.Minute)) {
+				u.at, u.tokens = append(u.at, at), append(u.tokens, rapid.IntRange(100, 9999).Draw(rt, "uses"))
+				at = at.Add(time.Duration(rapid.SampledFrom([]int{30, 45, 200, 900}).Draw(rt, "after")) * time.Second)
+			}
+			truth = append(truth, u)
+			u.scraped(s, way{labels: map[string]string{"tool": tool}, from: ten, until: moved, every: 30 * time.Second})
+			u.scraped(s, way{labels: map[string]string{"tool": tool, "cluster": "eu"}, from: moved.Add(gap), until: end, every: 30 * time.Second})
+		}
+		o := watched(t, rt, s, truth, func(time.Time) int { return 0 })
+		if tokens(o) != all(truth) {
+			rt.Fatalf("%d were counted, %d used; named: %q", tokens(o), all(truth), o.Measurement.Distrusted)
+		}
+	})
+}
+
 // However deep a counter steps back, how often, for how long and which of them: what it had
 // counted counts once. What the step hides may be missing, and it is named then.
 func TestDipsCountOnce(t *testing.T) {

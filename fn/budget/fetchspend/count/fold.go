@@ -316,21 +316,51 @@ func living(l Ledger) map[string]Cursor {
 	return out
 }
 
-// beside notes until when its series go on, as far as counters tell.
+// An heir is a counter that may go on from one of the past: when it was first heard of, and
+// in how many labels they differ.
+type heir struct {
+	began  int64
+	differ int
+}
+
+// beside notes until when its series go on, and which may go on from them, as far as
+// counters tell.
 func (p Past) beside(cs []Counter) Past {
 	last := map[string]int64{}
+	families := map[family][]Counter{}
 	for _, c := range cs {
 		if n := len(c.points); n > 0 {
 			for _, k := range c.keys {
 				last[k] = max(last[k], c.points[n-1].at)
 			}
+			families[c.family()] = append(families[c.family()], c)
 		}
 	}
 	out := slices.Clone(p)
-	for i := range out {
-		out[i].until = last[out[i].Key]
+	for i, o := range out {
+		out[i].until = last[o.Key]
+		out[i].heirs = nil
+		for _, c := range families[o.family()] {
+			if c.process.is(o.process) && c.points[0].v >= o.highest() {
+				out[i].heirs = append(out[i].heirs, heir{c.points[0].at, len(labelsApart(c.Labels, o.Labels))})
+			}
+		}
 	}
 	return out
+}
+
+func (c Counter) highest() (v uint64) {
+	for _, p := range c.points {
+		v = max(v, p.v)
+	}
+	return v
+}
+
+// goesOnBeside says whether one of the past is not what a counter goes on from: it is heard
+// of still, or something nearer went on from it before.
+func (c Counter) goesOnBeside(o Counter, r Rules) bool {
+	began, differ := o.points[0].at+r.Quiet().Milliseconds(), len(labelsApart(c.Labels, o.Labels))
+	return c.until > began || slices.ContainsFunc(c.heirs, func(h heir) bool { return h.differ < differ && h.began <= began })
 }
 
 // value is the last value that a counter had before: that of the same series and
@@ -343,10 +373,7 @@ func (p Past) value(c Counter, r Rules) (uint64, bool) {
 		if len(o.points) == 0 {
 			continue
 		}
-		highest := uint64(0)
-		for _, q := range o.points {
-			highest = max(highest, q.v)
-		}
+		highest := o.highest()
 		switch {
 		case slices.Contains(c.keys, o.Key):
 			for _, q := range o.points {
@@ -355,8 +382,8 @@ func (p Past) value(c Counter, r Rules) (uint64, bool) {
 				}
 			}
 			v, same = max(v, highest), true
-		case len(c.points) > 0 && (r.parted(c, o) || o.until > c.points[0].at+r.Quiet().Milliseconds()):
-			// Another part of what its process counts, or one that goes on beside it.
+		case len(c.points) > 0 && (r.parted(c, o) || o.goesOnBeside(c, r)):
+			// Another part of what its process counts.
 		case len(c.points) > 0 && o.meter == c.meter && o.Labels["__name__"] == c.Labels["__name__"] && o.process.is(c.process) && highest <= c.points[0].v:
 			other, found = max(other, highest), true
 		}

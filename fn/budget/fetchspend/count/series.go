@@ -42,7 +42,8 @@ type Counter struct {
 	twins    []string            // the replica labels of each twin; sorted, series by series
 	ways     []map[string]string // its other labels
 	points   []point             // in the order of time, then of twins
-	until    int64               // of one of the Past: when it was last heard among what was read
+	until    int64               // of one of the Past: when it was last heard among what was read,
+	heirs    []heir              // and what may go on from it
 	distrust []string            // why samples were left out, and what was joined; sorted
 }
 

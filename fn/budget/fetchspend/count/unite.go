@@ -47,7 +47,7 @@ func Unite(cs []Counter, r Rules) []Counter {
 				}
 			}
 		}
-		for _, l := range nearestOf(links) {
+		for _, l := range r.nearestOf(links) {
 			root[find(l.to)] = find(l.from)
 		}
 	}
@@ -86,9 +86,12 @@ func (r Rules) parted(a, b Counter) bool {
 	})
 }
 
-// A link says that one series may go on where another ended, and in how many labels they
-// differ.
-type link struct{ from, to, differ int }
+// A link says that one series may go on where another ended, in how many labels they
+// differ, and when the one ended and the other began.
+type link struct {
+	from, to, differ int
+	ended, began     int64
+}
 
 // links are those between two of a family.
 func (r Rules) links(cs []Counter, family []int, i, j int) []link {
@@ -100,28 +103,27 @@ func (r Rules) links(cs []Counter, family []int, i, j int) []link {
 	differ := len(labelsApart(a.Labels, b.Labels))
 	var out []link
 	if goesOn(a, b) {
-		out = append(out, link{i, j, differ})
+		out = append(out, link{i, j, differ, a.points[len(a.points)-1].at, b.points[0].at})
 	}
 	if goesOn(b, a) {
-		out = append(out, link{j, i, differ})
+		out = append(out, link{j, i, differ, b.points[len(b.points)-1].at, a.points[0].at})
 	}
 	return out
 }
 
-// nearestOf are the links to which there is no better one, from where one begins or to where
-// it ends: several series of a process may change their labels at once.
-func nearestOf(links []link) []link {
-	from, to := map[int]int{}, map[int]int{}
-	least := func(of map[int]int, i, differ int) {
-		if d, ok := of[i]; !ok || differ < d {
-			of[i] = differ
-		}
-	}
+// nearestOf are the links but for those where something nearer went on before, or ended
+// after: several series of a process may change their labels at once.
+func (r Rules) nearestOf(links []link) []link {
+	from, to, quiet := map[int][]link{}, map[int][]link{}, r.Quiet().Milliseconds()
 	for _, l := range links {
-		least(from, l.from, l.differ)
-		least(to, l.to, l.differ)
+		from[l.from], to[l.to] = append(from[l.from], l), append(to[l.to], l)
 	}
-	return slices.DeleteFunc(links, func(l link) bool { return l.differ > from[l.from] && l.differ > to[l.to] })
+	return slices.DeleteFunc(links, func(l link) bool {
+		// Where one begins before another has ended, that is no more than what scrapes are apart.
+		beside := func(o link) bool { return l.began <= l.ended && o.began > o.ended && o.differ <= l.differ }
+		return slices.ContainsFunc(from[l.from], func(o link) bool { return beside(o) || o.differ < l.differ && o.began <= l.began+quiet }) ||
+			slices.ContainsFunc(to[l.to], func(o link) bool { return beside(o) || o.differ < l.differ && o.ended >= l.ended-quiet })
+	})
 }
 
 // join makes one counter of some.
