@@ -204,31 +204,37 @@ func ownFile(file, place, text string) error {
 
 const cgroups = "/sys/fs/cgroup"
 
-// hierarchies are the folders in which a control group has to be made: one with cgroup
-// v2, one per controller with v1.
-func hierarchies() ([]string, error) {
-	if _, err := os.Stat(filepath.Join(cgroups, "cgroup.controllers")); err == nil {
-		return []string{cgroups}, nil
+// unified is cgroup v2 beside v1. Nobody has to make groups there, but runc does.
+const unified = "unified"
+
+// hierarchies are the folders in which control groups are: one with cgroup v2, one per
+// controller with v1, and perhaps unified.
+func hierarchies(root string) ([]string, error) {
+	if _, err := os.Stat(filepath.Join(root, "cgroup.controllers")); err == nil {
+		return []string{root}, nil
 	}
-	entries, err := os.ReadDir(cgroups)
+	entries, err := os.ReadDir(root)
 	if err != nil {
 		return nil, err
 	}
 	var out []string
 	for _, e := range entries {
-		if e.IsDir() && e.Name() != "unified" {
-			out = append(out, filepath.Join(cgroups, e.Name()))
+		if e.IsDir() {
+			out = append(out, filepath.Join(root, e.Name()))
 		}
 	}
 	return out, nil
 }
 
 func makeCgroups(name string) error {
-	dirs, err := hierarchies()
+	dirs, err := hierarchies(cgroups)
 	if err != nil {
 		return err
 	}
 	for _, d := range dirs {
+		if filepath.Base(d) == unified {
+			continue
+		}
 		if err := os.MkdirAll(filepath.Join(d, name), 0o755); err != nil {
 			return err
 		}
@@ -244,8 +250,8 @@ func makeCgroups(name string) error {
 }
 
 // removeCgroups ends what still runs in a control group, and removes it.
-func removeCgroups(name string) {
-	dirs, err := hierarchies()
+func removeCgroups(root, name string) {
+	dirs, err := hierarchies(root)
 	if err != nil {
 		return
 	}
@@ -266,10 +272,7 @@ func removeCgroup(dir string) bool {
 		return nil
 	})
 	for _, path := range slices.Backward(below) {
-		procs, err := os.ReadFile(filepath.Join(path, "cgroup.procs"))
-		if err != nil {
-			continue
-		}
+		procs, _ := os.ReadFile(filepath.Join(path, "cgroup.procs")) // a group that is gone has none
 		for p := range strings.FieldsSeq(string(procs)) {
 			if pid, err := strconv.Atoi(p); err == nil && pid > 1 { // 0 is one of another namespace
 				_ = unix.Kill(pid, unix.SIGKILL) // it may have ended
@@ -285,7 +288,7 @@ func removeCgroup(dir string) bool {
 // was killed; one that was stopped has left nothing.
 func CleanUp(dir string) {
 	if abs, err := filepath.Abs(dir); err == nil && os.Geteuid() == 0 {
-		removeCgroups(cgroupOf(abs))
+		removeCgroups(cgroups, cgroupOf(abs))
 	}
 }
 

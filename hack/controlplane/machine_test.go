@@ -2,6 +2,7 @@ package controlplane
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -22,5 +23,40 @@ func TestCanRunRealNode(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
 	if err := CanRunRealNode(); err == nil || !strings.HasSuffix(err.Error(), "without NODE=real the pods run as plain processes") {
 		t.Errorf("want what happens without, got %v", err)
+	}
+}
+
+// A stack that ends takes its control groups along, also those that runc makes where
+// cgroup v2 lies beside v1.
+func TestCgroupsAreRemoved(t *testing.T) {
+	for name, dirs := range map[string][]string{
+		"V1":      {"memory", "cpu"},
+		"Both":    {"memory", "unified"},
+		"Unified": {""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			if name == "Unified" {
+				if err := os.WriteFile(filepath.Join(root, "cgroup.controllers"), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, d := range dirs {
+				for _, stack := range []string{"ours", "theirs"} {
+					if err := os.MkdirAll(filepath.Join(root, d, stack, "kubepods", "pod"), 0o700); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			removeCgroups(root, "ours")
+			for _, d := range dirs {
+				if _, err := os.Stat(filepath.Join(root, d, "ours")); !os.IsNotExist(err) {
+					t.Errorf("%s was left", filepath.Join(d, "ours"))
+				}
+				if _, err := os.Stat(filepath.Join(root, d, "theirs", "kubepods", "pod")); err != nil {
+					t.Errorf("another stack's groups: %v", err)
+				}
+			}
+		})
 	}
 }

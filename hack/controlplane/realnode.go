@@ -94,7 +94,7 @@ func (s *Stack) StartRealNode(ctx context.Context, o RealNodeOptions) (*RealNode
 func (n *RealNode) stop() {
 	n.cancel()
 	n.done.Wait()
-	removeCgroups(cgroupOf(n.s.Dir))
+	removeCgroups(cgroups, cgroupOf(n.s.Dir))
 	unmountBelow(n.s.Dir)
 }
 
