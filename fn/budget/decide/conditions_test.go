@@ -3,10 +3,6 @@ package decide
 import (
 	"strings"
 	"testing"
-
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-
-	"whisperops.io/functions/apis/v1alpha1"
 )
 
 // Of prices all is said that somebody has to do: one thing hides no other.
@@ -35,31 +31,6 @@ func TestPricingCompleteHidesNothing(t *testing.T) {
 			}
 			if c.Reason != tc.is || strings.Contains(c.Message, "..") {
 				t.Errorf("%s: %s", c.Reason, c.Message)
-			}
-		})
-	}
-}
-
-// A budget is one of its name, and what a step asked for is looked at: while an agent spends,
-// each write of its status would be another look.
-func TestAsksForOthers(t *testing.T) {
-	spending := &Spend{USD: *usd(3), BurnPerHour: *usd(1)}
-	said := func(s metav1.ConditionStatus) Status {
-		return Status{Conditions: []metav1.Condition{{Type: v1alpha1.ConditionSoleBudget, Status: s}}}
-	}
-	for name, c := range map[string]struct {
-		facts Facts
-		want  bool
-	}{
-		"NoFigure":        {Facts{}, true},
-		"AtRest":          {Facts{Spend: &Spend{USD: *usd(3)}}, true},
-		"Spending":        {Facts{Spend: spending}, false},
-		"SpendingInPairs": {Facts{Spend: spending, Status: said(metav1.ConditionFalse)}, true}, // or nobody would hear that the other one is gone
-		"SpendingAlone":   {Facts{Spend: spending, Status: said(metav1.ConditionTrue)}, false},
-	} {
-		t.Run(name, func(t *testing.T) {
-			if got := c.facts.asksForOthers(); got != c.want {
-				t.Errorf("got %v, want %v", got, c.want)
 			}
 		})
 	}

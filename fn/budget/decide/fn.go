@@ -52,13 +52,11 @@ func run(c *edge.Call, now time.Time) error {
 	facts := factsOf(xr.Spec, in, now)
 	facts.Order = readOrder(c)
 	facts.Given, facts.Budget = facts.Budget, allowed(facts.Budget, facts.Order)
+	facts.Others = readOthers(c, xr.Metadata.Namespace, xr.Metadata.Name)
 	facts.Status = readStatus(c)
 	facts.OpenedAnew = openedAnew(c, xr.Spec.Opening, facts.Now)
 	facts.Objects = []Replicas{readReplicas(c.Observed(v1alpha1.PartPlannerReplicas)), readReplicas(c.Observed(v1alpha1.PartWorkerReplicas))}
 	facts.Spend, facts.Problem = readSpend(c)
-	if facts.asksForOthers() {
-		facts.Others = readOthers(c, xr.Metadata.Namespace, xr.Metadata.Name)
-	}
 	ledger, flaw := readLedger(c)
 	facts.Flaw = flaw
 	if ok, why := v1alpha1.BudgetAtHome(xr.Metadata.Namespace, xr.Metadata.Name, xr.Spec.AgentName); !ok {

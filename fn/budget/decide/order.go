@@ -62,15 +62,6 @@ func soleBudget(f Facts) (condition, bool) {
 		"Another budget is for this agent, too: XAgentBudget "+list(f.Others)+". Only the one in the agent's namespace counts, and stops it: delete what lies elsewhere"), true
 }
 
-// asksForOthers: Crossplane looks again when something changes that a step asked for, and
-// the budget itself is among those of its name. While the agent spends, each look writes
-// what it spent, and would be followed by another. So others are looked for while it rests,
-// and as long as there are some.
-func (f Facts) asksForOthers() bool {
-	was := statusOf(f.Status.Conditions, v1alpha1.ConditionSoleBudget)
-	return f.Spend == nil || f.Spend.BurnPerHour == 0 || (was != "" && was != metav1.ConditionTrue)
-}
-
 // again says a condition only where it was said before and isn't True.
 func again(f Facts, c condition) (condition, bool) {
 	was := statusOf(f.Status.Conditions, c.Type)
