@@ -128,10 +128,10 @@ func lastEntry(b []byte, in protowire.Number, key string) (found []byte, ok bool
 	return found, ok
 }
 
-// without returns an encoded message without the entries of a key in the map that is field
-// in, or b itself where there is none.
-func without(b []byte, in protowire.Number, key string) []byte {
-	return cut(b, func(num protowire.Number, e []byte) bool { return num == in && string(keyOf(e)) == key })
+// without returns an encoded Struct without the entries of a key, or b itself where there is
+// none.
+func without(b []byte, key string) []byte {
+	return cut(b, func(num protowire.Number, e []byte) bool { return num == fieldsNum && string(keyOf(e)) == key })
 }
 
 // cut returns an encoded message without some of its fields. It doesn't write into b.

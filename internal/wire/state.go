@@ -155,7 +155,7 @@ func (r Resource) Struct(unread ...Unread) *structpb.Struct {
 	s := &structpb.Struct{}
 	for i, f := range unread {
 		if f.Of == "" {
-			b = without(b, fieldsNum, f.Key)
+			b = without(b, f.Key)
 			delete(s.GetFields(), f.Key)
 			continue
 		}
@@ -169,7 +169,7 @@ func (r Resource) Struct(unread ...Unread) *structpb.Struct {
 		}
 		for _, g := range unread[i:] {
 			if g.Of == f.Of {
-				held = without(held, fieldsNum, g.Key)
+				held = without(held, g.Key)
 			}
 		}
 		m := &structpb.Struct{}
@@ -180,7 +180,7 @@ func (r Resource) Struct(unread ...Unread) *structpb.Struct {
 			s.Fields = map[string]*structpb.Value{}
 		}
 		s.Fields[f.Of] = structpb.NewStructValue(m)
-		b = without(b, fieldsNum, f.Of)
+		b = without(b, f.Of)
 	}
 	if err := (proto.UnmarshalOptions{Merge: true}).Unmarshal(b, s); err != nil {
 		return nil // as above
@@ -338,6 +338,6 @@ func SetField(s *structpb.Struct, key string, v *structpb.Value) {
 func DeleteField(s *structpb.Struct, key string) {
 	delete(s.GetFields(), key)
 	if raw := kept(s); len(raw) > 0 {
-		keep(s, without(raw, fieldsNum, key))
+		keep(s, without(raw, key))
 	}
 }

@@ -23,23 +23,8 @@ func (r *reader) whichValues() bool {
 		}
 	case r.asks("distinct") && len(all) > 0 && p.Group.Name == "":
 		p.Job, p.Measure = Distinct, all[0]
-	case r.asks("share") && len(p.Filters) > 0 && p.Group.Name == "":
-		p.Job, p.Measure = Share, Column{}
-		if n := r.free(Number); len(n) > 0 { // of the revenue, not of the rows
-			p.Measure = n[0]
-		}
-		last := slices.MaxFunc(p.Filters, func(a, b Filter) int { return a.at - b.at })
-		p.Base = slices.DeleteFunc(slices.Clone(p.Filters), func(f Filter) bool { return f.at == last.at })
-		p.Filters = []Filter{last}
 	case r.asks("share"):
-		if p.Group.Name == "" && len(all) > 0 && all[0].Kind != Number {
-			p.Group = all[0]
-		}
-		if p.Group.Name == "" || len(r.free(Number)) > 0 {
-			p.Job, p.Why = Unclear, "I can't tell of what the share is meant."
-			return true
-		}
-		p.Job, p.How = Aggregate, "share"
+		r.share(all)
 	case r.howMany() && len(all) > 0 && p.Group.Name == "" && r.counted(all[0]):
 		p.Job, p.Measure = Distinct, all[0]
 	case r.asks("overview") && len(all) == 0 && p.Group.Name == "" && len(p.Filters) == 0:
@@ -48,6 +33,31 @@ func (r *reader) whichValues() bool {
 		return false
 	}
 	return true
+}
+
+// share is a question about a part of a whole: what the last of its filters leaves of what
+// the others leave, or each group's part.
+func (r *reader) share(all []Column) {
+	p := &r.plan
+	numbers := r.free(Number)
+	if len(p.Filters) > 0 && p.Group.Name == "" {
+		p.Job, p.Measure = Share, Column{}
+		if len(numbers) > 0 { // of the revenue, not of the rows
+			p.Measure = numbers[0]
+		}
+		last := slices.MaxFunc(p.Filters, func(a, b Filter) int { return a.at - b.at })
+		p.Base = slices.DeleteFunc(slices.Clone(p.Filters), func(f Filter) bool { return f.at == last.at })
+		p.Filters = []Filter{last}
+		return
+	}
+	if p.Group.Name == "" && len(all) > 0 && all[0].Kind != Number {
+		p.Group = all[0]
+	}
+	if p.Group.Name == "" || len(numbers) > 0 {
+		p.Job, p.Why = Unclear, "I can't tell of what the share is meant."
+		return
+	}
+	p.Job, p.How = Aggregate, "share"
 }
 
 // counted says whether "how many" is about a column's different values: "how many
