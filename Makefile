@@ -58,14 +58,14 @@ test-modules: ## vet the modules beside the product's, and run those of their te
 # What CI runs: first what is quick, then what needs a control plane and mostly
 # waits for it; meanwhile the packages are built for all machines, and the tools that
 # only the rest needs, with what time is left over.
-QUICK      := generate-check build size test test-modules test-portal test-chat render validate test-dashboard test-load test-mutants tools test-servers test-simulation test-prometheus up-build
+QUICK      := generate-check build size test test-modules test-portal render validate test-dashboard test-load test-mutants tools test-servers test-simulation test-prometheus up-build
 MEANWHILE  :=
 LIVE       := e2e-short
 REST       := test-again
 
 # What takes too long for every change, or is not green yet: docs/open-ends.md says
 # which is which.
-LONG       := lint xpkg-check chaos-short test-controlplane test-watcher test-sandbox test-meter-clients
+LONG       := lint xpkg-check chaos-short test-controlplane test-watcher test-chat test-sandbox test-meter-clients
 
 .PHONY: check-long
 check-long: ## what a release needs beside make check; goes on after a failure and names all
