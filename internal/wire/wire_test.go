@@ -171,11 +171,14 @@ func readsOne(t failer, full *fnv1.Resource, lazy Resource) {
 		want, got := proto.CloneOf(full.GetResource()), proto.CloneOf(lazy.Struct(unread...))
 		for _, s := range []*structpb.Struct{want, got} {
 			for _, f := range unread {
+				if s == got && lazy.raw != nil {
+					continue // only one that came decoded keeps it
+				}
 				of := s
 				if f.Of != "" {
 					of = s.GetFields()[f.Of].GetStructValue()
 				}
-				delete(of.GetFields(), f.Key) // decoded ones keep it
+				delete(of.GetFields(), f.Key)
 			}
 			known(s)
 		}
