@@ -198,7 +198,7 @@ func (r Rules) tracks(a, b Counter) bool {
 			switch {
 			case lo >= 0 && hi < len(of) && of[lo].v > of[hi].v:
 				continue // it was reset in between
-			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v:
+			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v, differs(of[lo+1:hi], p):
 				wrong++
 			case lo < 0 && hi == len(of) && !fits(of, p):
 				wrong++ // nothing around it but what is near, and that is something else
@@ -209,6 +209,21 @@ func (r Rules) tracks(a, b Counter) bool {
 	}
 	certain := a.process.is(b.process)
 	return grew && wrong*10 <= said && (certain || said >= 6)
+}
+
+// differs says whether samples of the same time have other values: between counters that
+// are a scrape apart lies much that is neither.
+func differs(of []point, p point) bool {
+	other := false
+	for _, o := range of {
+		if o.at == p.at {
+			if o.v == p.v {
+				return false
+			}
+			other = true
+		}
+	}
+	return other
 }
 
 // fits says whether a sample may be of the same counter as all of some that are near it:

@@ -41,6 +41,9 @@ func TestUnite(t *testing.T) {
 			{labels{"pod": "a", "tool": "x"}, first}, {labels{"pod": "a", "tool": "y"}, run{every, every, growing(100, 10, 20)}},
 			{labels{"pod": "a", "tool": "x", "job": "y"}, next}, {labels{"pod": "a", "tool": "y", "job": "y"}, run{630, every, growing(300, 10, 20)}},
 		}, 4900 + 490},
+		"SplitNear": {"Just begun, near each other, and collected at the same time with other values: what differs then is two.", []part{
+			{labels{"pod": "a", "tool": "x"}, run{every, every, []float64{9393, 9494, 9494, 9595}}}, {labels{"pod": "a", "tool": "y"}, run{every, every, []float64{9006, 9006, 17462, 17562}}},
+		}, 9595 + 17562},
 		"JobThrice": {"There and back, and on to a third.", []part{
 			{labels{"pod": "a", "job": "x"}, first}, {labels{"pod": "a", "job": "y"}, run{630, every, growing(3000, 100, 10)}}, {labels{"pod": "a", "job": "z"}, run{930, every, growing(4000, 100, 10)}},
 		}, 4900},
