@@ -14,10 +14,11 @@ import (
 // known, and every name for what isn't. docs/metrics.md leads through it.
 type TokenMetrics struct {
 	// Preset names who exports the counters: token-meter (ours), otel-genai,
-	// agentgateway, envoy-ai-gateway or litellm. What is set beside it wins.
+	// otel-genai-inference, agentgateway, envoy-ai-gateway or litellm. What is set beside
+	// it wins.
 	//
 	// +optional
-	// +kubebuilder:validation:Enum="";token-meter;otel-genai;agentgateway;envoy-ai-gateway;litellm
+	// +kubebuilder:validation:Enum="";token-meter;otel-genai;otel-genai-inference;agentgateway;envoy-ai-gateway;litellm
 	Preset string `json:"preset,omitempty"`
 
 	// Input counts input tokens.
@@ -172,6 +173,7 @@ func (m TokenMetrics) Validate() error {
 // A TokenMapping is what TokenMetrics mean.
 type TokenMapping struct {
 	Names        map[string]v1alpha1.TokenClass // "" where ClassLabel says
+	Older        []string                       // of Names: what earlier versions of an exporter called them
 	ClassLabel   string
 	Classes      map[string]v1alpha1.TokenClass
 	AnyCase      bool // of the values that Classes names
@@ -245,6 +247,12 @@ func (m TokenMetrics) Resolve(inputContainsCached bool) (TokenMapping, error) {
 	}
 	if err := m.name(&out); err != nil {
 		return out, err
+	}
+	if m.Tokens == preset.Metrics.Tokens {
+		out.Older = preset.Older
+		for _, n := range out.Older {
+			out.Names[n] = "" // the label says
+		}
 	}
 	if err := m.classes(&out); err != nil {
 		return out, err
@@ -407,7 +415,7 @@ func (m TokenMetrics) name(out *TokenMapping) error {
 func noPartOfHistogram(field, name string) error {
 	base, bucket := strings.CutSuffix(name, "_bucket")
 	of, counts := strings.CutSuffix(name, "_count")
-	if conventional := strings.Contains(name, usualMetric) || strings.Contains(name, dottedMetric); !bucket && (!counts || !conventional) {
+	if conventional := slices.ContainsFunc([]string{usualMetric, dottedMetric, usualCounters, dottedCounters}, func(n string) bool { return strings.Contains(name, n) }); !bucket && (!counts || !conventional) {
 		return nil
 	}
 	if counts {

@@ -22,7 +22,7 @@ models:
 	own := func(classes map[string]string) input.TokenMetrics {
 		return input.TokenMetrics{Tokens: "my_total", ClassLabel: "kind", Classes: classes}
 	}
-	const conventions = "gen_ai_client_token_usage_sum"
+	const conventions, counters = "gen_ai_client_token_usage_sum", "gen_ai_client_inference_usage_"
 	for name, tc := range map[string]struct {
 		reason  string
 		metrics input.TokenMetrics
@@ -116,6 +116,33 @@ models:
 				conventions + " gen_ai_token_type=output", conventions + " gen_ai_token_type=output_reasoning",
 			},
 			want: "1001",
+		},
+		"ContainedByCounters": {
+			reason:  "As above, of the counters that the conventions have since then.",
+			metrics: input.TokenMetrics{Input: counters + "input_tokens_total", CacheWrite: counters + "cache_write_input_tokens_total", Output: counters + "output_tokens_total", Thoughts: counters + "reasoning_output_tokens_total"},
+			series:  []string{counters + "input_tokens_total", counters + "cache_write_input_tokens_total", counters + "output_tokens_total", counters + "reasoning_output_tokens_total"},
+			want:    "1001",
+		},
+		"CountersWithDots": {
+			reason:  "Named as the conventions do, they are split by what the conventions split them by.",
+			metrics: input.TokenMetrics{Input: "gen_ai.client.inference.usage.input_tokens", Output: "gen_ai.client.inference.usage.output_tokens"},
+			series: []string{
+				"gen_ai.client.inference.usage.input_tokens gen_ai.token.modality=text", "gen_ai.client.inference.usage.input_tokens gen_ai.token.modality=image",
+				"gen_ai.client.inference.usage.output_tokens gen_ai.token.modality=text",
+			},
+			want: "100.2",
+		},
+		"Modalities": {
+			reason:  "As above, with the preset.",
+			metrics: input.TokenMetrics{Preset: "otel-genai-inference", AgentLabel: "agent_name", ModelLabel: "model"},
+			series:  []string{counters + "input_tokens_total gen_ai_token_modality=text", counters + "input_tokens_total gen_ai_token_modality=image"},
+			want:    "0.2",
+		},
+		"RulesOfARoute": {
+			reason:  "agentgateway splits what a process counts by the rule of its route.",
+			metrics: input.TokenMetrics{Preset: "agentgateway", AgentLabel: "agent_name", ModelLabel: "model"},
+			series:  []string{"agentgateway_" + conventions + " gen_ai_token_type=input route=a route_rule=0", "agentgateway_" + conventions + " gen_ai_token_type=input route=a route_rule=1"},
+			want:    "0.2",
 		},
 		"Contexts": {
 			reason:  "Series that differ in the label of long prompts are of different requests, however many of its values cost the same.",

@@ -53,6 +53,12 @@ func TestPresets(t *testing.T) {
 			why:  "A histogram's sum; by the model that answered, not by the one that was asked for. The conventions know input and output.",
 			want: []string{"105000 input at 1 = 0.105", "9000 output at 10 = 0.09"},
 		},
+		"otel-genai-inference": {
+			why: "Counters for each class, apart by modality, whose values may be the same; the parts are in the whole, and the histograms of single operations are no totals.",
+			want: []string{
+				"58000 input at 1 = 0.058", "40000 cachedInput at 0.1 = 0.004", "2000 cacheWrite at 1.25 = 0.0025", "6000 output at 10 = 0.06", "3000 thoughts at 8 = 0.024",
+			},
+		},
 		"agentgateway": {
 			why: "What was read from a cache, or written to it, is in the input, and reasoning in the output.",
 			want: []string{
@@ -60,8 +66,10 @@ func TestPresets(t *testing.T) {
 			},
 		},
 		"envoy-ai-gateway": {
-			why:  "As above; the total is what the others have counted.",
-			want: []string{"58000 input at 1 = 0.058", "40000 cachedInput at 0.1 = 0.004", "2000 cacheWrite at 1.25 = 0.0025", "9000 output at 10 = 0.09"},
+			why: "As above; the total is what the others have counted.",
+			want: []string{
+				"58000 input at 1 = 0.058", "40000 cachedInput at 0.1 = 0.004", "2000 cacheWrite at 1.25 = 0.0025", "6000 output at 10 = 0.06", "3000 thoughts at 8 = 0.024",
+			},
 		},
 		"litellm": {
 			why: "A counter for each class, with those of the parts inside those of the whole; _created and the spend of LiteLLM's own are no tokens.",
@@ -89,6 +97,31 @@ func TestPresets(t *testing.T) {
 				t.Errorf("by exact names: %v, distrusted %v, asked %q", by, distrusted, managed.asked)
 			}
 		})
+	}
+}
+
+// What an earlier version of an exporter calls its metric counts all the same: who updates a
+// gateway must not lose sight of its agents, nor who doesn't.
+func TestOlderNames(t *testing.T) {
+	for name, p := range input.Presets() {
+		text, err := os.ReadFile(filepath.Join("presets", name+".prom"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, older := range p.Older {
+			in := &input.FetchSpendInput{}
+			in.Default()
+			in.Metrics = input.TokenMetrics{Preset: name}
+			want, _ := billOf(t, in, filepath.Join("presets", name+".prom"), nil)
+			file := filepath.Join(t.TempDir(), "older.prom")
+			family := func(sum string) string { return strings.TrimSuffix(sum, "_sum") }
+			if err := os.WriteFile(file, []byte(strings.ReplaceAll(string(text), family(p.Metrics.Tokens), family(older))), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, distrusted := billOf(t, in, file, nil); !slices.Equal(got, want) || len(want) == 0 || len(distrusted) > 0 {
+				t.Errorf("%s: %v (distrusted %v), and as it is called now %v", older, got, distrusted, want)
+			}
+		}
 	}
 }
 

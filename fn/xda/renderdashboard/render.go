@@ -124,6 +124,9 @@ var shownWith = map[v1alpha1.TokenClass][]v1alpha1.TokenClass{
 func matchers(m input.TokenMapping, class v1alpha1.TokenClass) string {
 	var names []string
 	for _, n := range slices.Sorted(maps.Keys(m.Names)) {
+		if slices.Contains(m.Older, n) {
+			continue // for several names a regular expression is needed, which not every server takes
+		}
 		if m.Names[n] == class || m.ClassLabel != "" {
 			names = append(names, n)
 		}
