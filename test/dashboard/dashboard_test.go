@@ -80,7 +80,7 @@ var life = []series{
 	tokens("cached_input", "a", "800x20 1000x40"),
 }
 
-const estimate = (1.25*(1500+700+50-1000) + 0.125*1000 + 10*200) / 1e6
+const estimate = (1.5*(1500+700+50-1000) + 0.15*1000 + 9*200) / 1e6
 
 // What each query of each panel says. Times are of the world's, samples come
 // every 30 s.
@@ -122,7 +122,7 @@ func worlds(q, broke func(panel, ref string) string) []world {
 		{
 			Name: "a model without a cache, and no output yet", Series: []series{tokens("input", "a", "2000x60")},
 			Queries: []query{
-				{q("Spent", "A"), "20m", one(0.0025)},
+				{q("Spent", "A"), "20m", one(0.003)},
 				{q("Tokens by type", "C"), "20m", nil},
 			},
 		},
@@ -223,6 +223,12 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 	aliased := func(kind, values string) series {
 		return series{`litellm_` + kind + `_tokens_metric_total{api_key_alias="housing-bot", model="m"}`, values}
 	}
+	envoy := func(typ, model, values string) series {
+		return series{`gen_ai_client_token_usage_sum{agent_name="housing-bot", gen_ai_token_type="` + typ + `", gen_ai_original_model="x", gen_ai_request_model="asked", ` + model + `}`, values}
+	}
+	inference := func(class, modality, values string) series {
+		return series{`gen_ai_client_inference_usage_` + class + `_tokens_total{namespace="agent-housing-bot", gen_ai_token_modality="` + modality + `", gen_ai_response_model="m"}`, values}
+	}
 	conventions := func(typ, values string) series {
 		return series{`{"gen_ai.client.token.usage_sum", agent_name="housing-bot", "gen_ai.token.type"="` + typ + `", "gen_ai.response.model"="m"}`, values}
 	}
@@ -231,8 +237,9 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 		name, model   string
 		input         map[string]any
 		series        []series
-		shown, spent  float64 // shown: the budget's own figure, where that is exported
-		in, out, read float64 // tokens in the eleventh minute
+		shown, spent  float64  // shown: the budget's own figure, where that is exported
+		in, out, read float64  // tokens in the eleventh minute
+		others        []sample // of the input, by the models of series that lack the first label
 	}{
 		{
 			name: "token-meter: classes are disjoint, thoughts are shown with the output, writes with the input", model: "model",
@@ -241,7 +248,7 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 				metered("input", "m", "complete", "1000x20 1500x40"), metered("input", "m", "aborted", "10x60"), metered("cacheWrite", "m", "complete", "100x60"),
 				metered("cachedInput", "m", "complete", "800x20 1000x40"), metered("output", "m", "complete", "100x20 200x40"), metered("thoughts", "m", "complete", "50x20 70x40"),
 			},
-			spent: (1.25*(1500+10+100) + 0.125*1000 + 10*(200+70)) / 1e6, in: 500, out: 120, read: 200,
+			spent: (1.5*(1500+10+100) + 0.15*1000 + 9*(200+70)) / 1e6, in: 500, out: 120, read: 200,
 		},
 		{
 			name: "agentgateway: cached is inside the input, the agent is its namespace", model: "gen_ai_response_model",
@@ -250,7 +257,37 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 				genAI("agent-housing-bot", "input", "1000x20 1500x40"), genAI("agent-housing-bot", "output", "100x20 200x40"), genAI("agent-housing-bot", "input_cache_read", "800x20 1000x40"),
 				genAI("agent-housing-bot", "total", "9x60"), genAI("agent-housing-bot-2", "input", "0+7777x60"),
 			},
-			spent: (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+			spent: (1.5*(1500-1000) + 0.15*1000 + 9*200) / 1e6, in: 500, out: 100, read: 200,
+		},
+		{
+			name: "envoy-ai-gateway: as it has called its metric since v0.5; what has no answering model is shown by the one that was asked for", model: "gen_ai_response_model",
+			input: map[string]any{"metrics": map[string]any{"preset": "envoy-ai-gateway"}},
+			series: []series{
+				envoy("input", `gen_ai_response_model="m"`, "1000x20 1500x40"), envoy("output", `gen_ai_response_model="m"`, "100x20 200x40"), envoy("cached_input", `gen_ai_response_model="m"`, "800x20 1000x40"),
+				envoy("input", `gen_ai_response_model=""`, "10x20 17x40"), envoy("reasoning", `gen_ai_response_model="m"`, "50x60"),
+				{`gen_ai_client_token_usage_count{agent_name="housing-bot", gen_ai_token_type="input", gen_ai_response_model="m"}`, "9x60"},
+			},
+			spent: (1.5*(1500+17-1000) + 0.15*1000 + 9*200) / 1e6, in: 507, out: 100, read: 200, others: []sample{{`{other_model="asked"}`, 7}},
+		},
+		{
+			name: "otel-genai-inference: counters for each class, apart by modality", model: "gen_ai_response_model",
+			input: map[string]any{"metrics": map[string]any{"preset": "otel-genai-inference"}},
+			series: []series{
+				inference("input", "text", "1000x20 1400x40"), inference("input", "image", "7x20 107x40"), inference("output", "text", "100x20 200x40"),
+				inference("cache_read_input", "text", "800x20 1000x40"), inference("cache_write_input", "text", "30x60"), inference("reasoning_output", "text", "50x60"),
+				{`gen_ai_client_inference_operation_input_tokens_sum{namespace="agent-housing-bot", gen_ai_response_model="m"}`, "0+100x60"},
+			},
+			spent: (1.5*(1400+107-1000) + 0.15*1000 + 9*200) / 1e6, in: 500, out: 100, read: 200,
+		},
+		{
+			name: "the conventions' dots, and what Prometheus made of them, in one place", model: `"gen_ai.response.model"`,
+			input: map[string]any{"metrics": map[string]any{"preset": "otel-genai", "tokens": "gen_ai.client.token.usage_sum", "agentLabel": "agent_name"}},
+			series: []series{
+				conventions("input", "1000x20 1500x40"), conventions("output", "100x20 200x40"),
+				{`{"gen_ai.client.token.usage_sum", agent_name="housing-bot", "gen_ai.token.type"="input", "gen_ai.request.model"="b", "gen_ai_request_model"="c"}`, "10x20 12x40"},
+				{`{"gen_ai.client.token.usage_sum", agent_name="housing-bot", "gen_ai.token.type"="input", "gen_ai_request_model"="c"}`, "10x20 13x40"},
+			},
+			spent: (1.5*(1500+12+13) + 9*200) / 1e6, in: 505, out: 100, others: []sample{{`{other_model="b"}`, 2}, {`{other_model="c"}`, 3}},
 		},
 		{
 			name: "names with dots", model: `"k8s.model"`,
@@ -258,7 +295,7 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 				"input": "app.tokens.input", "output": "app.tokens.output", "cachedInput": "app.tokens.cached", "agentLabel": "agent.name", "modelLabel": "k8s.model",
 			}},
 			series: []series{dotted("input", "1000x20 1500x40"), dotted("output", "100x20 200x40"), dotted("cached", "800x20 1000x40")},
-			spent:  (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+			spent:  (1.5*(1500-1000) + 0.15*1000 + 9*200) / 1e6, in: 500, out: 100, read: 200,
 		},
 		{
 			name: "a label of one's own, whose values are written in any case", model: "model",
@@ -267,7 +304,7 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 				{`my_total{agent_name="housing-bot", model="m", kind="TEXT"}`, "1000x20 1500x40"}, {`my_total{agent_name="housing-bot", model="m", kind="Output"}`, "100x20 200x40"},
 				{`my_total{agent_name="housing-bot", model="m", kind="cached_Input"}`, "800x20 1000x40"}, {`my_total{agent_name="housing-bot", model="m", kind="texts"}`, "9x60"},
 			},
-			spent: (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+			spent: (1.5*(1500-1000) + 0.15*1000 + 9*200) / 1e6, in: 500, out: 100, read: 200,
 		},
 		{
 			name: "litellm: the budget's own figure has the agent's name in a label of its own", model: "model",
@@ -276,26 +313,33 @@ func TestQueriesOfOtherMetrics(t *testing.T) {
 				aliased("input", "1000x20 1500x40"), aliased("output", "100x20 200x40"), aliased("input_cached", "800x20 1000x40"), aliased("output_reasoning", "50x60"),
 				{`kube_customresource_xagentbudget_spent_usd{agent_name="housing-bot", namespace="agent-housing-bot"}`, "1.4602x60"},
 			},
-			shown: 1.4602, spent: (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+			shown: 1.4602, spent: (1.5*(1500-1000) + 0.15*1000 + 9*200) / 1e6, in: 500, out: 100, read: 200,
 		},
 		{
 			name: "the conventions' own dots, with the agent's usual label", model: `"gen_ai.response.model"`,
 			input:  map[string]any{"metrics": map[string]any{"preset": "otel-genai", "tokens": "gen_ai.client.token.usage_sum", "agentLabel": "agent_name"}},
 			series: []series{conventions("input", "1000x20 1500x40"), conventions("output", "100x20 200x40"), conventions("input_cache_read", "800x20 1000x40"), conventions("reasoning", "50x60")},
-			spent:  (1.25*(1500-1000) + 0.125*1000 + 10*200) / 1e6, in: 500, out: 100, read: 200,
+			spent:  (1.5*(1500-1000) + 0.15*1000 + 9*200) / 1e6, in: 500, out: 100, read: 200,
 		},
 	} {
 		if w.shown == 0 {
 			w.shown = w.spent
 		}
 		q := interpolated(t, 5, w.input)
+		byModel, read := []sample{{`{` + w.model + `="m"}`, w.in}}, one(w.read)
+		for _, o := range w.others {
+			byModel[0].Value -= o.Value
+		}
+		if w.read == 0 {
+			read = nil
+		}
 		all = append(all, world{Name: w.name, Interval: "30s", Series: append(w.series, others...), Queries: []query{
 			{q["Spent A"], "20m", one(w.shown)},
 			{q["Spend against budget B"], "20m", one(w.spent)},
 			{q["Tokens by type A"], "11m", one(w.in)},
 			{q["Tokens by type B"], "11m", one(w.out)},
-			{q["Tokens by type C"], "11m", one(w.read)},
-			{q["Tokens by model A"], "11m", []sample{{`{` + w.model + `="m"}`, w.in}}},
+			{q["Tokens by type C"], "11m", read},
+			{q["Tokens by model A"], "11m", append(byModel, w.others...)},
 		}})
 	}
 	evaluate(t, promtool, all)

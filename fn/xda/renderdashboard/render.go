@@ -75,6 +75,8 @@ func uid(a Agent) string { return "whisperops-" + a.Name }
 // dashboard, and variables that its queries use.
 func values(a Agent) map[string]string {
 	p, m := a.Input.Platform, a.Metrics
+	agent := label(m.AgentLabel) + "=" + strconv.Quote(m.AgentPrefix+a.Name)
+	o := otherModels(m.ModelLabels, agent)
 	cachedInInput := "0"
 	if slices.Contains(m.InInput, v1alpha1.TokenCachedInput) {
 		cachedInInput = "1"
@@ -95,9 +97,13 @@ func values(a Agent) map[string]string {
 		"tokens_output":   matchers(m, v1alpha1.TokenOutput),
 		"tokens_cached":   matchers(m, v1alpha1.TokenCachedInput),
 		"cached_in_input": cachedInInput,
-		"agent_is":        label(m.AgentLabel) + "=" + strconv.Quote(m.AgentPrefix+a.Name),
+		"agent_is":        agent,
 		"model_label":     m.ModelLabels[0],
 		"model_by":        label(m.ModelLabels[0]),
+		"model_there":     o.there,
+		"other_is":        o.is,
+		"other_open":      o.open,
+		"other_close":     o.close,
 
 		"spent":        p.Spent,
 		"requests":     p.Requests,
@@ -109,6 +115,27 @@ func values(a Agent) map[string]string {
 		"restarts":     p.ContainerRestarts,
 		"replicas":     p.DeploymentReplicas,
 	}
+}
+
+// An other says how series without the first of several model labels are shown by the next
+// that they have: they are counted by it.
+type other struct {
+	there, is   string // matchers: the first is there, or isn't
+	open, close string // around an expression; what it has then is in the label other_model
+}
+
+func otherModels(labels []string, agent string) other {
+	first, rest := label(labels[0]), labels[1:]
+	o := other{there: first + `!=""`, is: first + `=""`}
+	if len(rest) == 0 {
+		// All are shown by the one label, whether they have it or not, and none besides.
+		rest, o.there, o.is = labels, agent, first+`="",`+first+`!=""`
+	}
+	for _, l := range slices.Backward(rest) {
+		o.open = "label_replace(" + o.open
+		o.close += `, "other_model", "$1", ` + strconv.Quote(l) + `, "(.+)")`
+	}
+	return o
 }
 
 // shownWith are the classes that a panel shows together with another, unless the

@@ -4,14 +4,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/yaml"
 
 	input "whisperops.io/functions/apis/input/v1alpha1"
+	workloads "whisperops.io/functions/apis/input/workloads/v1alpha1"
+	"whisperops.io/functions/apis/v1alpha1"
+	"whisperops.io/functions/internal/money"
+	"whisperops.io/functions/internal/pricing"
 )
 
 // anAgent is as large as agents get.
@@ -225,6 +231,36 @@ func TestBudgetIsADecimalNumber(t *testing.T) {
 		a.BudgetUSD = usd
 		if got := fmt.Sprint(variables(t, rendered(t, a))["budget_usd"]["query"]); got != want {
 			t.Errorf("a budget of %v is written as %s, want %s", usd, got, want)
+		}
+	}
+}
+
+// The estimate's prices are those of the model that agents get, as the table that is
+// installed has them first.
+func TestEstimateIsOfTheDefaultModel(t *testing.T) {
+	text, err := os.ReadFile("../../../package/install/pricing.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cm struct {
+		Data map[string]string `json:"data"`
+	}
+	if err := yaml.Unmarshal(text, &cm); err != nil {
+		t.Fatal(err)
+	}
+	table, err := pricing.Read(cm.Data[v1alpha1.PricingKey])
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := table.Find(workloads.DefaultModel).Rows[0]
+	for name, class := range map[string]v1alpha1.TokenClass{"price_input": v1alpha1.TokenInput, "price_cached": v1alpha1.TokenCachedInput, "price_output": v1alpha1.TokenOutput} {
+		v := variables(t, rendered(t, anAgent()))[name]
+		usd, err := money.Parse(fmt.Sprint(v["query"]))
+		if err != nil || usd != row.Rates[class]*1_000_000 {
+			t.Errorf("%s is %v, and a million tokens of %s cost %s", name, v["query"], workloads.DefaultModel, row.Rates[class]*1_000_000)
+		}
+		if text, _ := v["description"].(string); !strings.Contains(text, workloads.DefaultModel) {
+			t.Errorf("%s says %q, and should name %s", name, text, workloads.DefaultModel)
 		}
 	}
 }
