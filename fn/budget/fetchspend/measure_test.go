@@ -252,6 +252,24 @@ func TestMeasure(t *testing.T) {
 			},
 			looks: []glance{{now: "10:20:50", want: 40001}, {now: "13:20:50", want: 40001}, {now: "15:10:20", want: 60001}, {now: "15:11:20", want: 60001}},
 		},
+		"RelabelledAtARestartAndBack": {
+			reason: "Under the labels that it had before it goes on from where it came under others, however far the process before had come.",
+			series: map[string]string{
+				"output pod=a":              "10:00:30=1000 .. 10:20:00=40000 10:30:30=21000 .. 10:40:00=40000",
+				"output pod=a cluster=prod": "10:20:30=1000 .. 10:30:00=20000",
+				"start pod=a":               "10:00:30=1795427000 .. 10:20:00=1795427000 10:30:30=1795429210 .. 10:40:00=1795429210",
+				"start pod=a cluster=prod":  "10:20:30=1795429210 .. 10:30:00=1795429210",
+			},
+			looks: []glance{{now: "10:20:50", want: 41000}, {now: "10:25:20", want: 50000}, {now: "10:30:50", want: 61000}, {now: "10:40:20", want: 80000}, {now: "13:40:20", want: 80000}},
+		},
+		"RelabelledTwiceAndRestarted": {
+			reason: "As above, of one that says nothing of its start, there and back twice, with gaps, and looked at once.",
+			series: map[string]string{
+				"output pod=a job=x": "10:00:30=1000 .. 10:20:00=40000 10:32:00=21000 .. 10:40:00=37000 10:51:00=56000 .. 10:55:00=64000",
+				"output pod=a job=y": "10:20:30=1000 .. 10:30:00=20000 10:42:00=38000 .. 10:50:00=54000",
+			},
+			looks: []glance{{now: "10:56:20", want: 104000}, {now: "13:40:20", want: 104000}},
+		},
 		"RestartedInASilence": {
 			reason: "Nobody saw it fall, but it is lower than it was.",
 			series: map[string]string{out: "10:05:00=500 11:30:00=30"},
@@ -276,6 +294,16 @@ func TestMeasure(t *testing.T) {
 			reason: "Its process says that it began after it was heard last: whatever it counts was used since.",
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:25:00=20000 .. 10:30:00=30000", "start pod=a": "10:20:00=1795420000 10:25:00=1795429440 10:25:30=1795429440"},
 			looks:  []glance{{now: "10:25:20", want: 60000}, {now: "10:30:20", want: 70000}, {now: "13:30:20", want: 70000}},
+		},
+		"RestartedWhileItsServerFailedOver": {
+			reason: "As above, where another replica answers from then on: it is asked when the process started, too.",
+			series: map[string]string{
+				"output pod=a prometheus_replica=a": "10:00:30=1000 .. 10:20:00=40000",
+				"output pod=a prometheus_replica=b": "10:25:00=20000 .. 10:30:00=30000",
+				"start pod=a prometheus_replica=a":  "10:20:00=1795420000",
+				"start pod=a prometheus_replica=b":  "10:25:00=1795429440 10:25:30=1795429440",
+			},
+			looks: []glance{{now: "10:25:20", want: 60000}, {now: "10:30:20", want: 70000}, {now: "13:30:20", want: 70000}},
 		},
 		"CachedFallsInASilenceWithInput": {
 			reason: "Input is behind and counts once; so does what of it was cached, which fell to nothing: else more would be charged than was used.",

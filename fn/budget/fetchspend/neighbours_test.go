@@ -155,6 +155,60 @@ func TestWaysCountOnce(t *testing.T) {
 	})
 }
 
+// A pod may restart and its labels may change, at once or one after the other, and change back:
+// no more counts than was used, and no less than what was scraped of each life but for lives
+// that end with such a change, of which the next may be taken to go on from them.
+func TestLivesCountOnce(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		s := &store{}
+		u := usage(rt, "pod-0", "output")
+		end := ten.Add(100 * time.Minute)
+		says := rapid.Bool().Draw(rt, "says when it started")
+		from, begun, known, label, least := ten, ten.Add(-time.Minute), 0, "a", 0
+		for from.Before(end) {
+			until := from.Add(time.Duration(rapid.IntRange(6, 40).Draw(rt, "minutes")) * time.Minute)
+			base, life := known, used{pod: u.pod, class: u.class, at: []time.Time{begun}, tokens: []int{-known}}
+			life.at, life.tokens = append(life.at, u.at...), append(life.tokens, u.tokens...)
+			life.scraped(s, way{labels: map[string]string{"cluster": label}, from: from, until: until, every: 30 * time.Second})
+			if says {
+				s.started(begun, map[string]string{"pod": u.pod, "cluster": label}, from, until)
+			}
+			last := until.Add(-time.Millisecond).Truncate(30 * time.Second)
+			from = until.Add(time.Duration(rapid.SampledFrom([]int{0, 0, 30, 150}).Draw(rt, "gap")) * time.Second)
+			restarts, moves := rapid.Bool().Draw(rt, "restarts"), rapid.Bool().Draw(rt, "changes labels")
+			if restarts {
+				begun, known = from.Add(-time.Second), u.by(from.Add(-time.Second))
+			}
+			if moves {
+				label = map[string]string{"a": "b", "b": rapid.SampledFrom([]string{"a", "c"}).Draw(rt, "to"), "c": "a"}[label]
+			}
+			if says && restarts && !moves || !from.Before(end) {
+				least += u.by(last) - base
+			}
+		}
+		o := watched(t, rt, s, []used{u}, func(time.Time) int { return 0 })
+		if tokens(o) < int64(least) {
+			rt.Fatalf("%d were counted, %d used, and at least %d must count; named: %q", tokens(o), all([]used{u}), least, o.Measurement.Distrusted)
+		}
+	})
+}
+
+// started adds when a process started, as some way to it says.
+func (s *store) started(at time.Time, labels map[string]string, from, until time.Time) {
+	labels["__name__"] = count.StartMetric
+	var says []arrival
+	for t := from.Add(29 * time.Second).Truncate(30 * time.Second); t.Before(until); t = t.Add(30 * time.Second) {
+		says = append(says, arrival{count.Sample{At: t.UnixMilli(), Value: float64(at.Unix())}, t.UnixMilli()})
+	}
+	for i, o := range s.series {
+		if maps.Equal(o.labels, labels) {
+			s.series[i].samples = append(s.series[i].samples, says...)
+			return
+		}
+	}
+	s.series = append(s.series, stored{labels: labels, samples: says})
+}
+
 // A process may split what it counts by a label that nobody knows, and begin a part whenever
 // it likes; labels of all of them may change at once. Each part counts, once.
 func TestPartsCountOnce(t *testing.T) {

@@ -146,7 +146,7 @@ func (d doubts) step(w *walker, p point, sank bool) (tokens uint64, reset bool) 
 	if d.lowered[p.at] {
 		return w.lower(p), false
 	}
-	distrusted := (sank || d.at(p.at)) && !d.certain[p.at]
+	distrusted := (sank || d.at(p.at)) && !d.certain[p.at] && !p.born
 	tokens, reset = w.step(p, distrusted)
 	return tokens, reset && !distrusted
 }

@@ -60,27 +60,23 @@ func (w *walker) silent(p point, silence int64) (before int64, high uint64, ok b
 		}
 		before = own.at
 	}
-	return before, w.value, w.known && p.v < w.value && p.at-before > silence
+	return before, w.value, w.known && !p.born && p.v < w.value && p.at-before > silence
 }
 
 // sinks says whether a counter may have sunk so, as far as its samples, the ledger and the
 // server's memory tell: whether the start of its process would say more.
 func (l Ledger) sinks(c Counter, past Past, r Rules, at int64) bool {
-	last := map[int]point{}
 	start := l.cursorOf(c)
 	if v, ok := past.value(c, r); ok && start == nil {
 		start = &Cursor{At: l.SettledAt - r.Overlap().Milliseconds(), Value: v}
 	}
-	for _, p := range upTo(c.points, at) {
-		before, had := last[p.twin]
-		if !had && start != nil && p.at > start.At {
-			before, had = point{at: start.At, v: start.Value}, true
-		}
-		far := p.at - before.at
-		if had && p.at > l.SettledAt && p.v < before.v && far > r.silence().Milliseconds() && (p.v > before.v/8 || far <= r.away().Milliseconds()) {
+	w := newWalker(l, r)
+	for _, p := range w.resume(start, upTo(c.points, at)) {
+		before, high, silent := w.silent(p, r.silence().Milliseconds())
+		if silent && p.at > l.SettledAt && (p.v > high/8 || p.at-before <= r.away().Milliseconds()) {
 			return true
 		}
-		last[p.twin] = p
+		w.step(p, false)
 	}
 	return false
 }

@@ -31,9 +31,13 @@ func Unite(cs []Counter, r Rules) []Counter {
 		}
 		return root[i]
 	}
-	doubled := map[int]bool{}
+	doubled, into := map[int]bool{}, map[end]bool{}
 	for _, g := range groups {
 		var links []link
+		stretches := map[int][]Counter{}
+		for _, i := range g {
+			stretches[i] = r.stretches(cs[i])
+		}
 		for k, i := range g {
 			for _, j := range g[k+1:] {
 				a, b := cs[i], cs[j]
@@ -43,12 +47,13 @@ func Unite(cs []Counter, r Rules) []Counter {
 					doubled[i], doubled[j] = true, true
 					root[find(j)] = find(i)
 				default:
-					links = append(links, r.links(cs, g, i, j)...)
+					links = append(links, r.links(cs, stretches, g, i, j)...)
 				}
 			}
 		}
 		for _, l := range r.nearestOf(links) {
-			root[find(l.to)] = find(l.from)
+			root[find(l.to.series)] = find(l.from.series)
+			into[l.to] = true
 		}
 	}
 	joined := map[int][]int{}
@@ -58,7 +63,7 @@ func Unite(cs []Counter, r Rules) []Counter {
 	out := make([]Counter, 0, len(joined))
 	for _, members := range joined {
 		twice := slices.ContainsFunc(members, func(i int) bool { return doubled[i] })
-		out = append(out, join(cs, members, twice))
+		out = append(out, r.join(cs, members, twice, into))
 	}
 	slices.SortFunc(out, func(a, b Counter) int { return strings.Compare(a.Key, b.Key) })
 	return out
@@ -89,32 +94,74 @@ func (r Rules) parted(a, b Counter) bool {
 // A link says that one series may go on where another ended, in how many labels they
 // differ, and when the one ended and the other began.
 type link struct {
-	from, to, differ int
-	ended, began     int64
+	from, to     end
+	differ       int
+	ended, began int64
 }
 
-// links are those between two of a family.
-func (r Rules) links(cs []Counter, family []int, i, j int) []link {
-	a, b := cs[i], cs[j]
-	exact, pod := r.apart(a, b), onlyPod(cs, family, a, b)
-	goesOn := func(a, b Counter) bool {
-		return r.follows(a, b) && (!exact || r.goesOn(a, b, 0)) || pod && r.goesOn(a, b, 0)
-	}
-	differ := len(labelsApart(a.Labels, b.Labels))
-	var out []link
-	if goesOn(a, b) {
-		out = append(out, link{i, j, differ, a.points[len(a.points)-1].at, b.points[0].at})
-	}
-	if goesOn(b, a) {
-		out = append(out, link{j, i, differ, b.points[len(b.points)-1].at, a.points[0].at})
+// An end is that of one of a series' stretches, or its beginning.
+type end struct{ series, stretch int }
+
+// stretches are a series between the times in which it was silent: meanwhile it may have had
+// other labels.
+func (r Rules) stretches(c Counter) []Counter {
+	var out []Counter
+	from, silence := 0, r.silence().Milliseconds()
+	for i := range c.points {
+		if i+1 == len(c.points) || c.points[i+1].at-c.points[i].at > silence {
+			s := c
+			s.points, from = c.points[from:i+1], i+1
+			out = append(out, s)
+		}
 	}
 	return out
 }
 
+// links are those between two of a family, of which all the stretches are given.
+func (r Rules) links(cs []Counter, stretches map[int][]Counter, family []int, i, j int) []link {
+	a, b := stretches[i], stretches[j]
+	exact, pod := r.apart(cs[i], cs[j]), onlyPod(cs, family, cs[i], cs[j])
+	differ := len(labelsApart(cs[i].Labels, cs[j].Labels))
+	out := r.switches(a, b, exact, pod)
+	back := r.switches(b, a, exact, pod)
+	for k := range out {
+		out[k].from.series, out[k].to.series, out[k].differ = i, j, differ
+	}
+	for k := range back {
+		back[k].from.series, back[k].to.series, back[k].differ = j, i, differ
+	}
+	return append(out, back...)
+}
+
+// switches are the links from stretches of one series to those of another. While one of a
+// link is heard the other is not.
+func (r Rules) switches(a, b []Counter, exact, pod bool) []link {
+	var out []link
+	quiet, next := r.Quiet().Milliseconds(), 0
+	for k, from := range a {
+		ended := from.last()
+		for next < len(b) && b[next].points[0].at <= ended-quiet {
+			next++
+		}
+		switch {
+		case next == len(b):
+			return out
+		case k+1 < len(a) && a[k+1].points[0].at < b[next].last()-quiet, next > 0 && b[next-1].last() > from.points[0].at+quiet:
+			continue // both were heard, or neither
+		case r.follows(from, b[next]) && (!exact || r.goesOn(from, b[next], 0)) || pod && r.goesOn(from, b[next], 0):
+			out = append(out, link{from: end{stretch: k}, to: end{stretch: next}, ended: ended, began: b[next].points[0].at})
+		}
+	}
+	return out
+}
+
+// last is when a counter was last heard.
+func (c Counter) last() int64 { return c.points[len(c.points)-1].at }
+
 // nearestOf are the links but for those where something nearer went on before, or ended
 // after: several series of a process may change their labels at once.
 func (r Rules) nearestOf(links []link) []link {
-	from, to, quiet := map[int][]link{}, map[int][]link{}, r.Quiet().Milliseconds()
+	from, to, quiet := map[end][]link{}, map[end][]link{}, r.Quiet().Milliseconds()
 	for _, l := range links {
 		from[l.from], to[l.to] = append(from[l.from], l), append(to[l.to], l)
 	}
@@ -126,8 +173,8 @@ func (r Rules) nearestOf(links []link) []link {
 	})
 }
 
-// join makes one counter of some.
-func join(cs []Counter, members []int, twice bool) Counter {
+// join makes one counter of some. Into are the stretches that go on from others.
+func (r Rules) join(cs []Counter, members []int, twice bool, into map[end]bool) Counter {
 	slices.SortFunc(members, func(a, b int) int { return strings.Compare(identity(cs[a].Labels), identity(cs[b].Labels)) })
 	c := cs[members[0]]
 	if len(members) == 1 {
@@ -135,9 +182,9 @@ func join(cs []Counter, members []int, twice bool) Counter {
 	}
 	c.keys, c.twins, c.ways, c.points, c.distrust = nil, nil, nil, nil, nil
 	for _, i := range members {
-		m := cs[i]
-		for _, p := range m.points {
-			p.twin += len(c.twins)
+		m, born := cs[i], r.born(cs, members, i, into)
+		for k, p := range m.points {
+			p.twin, p.born = p.twin+len(c.twins), k == 0 && born
 			c.points = append(c.points, p)
 		}
 		c.keys = append(c.keys, m.keys...)
@@ -153,6 +200,31 @@ func join(cs []Counter, members []int, twice bool) Counter {
 	slices.Sort(c.distrust)
 	c.distrust = slices.Compact(c.distrust)
 	return c
+}
+
+// born says whether the process of one of some series that are one counter began anew under
+// labels that it had not had: nothing goes on in the first stretch of it, none of the others
+// is heard then, and they had come further. Had they not gone on from it later, it would be a
+// counter of its own.
+func (r Rules) born(cs []Counter, members []int, i int, into map[end]bool) bool {
+	if len(cs[i].points) == 0 || into[end{series: i}] {
+		return false
+	}
+	first := r.stretches(cs[i])[0]
+	p, until := first.points[0], first.last()-r.Quiet().Milliseconds()
+	before, further := int64(0), false
+	for _, j := range members {
+		for _, o := range cs[j].points {
+			switch {
+			case j == i:
+			case o.at > p.at && o.at <= until:
+				return false
+			case o.at < p.at && o.at >= before:
+				before, further = o.at, o.v > p.v
+			}
+		}
+	}
+	return further
 }
 
 // differing names the labels in which series differ.
@@ -196,8 +268,8 @@ func (r Rules) tracks(a, b Counter) bool {
 				hi++
 			}
 			switch {
-			case lo >= 0 && hi < len(of) && of[lo].v > of[hi].v:
-				continue // it was reset in between
+			case lo >= 0 && hi < len(of) && (of[lo].v > of[hi].v || lo+1 == hi && of[hi].at-of[lo].at > r.long().Milliseconds()):
+				continue // it was reset in between, or not heard
 			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v, differs(of[lo+1:hi], p):
 				wrong++
 			case lo < 0 && hi == len(of) && !fits(of, p):

@@ -5,6 +5,7 @@ type point struct {
 	at   int64 // Unix milliseconds
 	twin int   // index of the twin that has it; a series without twins has one, 0
 	v    uint64
+	born bool // its process began anew, under labels that it had not had
 }
 
 // A Gain is what one sample added.
@@ -94,6 +95,8 @@ func (w *walker) step(p point, distrusted bool) (tokens uint64, reset bool) {
 	}
 	present := true // p belongs to the present life of the counter
 	switch {
+	case p.born:
+		reset = true
 	case p.at-w.at > w.long:
 		reset = p.v < w.value // nobody saw anything for long
 	case own.life < 0 && p.v < w.value:
