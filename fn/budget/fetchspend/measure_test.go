@@ -295,6 +295,16 @@ func TestMeasure(t *testing.T) {
 			series: map[string]string{out: "10:00:30=1000 .. 10:20:00=40000 10:25:00=20000 .. 10:30:00=30000", "start pod=a": "10:20:00=1795420000 10:25:00=1795429440 10:25:30=1795429440"},
 			looks:  []glance{{now: "10:25:20", want: 60000}, {now: "10:30:20", want: 70000}, {now: "13:30:20", want: 70000}},
 		},
+		"FellToLessThanAnEighthAndCameBack": {
+			reason: "A process may begin so, and a server that is behind may show it: as that is more than was used in half a minute before, only what is used from then on counts, until it is known to be anew.",
+			series: map[string]string{out: "10:00:30=2000 .. 10:20:00=80000 10:20:30=9000 10:21:00=11000 10:21:30=86000 .. 10:30:00=120000"},
+			looks:  []glance{{now: "10:20:50", want: 80000}, {now: "10:21:20", want: 82000}, {now: "10:21:50", want: 86000, distrusted: steppedBack}, {now: "10:30:20", want: 120000, distrusted: steppedBack}},
+		},
+		"FellToLessThanAnEighthAndBeganAnew": {
+			reason: "As above, and anew it is.",
+			series: map[string]string{out: "10:00:30=2000 .. 10:20:00=80000 10:20:30=9000 10:21:00=9500 .. 10:40:00=28500"},
+			looks:  []glance{{now: "10:20:50", want: 80000}, {now: "10:21:20", want: 80500}, {now: "10:30:50", want: 99000}, {now: "10:40:20", want: 108500}, {now: "13:40:20", want: 108500}},
+		},
 		"RestartedWhileItsServerFailedOver": {
 			reason: "As above, where another replica answers from then on: it is asked when the process started, too.",
 			series: map[string]string{

@@ -162,7 +162,7 @@ func absences(fs []fall, contained bool, near, after int64) (away []absence, fro
 		}
 		switch {
 		case counts:
-		case f.verdict == lowered && !f.company && !f.follows:
+		case (f.verdict == lowered || f.verdict == openLower) && !f.company && !f.follows:
 			if from == nil {
 				from = map[int64]bool{}
 			}
@@ -192,7 +192,7 @@ func (f fall) says(contained bool) (reason string, counts bool) {
 		return "fell and was not seen to start anew, so that only what it grew since then counts", false
 	case f.verdict == ambiguous:
 		return notSeenAnew, false
-	case f.verdict == open && !contained:
+	case f.verdict == open && !contained, f.verdict == openLower:
 	default:
 		return "", true
 	}

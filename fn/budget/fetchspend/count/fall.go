@@ -21,6 +21,7 @@ type verdict int
 const (
 	open      verdict = iota // nothing is known yet: the lower figure counts
 	openReset                // not known yet either, but it looks as a reset does
+	openLower                // as above, but for how much it begins with: until it is known, it counts on from there
 	ambiguous                // it came back, and may have been both: the lower figure counts
 	lowered                  // it did not come back, and fell less far than a reset does: it goes on from there
 	isReset                  // it grew anew from where a process begins
@@ -41,6 +42,9 @@ func falls(points []point, r Rules, at int64) []fall {
 		fs := fallsOf(byTwin[twin], r, at)
 		for i := range fs {
 			fs[i].twin = twin
+			if len(order) > 1 && fs[i].verdict == openLower {
+				fs[i].verdict = open // the others may be as high as before
+			}
 		}
 		out = append(out, fs...)
 	}
@@ -72,7 +76,7 @@ func fallsOf(points []point, r Rules, at int64) []fall {
 		near := i > 0 && out[i].at-out[i-1].at <= company || i < len(out)-1 && out[i+1].at-out[i].at <= company
 		// Beyond that a fall is another one.
 		out[i].company = near && out[i].back != 0 && out[i].back <= out[i].at+company
-		if near && out[i].verdict == openReset {
+		if near && (out[i].verdict == openReset || out[i].verdict == openLower) {
 			out[i].verdict = open
 		}
 		if !out[i].company {
@@ -114,7 +118,11 @@ func judge(points []point, i, b int, f fall, at, away int64, r Rules) verdict {
 			return isReset
 		case f.low <= f.high/8 && i+1 < len(points) && points[i+1].v >= points[i].v:
 			// A young process may begin with as much as it had; so may a server that is behind
-			// show it.
+			// show it, which then counts on as the process does. This is more than a process
+			// used in that time before.
+			if pace.known() && !pace.may(f.low, f.at-f.before) {
+				return openLower
+			}
 			return openReset
 		}
 		return open
