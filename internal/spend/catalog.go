@@ -99,6 +99,7 @@ func TableOf(catalog, file string, models []string) (string, error) {
 
 // moves says whether a name stands for another model each time a newer one appears.
 func moves(name string) bool {
+	name = strings.ToLower(name)
 	return strings.HasSuffix(name, "-latest") || strings.Contains(name, "*") || name == "latest" || strings.HasSuffix(name, ":latest")
 }
 
@@ -137,7 +138,21 @@ func perMillion(n json.Number, tokens int64) (string, error) {
 		return "", errors.Errorf("%s is no price", n)
 	}
 	r.Mul(r, big.NewRat(1_000_000, tokens))
-	return decimal(r)
+	return decimal(rounded(r))
+}
+
+// rounded is a price without what programs' floats leave of one: 3.0000000000000004e-07 is
+// 0.0000003.
+func rounded(r *big.Rat) *big.Rat {
+	near, ok := new(big.Rat).SetString(r.FloatString(6))
+	if !ok || near.Sign() == 0 {
+		return r
+	}
+	off := new(big.Rat).Sub(near, r)
+	if off.Abs(off).Cmp(new(big.Rat).Mul(r, big.NewRat(1, 100_000_000_000_000))) < 0 {
+		return near
+	}
+	return r
 }
 
 func decimal(r *big.Rat) (string, error) {

@@ -65,3 +65,39 @@ func TestPricesRefuse(t *testing.T) {
 		})
 	}
 }
+
+// What a catalog leaves in doubt of one model.
+func TestPricesOfOneModel(t *testing.T) {
+	const usual = `"input_cost_per_token":1e-6,"output_cost_per_token":2e-6`
+	dev := func(cost, more string) string {
+		return `{"google":{"models":{"m":{"name":"M",` + more + `"cost":{"input":1,"output":2` + cost + `}}}}}`
+	}
+	for name, tc := range map[string]struct{ why, catalog, want string }{
+		"Noise":          {"What a program's floats leave of 0.0000003 is that.", `{"m":{"input_cost_per_token":3.0000000000000004e-07,"output_cost_per_token":2e-6}}`, `input: "0.3"`},
+		"HalfATier":      {"The multiplier would halve the output, of which nobody said so.", `{"m":{` + usual + `,"input_cost_per_token_flex":5e-7}}`, "it has no output price of flex, which a row's multiplier would make up: write it by hand"},
+		"TierOfNothing":  {"It is no factor of a price that isn't there.", `{"m":{` + usual + `,"cache_read_input_token_cost_flex":1e-8}}`, "# left out: cache_read_input_token_cost_flex, a row has no such price"},
+		"TierOfLong":     {"The row's multiplier says it.", `{"m":{` + usual + `,"input_cost_per_token_priority":1.8e-6,"output_cost_per_token_priority":3.6e-6,"input_cost_per_token_above_272k_tokens":2e-6,"input_cost_per_token_above_272k_tokens_priority":3.6e-6}}`, "\n  \"m\": # LiteLLM, key m\n    input:"},
+		"TierOfLongOnly": {"It doesn't.", `{"m":{` + usual + `,"input_cost_per_token_priority":1.8e-6,"output_cost_per_token_priority":3.6e-6,"input_cost_per_token_above_272k_tokens":2e-6,"input_cost_per_token_above_272k_tokens_priority":9e-6}}`, "# left out: input_cost_per_token_above_272k_tokens_priority"},
+		"Nested":         {"Prices that are no number are prices.", `{"m":{` + usual + `,"provider_specific_entry":{"us":1.1}}}`, "# left out: provider_specific_entry, a row has no such price"},
+		"OtherAlias":     {"In whatever case.", `{"Gemini-Flash-Latest":{` + usual + `}}`, ""},
+		"DevLongNull":    {"Nothing is said of long prompts.", dev(`,"context_over_200k":null`, ""), "\n    output: \"2\"\n"},
+		"DevLongAudio":   {"As above, but of sounds.", dev(`,"context_over_200k":{"input_audio":3}`, ""), "# left out: input_audio above 200000 tokens"},
+		"DevLongTwice":   {"Both forms are there, and agree.", dev(`,"context_over_200k":{"input":2},"tiers":[{"input":2,"tier":{"type":"context","size":200000}}]`, ""), "above: 200000\n      input: \"2\""},
+		"DevLongTwo":     {"Which of the two counts?", dev(`,"context_over_200k":{"input":2},"tiers":[{"input":4,"tier":{"type":"context","size":200000}}]`, ""), "two prices of input above 200000 tokens, 2 and 4"},
+		"DevModes":       {"What a fast answer costs.", dev("", `"experimental":{"modes":{"fast":{"cost":{"input":2,"output":4}}}},`), "# left out: experimental.modes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			model, want := "m", tc.want
+			if want == "" {
+				model, want = "Gemini-Flash-Latest", "is an alias"
+			}
+			table, err := TableOf(tc.catalog, "catalog.json", []string{model})
+			if err != nil {
+				table = err.Error()
+			}
+			if !strings.Contains(table, want) {
+				t.Errorf("%s\nit should say %q: %s", table, want, tc.why)
+			}
+		})
+	}
+}

@@ -76,6 +76,9 @@ func liteLLMRow(key string, raw json.RawMessage) (row, error) {
 		if steps, ok := fields[f].([]any); ok && strings.Contains(f, "pricing") && len(steps) > 0 {
 			return row{}, errors.Errorf("its prices go by steps (%s), and a row has one: write it by hand", f)
 		}
+		if prices, ok := fields[f].(map[string]any); ok && len(prices) > 0 && (strings.Contains(f, "cost") || strings.Contains(f, "provider_specific")) {
+			r.notes = append(r.notes, "left out: "+plain(f)+", a row has no such price")
+		}
 		n, ok := fields[f].(json.Number)
 		if !ok {
 			continue
@@ -107,37 +110,75 @@ func liteLLMRow(key string, raw json.RawMessage) (row, error) {
 		}
 		r.above, r.long[class] = above, p
 	}
-	return r, r.addTiers(fields)
+	err := r.addTiers(fields)
+	return r, err
 }
 
-// addTiers reads tiers as multipliers: a table has one for all of a row's prices.
+// addTiers reads tiers as multipliers: a table has one for all of a row's prices. A catalog
+// must give both input and output for a tier, or one of them would be had for what nobody
+// said.
 func (r *row) addTiers(fields map[string]any) error {
 	for _, tier := range liteLLMTiers {
 		var factor *big.Rat
+		has := map[v1alpha1.TokenClass]bool{}
 		for _, f := range slices.Sorted(maps.Keys(liteLLMFields)) {
-			n, ok := fields[f+"_"+tier].(json.Number)
-			base, _ := fields[f].(json.Number)
-			of, okBase := new(big.Rat).SetString(base.String())
-			is, okTier := new(big.Rat).SetString(n.String())
-			if !ok || !okBase || !okTier || of.Sign() == 0 {
+			q := timesUsual(fields, f, tier)
+			if q == nil {
 				continue
 			}
-			q := new(big.Rat).Quo(is, of)
-			if factor != nil && factor.Cmp(q) != 0 {
+			if factor != nil && factor.FloatString(9) != q.FloatString(9) {
 				return errors.Errorf("%s costs %s times as much for one class and %s times for another, and a row has one multiplier: write it by hand", tier, factor.FloatString(3), q.FloatString(3))
 			}
-			factor = q
+			factor, has[liteLLMFields[f]] = q, true
 		}
-		if factor == nil {
-			continue
+		if factor != nil {
+			for _, class := range []v1alpha1.TokenClass{v1alpha1.TokenInput, v1alpha1.TokenOutput} {
+				if !has[class] {
+					return errors.Errorf("it has no %s price of %s, which a row's multiplier would make up: write it by hand", class, tier)
+				}
+			}
+			text, err := decimal(rounded(factor))
+			if err != nil {
+				return errors.Wrapf(err, "the multiplier of %s", tier)
+			}
+			r.tiers[tier] = text
 		}
-		text, err := decimal(factor)
-		if err != nil {
-			return errors.Wrapf(err, "the multiplier of %s", tier)
+		for _, f := range slices.Sorted(maps.Keys(fields)) {
+			base, ours := tierOf(f, tier)
+			if !ours {
+				continue
+			}
+			// What the multiplier makes of a long prompt's price needs no words.
+			if q := timesUsual(fields, base, tier); q == nil || factor == nil || q.FloatString(9) != factor.FloatString(9) {
+				r.notes = append(r.notes, "left out: "+plain(f)+", a row has no such price")
+			}
 		}
-		r.tiers[tier] = text
 	}
 	return nil
+}
+
+// timesUsual is how many times its usual price a field costs in a tier. Nil: nobody says.
+func timesUsual(fields map[string]any, field, tier string) *big.Rat {
+	n, _ := fields[field+"_"+tier].(json.Number)
+	base, _ := fields[field].(json.Number)
+	of, okBase := new(big.Rat).SetString(base.String())
+	is, okTier := new(big.Rat).SetString(n.String())
+	if !okBase || !okTier || of.Sign() == 0 {
+		return nil
+	}
+	return new(big.Rat).Quo(is, of)
+}
+
+// tierOf is the field with the usual price of what a field prices in a tier: both with the
+// length of prompt above which they count, or without.
+func tierOf(field, tier string) (base string, ours bool) {
+	base, is := strings.CutSuffix(field, "_"+tier)
+	of := base
+	if m := longField.FindStringSubmatch(base); m != nil {
+		of = m[1]
+	}
+	_, known := liteLLMFields[of]
+	return base, is && known
 }
 
 // leftOut says why a field of LiteLLM's with a price becomes none of a row.
@@ -162,9 +203,8 @@ func leftOut(field string) string {
 // isTier says whether a field is a price of a tier that is read as a multiplier.
 func isTier(field string) bool {
 	return slices.ContainsFunc(liteLLMTiers, func(tier string) bool {
-		base, is := strings.CutSuffix(field, "_"+tier)
-		_, ours := liteLLMFields[base]
-		return is && ours
+		_, ours := tierOf(field, tier)
+		return ours
 	})
 }
 
@@ -213,6 +253,7 @@ func modelsDevRow(key string, raw json.RawMessage) (row, error) {
 		Name    string                     `json:"name"`
 		Updated string                     `json:"last_updated"` //nolint:tagliatelle // as models.dev names it
 		Status  string                     `json:"status"`
+		More    map[string]json.RawMessage `json:"experimental"`
 		Cost    map[string]json.RawMessage `json:"cost"`
 	}
 	if err := json.Unmarshal(raw, &m); err != nil {
@@ -228,6 +269,9 @@ func modelsDevRow(key string, raw json.RawMessage) (row, error) {
 	if m.Status != "" {
 		r.notes = append(r.notes, "the catalog calls it "+plain(m.Status))
 	}
+	if modes := m.More["modes"]; strings.Contains(string(modes), "cost") {
+		r.notes = append(r.notes, "left out: experimental.modes, whose prices a row has as tiers, by hand")
+	}
 	if len(m.Cost) == 0 {
 		return row{}, errors.Errorf("%s has no cost", key)
 	}
@@ -238,17 +282,12 @@ func modelsDevRow(key string, raw json.RawMessage) (row, error) {
 				return row{}, errors.Wrapf(err, "%s: cost.%s", key, f)
 			}
 		case f == "context_over_200k":
-			r.above = "200000"
 			var long map[string]json.RawMessage
 			if err := json.Unmarshal(m.Cost[f], &long); err != nil {
 				return row{}, errors.Wrapf(err, "%s: cost.%s", key, f)
 			}
-			for lf, v := range long {
-				if class, ours := modelsDevFields[lf]; ours {
-					if err := set(r.long, class, v); err != nil {
-						return row{}, errors.Wrapf(err, "%s: cost.%s.%s", key, f, lf)
-					}
-				}
+			if err := r.longPrices("200000", long); err != nil {
+				return row{}, errors.Wrapf(err, "%s: cost.%s", key, f)
 			}
 		case f == "tiers":
 			if err := r.contextTier(m.Cost[f]); err != nil {
@@ -275,16 +314,33 @@ func (r *row) contextTier(raw json.RawMessage) error {
 		if err := json.Unmarshal(t["tier"], &is); err != nil || is.Type != "context" {
 			return errors.New("it has a tier that is of no prompt's length: write it by hand")
 		}
-		if r.above != "" && r.above != is.Size.String() {
-			return errors.Errorf("it has prices above %s and above %s tokens, and a row has one of them: write it by hand", r.above, is.Size)
+		if err := r.longPrices(is.Size.String(), t); err != nil {
+			return err
 		}
-		r.above = is.Size.String()
-		for f, v := range t {
-			if class, ours := modelsDevFields[f]; ours {
-				if err := set(r.long, class, v); err != nil {
-					return err
-				}
+	}
+	return nil
+}
+
+// longPrices reads what prompts of more than so many tokens cost, which may be said twice.
+func (r *row) longPrices(above string, prices map[string]json.RawMessage) error {
+	for _, f := range slices.Sorted(maps.Keys(prices)) {
+		class, ours := modelsDevFields[f]
+		if !ours {
+			if f != "tier" {
+				r.notes = append(r.notes, "left out: "+plain(f)+" above "+plain(above)+" tokens")
 			}
+			continue
+		}
+		if r.above != "" && r.above != above {
+			return errors.Errorf("it has prices above %s and above %s tokens, and a row has one of them: write it by hand", r.above, above)
+		}
+		r.above = above
+		was, twice := r.long[class]
+		if err := set(r.long, class, prices[f]); err != nil {
+			return errors.Wrap(err, f)
+		}
+		if twice && was != r.long[class] {
+			return errors.Errorf("it has two prices of %s above %s tokens, %s and %s: write it by hand", class, above, was, r.long[class])
 		}
 	}
 	return nil
