@@ -75,7 +75,27 @@ func (f Facts) repriced(t *pricing.Table, tokens map[count.Meter]uint64, b price
 	case len(f.Bill) == 0:
 		models = nil // nobody knows which
 	}
-	return r, (spent - b.Total).Plus(price.AtDearest(t, tokens, f.Settings.Contained, models)).Float()
+	atDearest := (spent - b.Total).Plus(price.AtDearest(t, tokens, f.Settings.Contained, models))
+	return r, max(atDearest, f.asLacked(t, b, spent)).Float()
+}
+
+// asLacked is what it would be if models that lacked a price at the last look, and have one
+// now, still cost what they did then: the row that was the dearest may be another by now.
+func (f Facts) asLacked(t *pricing.Table, b price.Bill, spent money.USD) money.USD {
+	has := func(model string) bool { return t.Find(model) != nil }
+	at, some := spent, map[string]bool{}
+	for _, l := range f.Bill {
+		usd, err := money.Parse(l.USD)
+		if l.Unpriced && err == nil && has(l.Model) {
+			at, some[l.Model] = at.Plus(usd), true
+		}
+	}
+	for _, l := range b.Lines {
+		if some[l.Meter.Model] {
+			at -= l.USD
+		}
+	}
+	return at
 }
 
 // A lineKey is what a line of a bill is about.
