@@ -1,6 +1,7 @@
 package query
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -243,8 +244,21 @@ func (n *notes) read(p []byte) {
 	n.tail = n.tail[max(0, len(n.tail)-ends):]
 }
 
-// partial is how a cluster of VictoriaMetrics says that a part of it is away.
-var partial = regexp.MustCompile(`^\s*\{[^\[]*"isPartial"\s*:\s*true`)
+// partial is how a cluster of VictoriaMetrics says that a part of it is away, and who puts
+// answers of several servers together that one is.
+var (
+	partial    = regexp.MustCompile(`^\s*\{[^\[]*` + isPartial)
+	partialKey = regexp.MustCompile(`[,\]}]\s*` + isPartial)
+)
+
+const isPartial = `("isPartial"\s*:\s*true|"status"\s*:\s*"partial")`
+
+// partialAfter says whether an answer says so behind its series, as one does that went through
+// something which sorts keys: no label stands there.
+func partialAfter(tail []byte) bool {
+	end := bytes.LastIndexByte(tail, ']')
+	return end >= 0 && partialKey.Match(tail[end:])
+}
 
 // Query implements Querier. Its errors are Problems, except for what only a log
 // should say.
@@ -257,13 +271,13 @@ func (c *client) Query(ctx context.Context, promQL string, at time.Time) (Answer
 	if err != nil {
 		return Answer{}, c.seen.problem(err)
 	}
-	if partial.Match(c.seen.head) || partial.Match(c.seen.tail) {
-		return Answer{}, Problem{Reason: v1alpha1.ReasonPartialAnswer, Message: "The server says that its answer is a part only (isPartial): one of its storage nodes is away"}
-	}
 	if c.seen.status != http.StatusOK {
 		// The API client takes a 400 or a 422 for an answer unless its body says
 		// "error" or "success".
 		return Answer{}, httpProblem(&promv1.Error{}, c.seen.status)
+	}
+	if partial.Match(c.seen.head) || partialAfter(c.seen.tail) {
+		return Answer{}, Problem{Reason: v1alpha1.ReasonPartialAnswer, Message: "The server says that its answer is a part only (isPartial, or status partial): one of its storage nodes is away"}
 	}
 	if len(warnings) > 0 {
 		return Answer{}, Problem{Reason: v1alpha1.ReasonPartialAnswer, Message: "The server answered with a warning, so its answer may be a part only"}
