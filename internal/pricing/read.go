@@ -6,6 +6,7 @@ import (
 	"io"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v3"
@@ -119,7 +120,7 @@ func document(text string) (*yaml.Node, error) {
 			return found, nil
 		}
 		if err != nil {
-			return nil, errors.New("it is no YAML" + lineOf(err))
+			return nil, errors.New("it is no YAML" + lineOf(err, text))
 		}
 		if len(n.Content) == 0 || n.Content[0].Tag == "!!null" {
 			continue
@@ -136,11 +137,19 @@ func document(text string) (*yaml.Node, error) {
 
 var yamlLine = regexp.MustCompile(`line ([0-9]+)`)
 
-func lineOf(err error) string {
-	if m := yamlLine.FindStringSubmatch(err.Error()); m != nil {
-		return " (line " + m[1] + ")"
+// lineOf leads to where a text is no YAML.
+func lineOf(err error, text string) string {
+	m := yamlLine.FindStringSubmatch(err.Error())
+	if m == nil {
+		return ""
 	}
-	return ""
+	n, err := strconv.Atoi(m[1])
+	if lines := strings.Split(text, "\n"); err == nil && n > 0 && n <= len(lines) {
+		if line := lines[n-1]; strings.Contains(line[:len(line)-len(strings.TrimLeft(line, " \t"))], "\t") {
+			return " (line " + m[1] + ": it begins with a tab, where YAML takes only blanks)"
+		}
+	}
+	return " (line " + m[1] + ")"
 }
 
 // expand returns a document as it reads without YAML's anchors, aliases and merges (<<),
@@ -227,6 +236,10 @@ func (r *reader) flaw(model, field string, line int, text string, args ...any) {
 // model reads all rows of one model.
 func (r *reader) model(key, value *yaml.Node) {
 	name := key.Value
+	if !isName(key) {
+		r.flaw(name, "", key.Line, "a model is called by a text")
+		return
+	}
 	m := &Model{Name: name}
 	var names []*yaml.Node
 	rows := []*yaml.Node{value}

@@ -31,7 +31,7 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 		r.flaw(name, field, line, text, args...)
 		ok = false
 	}
-	var long *yaml.Node
+	var long, tiers, regional *yaml.Node
 	for k, v := range pairs(n) {
 		if seen[k.Value] {
 			bad(k.Value, k.Line, standsTwice)
@@ -54,7 +54,7 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 		case k.Value == "from":
 			from, err := readTime(v.Value)
 			if err != nil {
-				bad(k.Value, v.Line, "it must be a day, such as 2027-01-01, or a time, such as 2027-01-01T08:00:00Z; both in UTC")
+				bad(k.Value, v.Line, "it must be a day, such as 2027-01-01, which begins in UTC, or a time with its zone, such as 2027-01-01T08:00:00Z; from 2000 to 2200")
 			}
 			row.From = from
 		case k.Value == "aliases" && v.Kind != yaml.SequenceNode:
@@ -64,13 +64,14 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 		case k.Value == "longContext":
 			long = v
 		case k.Value == "tiers":
+			tiers = v
 			readTiers(v, row.Tiers, bad)
 		case k.Value == "regional":
 			f, why := factor(v)
 			if why != "" {
 				bad(k.Value, v.Line, "%s", why)
 			}
-			row.Regional = f
+			regional, row.Regional = v, f
 		default:
 			bad(k.Value, k.Line, "no price is called so: tokens are input, output, cachedInput, cacheWrite, thoughts or toolUse; a row may have from, longContext, tiers, regional, unchecked, aliases")
 		}
@@ -84,7 +85,33 @@ func (r *reader) row(name string, n *yaml.Node, names *[]*yaml.Node) (Row, bool)
 	if long != nil && !r.long(name, long, &row, unchecked) {
 		ok = false
 	}
+	if ok && !unchecked {
+		row.checkFactors(tiers, regional, bad)
+	}
 	return row, ok
+}
+
+// checkFactors refuses what makes prices nobody's, as a price itself is refused.
+func (r Row) checkFactors(tiers, regional *yaml.Node, bad func(field string, line int, text string, args ...any)) {
+	if regional != nil && r.Regional < one {
+		bad("regional", regional.Line, "nobody's regions cost less than the global endpoint, and a tenth more is \"1.1\"; if it is right, say unchecked: true in the row")
+		return
+	}
+	if tiers == nil {
+		return
+	}
+	for k, v := range pairs(tiers) {
+		for _, context := range []string{ContextStandard, ContextLong} {
+			for _, c := range Classes {
+				usual, _ := r.Rate(Use{Class: c, Context: context}, false)
+				rate, _ := r.Rate(Use{Class: c, Context: context, Tier: k.Value}, false)
+				if usual > 0 && rate < cheapest[c] {
+					bad("tiers."+k.Value, v.Line, "%s times %s US dollars for a million %s tokens is below any market price; if it is right, say unchecked: true in the row", short(v.Value), (usual * one).String(), c)
+					return
+				}
+			}
+		}
+	}
 }
 
 // yes reads a statement.
@@ -120,6 +147,10 @@ func readTiers(n *yaml.Node, into map[string]int64, bad func(field string, line 
 // long reads the prices of long requests: what they don't name costs as usual.
 func (r *reader) long(name string, n *yaml.Node, row *Row, unchecked bool) bool {
 	const field = "longContext"
+	if n.Kind == yaml.SequenceNode && len(n.Content) > 1 {
+		r.flaw(name, field, n.Line, "%s: a counter says of a prompt that it is long, and not how long, so that a row has one of them", holdsAbove)
+		return false
+	}
 	if n.Kind != yaml.MappingNode {
 		r.flaw(name, field, n.Line, holdsAbove)
 		return false
@@ -187,15 +218,21 @@ func fill(rates Rates) {
 	}
 }
 
+// times are the ways to write one that leave no doubt which it is: a time without its
+// zone is somebody's own.
+var times = []string{
+	time.DateOnly, time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05Z0700", "2006-01-02T15:04Z0700",
+	"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04Z07:00", "2006-01-02 15:04:05 Z07:00", "2006-01-02 15:04 Z07:00", "2006-01-02 15:04:05 Z0700", "2006-01-02 15:04:05 UTC", "2006-01-02 15:04 UTC",
+}
+
 func readTime(text string) (time.Time, error) {
-	if t, err := time.Parse(time.DateOnly, text); err == nil {
-		return sane(t)
+	text = strings.ToUpper(strings.TrimSpace(text))
+	for _, layout := range times {
+		if t, err := time.Parse(layout, text); err == nil && t.Nanosecond() == 0 {
+			return sane(t.UTC())
+		}
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	if err != nil || t.Nanosecond() != 0 {
-		return time.Time{}, errors.New("not a time")
-	}
-	return sane(t.UTC())
+	return time.Time{}, errors.New("not a time")
 }
 
 func sane(t time.Time) (time.Time, error) {

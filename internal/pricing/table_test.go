@@ -75,6 +75,7 @@ func TestRead(t *testing.T) {
 		},
 		"Empty":        {reason: "A table without rows has no dearest one.", text: `models: {}`, err: "it has no models"},
 		"NoDocument":   {reason: "As above.", text: ``, err: "it has no models"},
+		"Tab":          {reason: "Who sees nothing in the line is told.", text: "models:\n\tm: {input: \"1\", output: \"1\"}\n", err: "it is no YAML (line 2: it begins with a tab, where YAML takes only blanks)"},
 		"NoYAML":       {reason: "The message does not quote it: it may be anything.", text: "models: {", err: "it is no YAML (line 1)"},
 		"OtherKey":     {reason: "A misspelled key would be a table without rows.", text: `model: {m: {input: "1", output: "1"}}`, err: "line 1: it must hold models"},
 		"OtherCase":    {reason: "Names are case-sensitive, as everywhere in Kubernetes.", text: `Models: {m: {input: "1", output: "1"}}`, err: "it must hold models"},
@@ -212,6 +213,10 @@ func TestFlaws(t *testing.T) {
 		"AboveOctal":      {"Readers of YAML differ whether it is 200000.", `{input: "1", output: "1", longContext: {above: 0200000, input: "2"}}`, "longContext.above: it must be the number"},
 		"LongAtUsual":     {"Somebody forgot the prices: long requests would cost the usual ones.", `{input: "1", output: "1", longContext: {above: 200000}}`, "longContext: it must hold above, and prices of its own"},
 		"Octal":           {"Readers of YAML differ whether it is 8 or 10.", `{input: 010, output: "1"}`, "input: it must be a decimal string"},
+		"TwoLong":         {"A counter says whether a prompt was long, and not how long.", `{input: "1", output: "1", longContext: [{above: 200000, input: "2"}, {above: 400000, input: "3"}]}`, "longContext: it must hold above, and prices of its own: a counter says of a prompt that it is long"},
+		"TierForNothing":  {"A factor that makes a price nobody's is a mistake, as such a price is.", `{input: "1", output: "1", tiers: {flex: "0.0005"}}`, "tiers.flex: 0.0005 times 1 US dollars for a million input tokens is below any market price; if it is right, say unchecked: true in the row"},
+		"TierOfLong":      {"As above, of long prompts alone.", `{input: "1", output: "1", longContext: {above: 200000, cachedInput: "0.002"}, tiers: {flex: "0.1"}}`, "tiers.flex: 0.1 times 0.002 US dollars for a million cachedInput tokens is below any market price"},
+		"RegionalTenth":   {"Somebody who means a tenth more.", `{input: "1", output: "1", regional: "0.1"}`, "regional: nobody's regions cost less than the global endpoint, and a tenth more is \"1.1\""},
 		"AliasNull":       {"It is no name, and not \"null\" either.", `{input: "1", output: "1", aliases: [null]}`, "aliases: an alias must be a name"},
 		"AliasText":       {"The way out is in the message.", `{input: "1", output: "1", aliases: x}`, "aliases: it must be a list"},
 		"NoFactor":        {"A tier is a part of the price.", `{input: "1", output: "1", tiers: {flex: half}}`, `tiers.flex: it must be a multiplier such as "1.1"`},
@@ -295,6 +300,42 @@ func TestFind(t *testing.T) {
 				t.Errorf("%s\n%q is %q, want %q", tc.reason, tc.name, got, tc.want)
 			}
 		})
+	}
+}
+
+func TestTimes(t *testing.T) {
+	for text, want := range map[string]string{
+		"2027-01-01":                  "2027-01-01T00:00:00Z",
+		"2027-01-01T08:00:00Z":        "2027-01-01T08:00:00Z",
+		`"2027-01-01T08:00:00+02:00"`: "2027-01-01T06:00:00Z",
+		"2027-01-01T08:00:00-0800":    "2027-01-01T16:00:00Z",
+		"2027-01-01 08:00:00Z":        "2027-01-01T08:00:00Z",
+		"2027-01-01 08:00 +02:00":     "2027-01-01T06:00:00Z",
+		"2027-01-01 08:00:00 UTC":     "2027-01-01T08:00:00Z",
+		"2027-01-01T08:00Z":           "2027-01-01T08:00:00Z",
+		"2027-01-01t08:00:00.000z":    "2027-01-01T08:00:00Z",
+		`" 2027-01-01 "`:              "2027-01-01T00:00:00Z",
+		"2027-01-01T08:00:00":         "", // whose eight o'clock?
+		"2027-01-01 08:00:00 CET":     "", // there are several
+		"2027-01-01T08:00:00.5Z":      "",
+		"2027-02-30":                  "",
+		"2027-1-1":                    "",
+		"01/02/2027":                  "",
+		"1027-01-01":                  "",
+		"1798761600":                  "",
+		"null":                        "",
+	} {
+		got, err := Read("version: 2\nmodels: {m: [{input: \"1\", output: \"1\"}, {from: " + text + ", input: \"2\", output: \"2\"}]}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		from := ""
+		if rows := got.Models[0].Rows; len(rows) == 2 {
+			from = rows[1].From.Format(time.RFC3339)
+		}
+		if from != want || (want == "") != (len(got.Flaws) == 1) {
+			t.Errorf("from: %s is %q, want %q; flaws %v", text, from, want, got.Flaws)
+		}
 	}
 }
 
@@ -395,6 +436,26 @@ func TestChanges(t *testing.T) {
 	}
 	if got := tab.Changes([]string{"gemini-3.8-flash"}, time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(2028, 1, 1, 0, 0, 0, 0, time.UTC)); len(got) != 0 {
 		t.Errorf("changes after the last: %+v", got)
+	}
+}
+
+// A change is told by what changes, whatever that is, and one of nothing is none.
+func TestChangeWords(t *testing.T) {
+	for name, tc := range map[string]struct{ before, after, is, was string }{
+		"Prices":   {`input: "1", output: "2"`, `input: "2", output: "4"`, "input 2, output 4", "input 1, output 2"},
+		"Long":     {`input: "1", output: "2", longContext: {above: 200000, input: "2"}`, `input: "1", output: "2", longContext: {above: 200000, input: "3"}`, "input 1, output 2; above 200000 tokens input 3, output 2", "input 1, output 2; above 200000 tokens input 2, output 2"},
+		"LongEnds": {`input: "1", output: "2", longContext: {above: 200000, input: "2"}`, `input: "1", output: "2"`, "input 1, output 2; long prompts as usual", "input 1, output 2; above 200000 tokens input 2, output 2"},
+		"Tier":     {`input: "1", output: "2", tiers: {flex: "0.5", priority: "1.8"}`, `input: "1", output: "2", tiers: {priority: "1.8"}`, "input 1, output 2; flex times 1", "input 1, output 2; flex times 0.5"},
+		"Regional": {`input: "1", output: "2"`, `input: "1", output: "2", regional: "1.1"`, "input 1, output 2; regional times 1.1", "input 1, output 2; regional times 1"},
+		"Nothing":  {`input: "1", output: "2", cachedInput: "1"`, `input: "1", output: "2"`, "input 1, output 2", "input 1, output 2"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tab := read(t, "version: 2\nmodels: {m: [{"+tc.before+"}, {from: 2027-01-01, "+tc.after+"}]}")
+			is, was := Change{Old: tab.Models[0].Rows[0], New: tab.Models[0].Rows[1]}.Words()
+			if is != tc.is || was != tc.was {
+				t.Errorf("%q, before %q; want %q, before %q", is, was, tc.is, tc.was)
+			}
+		})
 	}
 }
 

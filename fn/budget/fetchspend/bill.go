@@ -22,11 +22,15 @@ const announceBefore = 7 * 24 * time.Hour
 func announced(t *pricing.Table, models []string, at time.Time) []string {
 	var out []string
 	for _, c := range t.Changes(models, at.Add(-announceBefore), at.Add(announceBefore)) {
+		is, was := c.Words()
+		if is == was {
+			continue
+		}
 		verb := "costs"
 		if c.From.After(at) {
 			verb = "will cost"
 		}
-		out = append(out, fmt.Sprintf("from %s on %s %s %s (before: %s)", c.From.Format(time.RFC3339), short(c.Model), verb, c.New.Words(), c.Old.Words()))
+		out = append(out, fmt.Sprintf("from %s on %s %s %s (before: %s)", c.From.Format(time.RFC3339), short(c.Model), verb, is, was))
 	}
 	return out[:min(len(out), maxAnnounced)]
 }
