@@ -162,6 +162,18 @@ func (t *Table) Context(name string, prompt uint64, at time.Time) string {
 	return ContextStandard
 }
 
+// Begins says whether a row of any model begins in a span of time, its ends included.
+func (t *Table) Begins(from, to time.Time) bool {
+	for _, m := range t.Models {
+		for _, r := range m.Rows {
+			if !r.From.Before(from) && !r.From.After(to) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Began is the beginning of the price span that a time lies in: what is used in
 // one span of a model has one price. Zero: the first. Tokens that are kept by it
 // keep their price when a later row is added.

@@ -34,13 +34,14 @@ const (
 type message [7]field
 
 // The messages of which a request is made, as in run_function.proto and struct.proto.
-var state, resource, structure, value, list message
+var state, resource, resources, structure, value, list message
 
 func init() { //nolint:gochecknoinits // they refer to each other
 	state[compositeNum] = field{nested, &resource}
 	state[resourcesNum] = field{mapped, &resource}
 	resource[resourceNum] = field{nested, &structure}
 	resource[connectionNum] = field{kind: mappedData}
+	resources[itemsNum] = field{nested, &resource}
 	structure[fieldsNum] = field{mapped, &value}
 	value[stringNum] = field{kind: text}
 	value[structNum] = field{nested, &structure}

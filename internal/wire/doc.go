@@ -9,6 +9,6 @@
 // twice because of us, and of those that came twice the later one is read, as everywhere in
 // protobuf.
 //
-// Four messages are kept like that: the observed state, the desired state, the step's input
-// and the context. All functions of this package take decoded ones, too.
+// What is kept like that: the observed state, the desired state, the step's input, the context
+// and, in the request itself, the required resources. All functions of this package take decoded ones, too.
 package wire

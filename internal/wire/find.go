@@ -10,7 +10,9 @@ import (
 const (
 	keyNum, valueNum = 1, 2 // of every map's entries
 
-	observedNum, desiredNum, inputNum, contextNum = 2, 3, 4, 5 // of a request
+	observedNum, desiredNum, inputNum, contextNum, requiredNum = 2, 3, 4, 5, 8 // of a request
+
+	itemsNum = 1 // of Resources
 
 	compositeNum, resourcesNum = 1, 2 // of a State
 

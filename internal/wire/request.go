@@ -8,11 +8,11 @@ import (
 )
 
 // Unmarshal reads a request as proto.Unmarshal does and refuses what that refuses, but
-// leaves observed and desired state, input and context as they came. The request keeps parts
+// leaves observed and desired state, input, context and required resources as they came. The request keeps parts
 // of data, which nobody may change from then on.
 func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 	proto.Reset(req)
-	var observed, desired, input, left pieces
+	var observed, desired, input, left, required pieces
 	merge := proto.UnmarshalOptions{Merge: true}
 	decoded := 0 // up to here
 	for at := 0; at < len(data); {
@@ -40,6 +40,8 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 			into, is = &input, &structure
 		case contextNum:
 			into, is = &left, &structure
+		case requiredNum:
+			into = &required
 		default:
 			continue
 		}
@@ -48,6 +50,13 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 		}
 		decoded = at
 		v, _ := protowire.ConsumeBytes(held)
+		if num == requiredNum { // an entry of a map, which is kept with its tag
+			if err := (field{mapped, &resources}).check(v, protowire.DefaultRecursionLimit-1); err != nil {
+				return err
+			}
+			into.add(data[from:at])
+			continue
+		}
 		if err := check(v, is, protowire.DefaultRecursionLimit-1); err != nil {
 			return err
 		}
@@ -55,6 +64,9 @@ func Unmarshal(data []byte, req *fnv1.RunFunctionRequest) error {
 	}
 	if err := merge.Unmarshal(data[decoded:], req); err != nil {
 		return err
+	}
+	if required.all != nil {
+		keep(req, append(kept(req), required.bytes()...))
 	}
 	if observed.all != nil {
 		req.Observed = &fnv1.State{}

@@ -36,7 +36,9 @@ func Same(a, b []byte) bool {
 	return entries == 0
 }
 
-// sameValue compares two encoded Values.
+// SameValue says the same of two encoded Values; nil is none.
+func SameValue(a, b []byte) bool { return (a == nil) == (b == nil) && sameValue(a, b) }
+
 func sameValue(a, b []byte) bool {
 	if bytes.Equal(a, b) {
 		return true

@@ -63,6 +63,16 @@ func (r Resource) Text(path ...string) string {
 	return string(s)
 }
 
+// Encoded returns the value at a path of map keys as it came, nil where there is none, and ok
+// false where the resource came decoded. Nobody may write into it.
+func (r Resource) Encoded(path ...string) (v []byte, ok bool) {
+	if r.raw == nil {
+		return nil, false
+	}
+	v, _ = r.at(path)
+	return v, true
+}
+
 // Element returns the first element of the list at a path of map keys that is a map with a
 // string under a key, or nil. Only that element is decoded.
 func (r Resource) Element(key, text string, path ...string) *structpb.Struct {
@@ -221,6 +231,25 @@ func DecodeComposite(s *fnv1.State) (*fnv1.Resource, error) {
 	return s.GetComposite(), nil
 }
 
+// Required returns the resources that were found for a requirement, and whether it was
+// answered at all.
+func Required(req *fnv1.RunFunctionRequest, key string) (found []Resource, answered bool) {
+	if rs, ok := req.GetRequiredResources()[key]; ok {
+		for _, r := range rs.GetItems() {
+			found = append(found, Resource{decoded: r})
+		}
+		return found, true
+	}
+	rs, answered := entry(kept(req), requiredNum, key)
+	each(rs, func(num protowire.Number, r []byte, _, _ int) bool {
+		if num == itemsNum {
+			found = append(found, Resource{raw: r})
+		}
+		return true
+	})
+	return found, answered
+}
+
 // Composed returns the composed resource of a name.
 func Composed(s *fnv1.State, name string) Resource {
 	if r, ok := s.GetResources()[name]; ok {
@@ -332,6 +361,20 @@ func SetField(s *structpb.Struct, key string, v *structpb.Value) {
 		s.Fields = map[string]*structpb.Value{}
 	}
 	s.Fields[key] = v
+}
+
+// SetEncoded sets the encoded value under a key of a Struct.
+func SetEncoded(s *structpb.Struct, key string, v []byte) {
+	delete(s.GetFields(), key)
+	size := protowire.SizeTag(keyNum) + protowire.SizeBytes(len(key)) + protowire.SizeTag(valueNum) + protowire.SizeBytes(len(v))
+	rest := without(kept(s), key)
+	b := append(make([]byte, 0, len(rest)+protowire.SizeTag(fieldsNum)+protowire.SizeBytes(size)), rest...)
+	b = protowire.AppendTag(b, fieldsNum, protowire.BytesType)
+	b = protowire.AppendVarint(b, uint64(size)) //nolint:gosec // a length
+	b = protowire.AppendTag(b, keyNum, protowire.BytesType)
+	b = protowire.AppendString(b, key)
+	b = protowire.AppendTag(b, valueNum, protowire.BytesType)
+	keep(s, protowire.AppendBytes(b, v))
 }
 
 // DeleteField takes a key out of a Struct.

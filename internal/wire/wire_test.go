@@ -50,6 +50,16 @@ func compare(t failer, b []byte) bool {
 		}
 		same(t, "context "+k, want, got)
 	}
+	for _, k := range keys {
+		want, there := full.GetRequiredResources()[k]
+		got, answered := Required(lazy, k)
+		if there != answered || len(want.GetItems()) != len(got) {
+			t.Fatalf("requirement %q: answered %v with %d, found %v with %d", k, there, len(want.GetItems()), answered, len(got))
+		}
+		for i, r := range got {
+			readsOne(t, want.GetItems()[i], r)
+		}
+	}
 	same(t, "input", full.GetInput(), Whole(lazy.GetInput()))
 	sames(t, full.GetInput(), kept(lazy.GetInput()), full.GetContext(), kept(lazy.GetContext()))
 	writes(t, full, lazy)
@@ -109,6 +119,31 @@ func forget(m protoreflect.Message) {
 	})
 }
 
+// sameEncoded compares an encoded Value with what protobuf makes of it.
+func sameEncoded(t failer, want *structpb.Value, encoded []byte) {
+	t.Helper()
+	if want == nil {
+		if !SameValue(nil, encoded) || SameValue([]byte{}, nil) {
+			t.Fatalf("none is the same as one")
+		}
+		return
+	}
+	b, err := proto.Marshal(want)
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	same(t, "encoded", want, decoded(encoded))
+	if changed := structpb.NewStringValue("another"); !proto.Equal(want, changed) {
+		other, err := proto.Marshal(changed)
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		if SameValue(encoded, other) || SameValue(other, b) {
+			t.Fatalf("%v is the same as another", want)
+		}
+	}
+}
+
 // reads compares all that can be read of a state.
 func reads(t failer, full, lazy *fnv1.State) {
 	t.Helper()
@@ -138,6 +173,12 @@ func readsOne(t failer, full *fnv1.Resource, lazy Resource) {
 		same(t, a, decoded.Value(a), lazy.Value(a))
 		if want, got := decoded.ConnectionDetail(a), lazy.ConnectionDetail(a); !bytes.Equal(want, got) {
 			t.Fatalf("connection detail %q: want %q, got %q", a, want, got)
+		}
+		if v, ok := lazy.Encoded(a); lazy.raw != nil {
+			if !ok || (v == nil) != (decoded.Value(a) == nil) {
+				t.Fatalf("encoded %q: %x, %v", a, v, ok)
+			}
+			sameEncoded(t, decoded.Value(a), v)
 		}
 		if want, got := decoded.Text(a), lazy.Text(a); want != got {
 			t.Fatalf("text %q: want %q, got %q", a, want, got)
@@ -231,6 +272,18 @@ func writes(t failer, full, lazy *fnv1.RunFunctionRequest) {
 		xr.Ready, want.Desired.Composite.Ready = fnv1.Ready_READY_FALSE, fnv1.Ready_READY_FALSE
 	}
 	if want.GetContext() != nil {
+		m := structpb.NewStructValue(manifest)
+		encoded, err := proto.Marshal(m)
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		if want.GetContext().GetFields() == nil {
+			want.Context.Fields = map[string]*structpb.Value{}
+		}
+		for _, k := range []string{"bucket", "", "dataset"} {
+			SetEncoded(got.GetContext(), k, encoded)
+			want.Context.Fields[k] = m
+		}
 		v := structpb.NewBoolValue(true)
 		SetField(got.GetContext(), "dataset", v)
 		DeleteField(got.GetContext(), "a")
@@ -338,6 +391,18 @@ func tagged(num protowire.Number, held []byte) []byte {
 // Protobuf goes 10,000 messages deep, and a map's entry is one. Neither more nor less is
 // taken here, and nothing ends the process.
 func TestDepth(t *testing.T) {
+	for _, deep := range []int{1, 100, 4994, 4995, 4996, 4997, 4998, 4999, 5000, 6000} {
+		v := protowire.AppendVarint(protowire.AppendTag(nil, boolNum, protowire.VarintType), 1)
+		for range deep {
+			v = tagged(listNum, tagged(valuesNum, v))
+		}
+		object := tagged(fieldsNum, slices.Concat(tagged(keyNum, []byte("a")), tagged(valueNum, v)))
+		b := tagged(requiredNum, slices.Concat(tagged(keyNum, []byte("a")), tagged(valueNum, tagged(itemsNum, tagged(resourceNum, object)))))
+		refused, err := proto.Unmarshal(b, &fnv1.RunFunctionRequest{}), Unmarshal(b, &fnv1.RunFunctionRequest{})
+		if (refused == nil) != (err == nil) {
+			t.Errorf("%d lists in lists of a required resource: protobuf says %v, we say %v", deep, refused, err)
+		}
+	}
 	nest := func(deep int) []byte { // lists in lists: two messages each
 		v := protowire.AppendVarint(protowire.AppendTag(nil, boolNum, protowire.VarintType), 1)
 		for range deep {

@@ -40,6 +40,7 @@ type station struct {
 	connect func(query.Server) (query.Querier, error)
 	tables  *tables
 	resting *Resting
+	answers *answers
 }
 
 // New returns the step.
@@ -50,7 +51,7 @@ func New(log logging.Logger) *edge.Function {
 // NewWith returns the step with a clock and a way to its server of its own, for
 // tests and stories.
 func NewWith(log logging.Logger, now func() time.Time, connect func(query.Server) (query.Querier, error)) *edge.Function {
-	return edge.New(log, station{now: now, connect: connect, tables: &tables{}, resting: &Resting{}}.run)
+	return edge.New(log, station{now: now, connect: connect, tables: &tables{}, resting: &Resting{}, answers: &answers{}}.run)
 }
 
 // budget is the part of an XAgentBudget that this step reads. A ledger that is
@@ -85,6 +86,9 @@ func (b budget) ledger() *v1alpha1.Ledger {
 
 // run counts what the agent has spent.
 func (s station) run(c *edge.Call) error {
+	if s.again(c) {
+		return nil
+	}
 	in := &input.FetchSpendInput{}
 	if err := c.Input(in); err != nil {
 		return err
@@ -112,12 +116,7 @@ func (s station) run(c *edge.Call) error {
 			Message: "spec.pricingRef names namespace " + quote(table.Namespace) + ", where price tables may not lie: they may in " + strings.Join(in.PricingNamespaces, ", ") + ", and in the budget's own",
 		}})
 	}
-	c.Require(requirePricing, &fnv1.ResourceSelector{
-		ApiVersion: "v1",
-		Kind:       "ConfigMap",
-		Match:      &fnv1.ResourceSelector_MatchName{MatchName: table.Name},
-		Namespace:  &table.Namespace,
-	})
+	require(c, table)
 	found, resolved := c.Required(requirePricing)
 	if !resolved {
 		// Crossplane calls again with the answer; asking the server now would ask
@@ -140,9 +139,27 @@ func (s station) run(c *edge.Call) error {
 		}})
 	}
 	facts.Prices, facts.PriceProblem = s.prices(found, table)
-	o := s.measure(c, in, facts)
+	srv, err := server(c, in.Prometheus, settings)
+	if err != nil {
+		return leave(c, Outcome{Problem: problemOf(err), NextLook: min(waiting, settings.MaxLook)})
+	}
+	facts.Resting, facts.Server = s.resting, fingerprint(srv)
+	o, rest := s.measure(c, srv, facts)
 	o.Problem = named(o.Problem, settings.URL)
-	return leave(c, o)
+	if err := leave(c, o); err != nil {
+		return err
+	}
+	return s.keep(c, in, facts, o, rest, srv)
+}
+
+// require asks for a price table.
+func require(c *edge.Call, table v1alpha1.PricingReference) {
+	c.Require(requirePricing, &fnv1.ResourceSelector{
+		ApiVersion: "v1",
+		Kind:       "ConfigMap",
+		Match:      &fnv1.ResourceSelector_MatchName{MatchName: table.Name},
+		Namespace:  &table.Namespace,
+	})
 }
 
 // named says of what a server did which server it was: whoever reads it at night must
@@ -213,30 +230,25 @@ func others(cm edge.Part) string {
 	return ", but " + strings.Join(names, ", ") + ": the table must stand under that name"
 }
 
-func (s station) measure(c *edge.Call, in *input.FetchSpendInput, facts Facts) Outcome {
-	srv, err := server(c, in, facts.Settings)
-	if err != nil {
-		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
-	}
-	facts.Resting, facts.Server = s.resting, fingerprint(srv)
+func (s station) measure(c *edge.Call, srv query.Server, facts Facts) (Outcome, *proven) {
 	q, err := s.connect(srv)
 	if err != nil {
-		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}
+		return Outcome{Problem: problemOf(err), NextLook: min(waiting, facts.Settings.MaxLook)}, nil
 	}
 	ctx, cancel := context.WithTimeout(c.Ctx, patience)
 	defer cancel()
-	return Measure(ctx, q, facts)
+	return facts.measure(ctx, q)
 }
 
 // server is the one that the input names.
-func server(c *edge.Call, in *input.FetchSpendInput, set Settings) (query.Server, error) {
+func server(c *edge.Call, in input.Prometheus, set Settings) (query.Server, error) {
 	srv := query.Server{
 		URL:     set.URL,
 		Tenant:  set.Tenant,
-		CA:      in.Prometheus.CABundle,
+		CA:      in.CABundle,
 		Timeout: set.Timeout,
 	}
-	if n := in.Prometheus.CredentialsName; n != "" {
+	if n := in.CredentialsName; n != "" {
 		held, ok := c.Req.GetCredentials()[n]
 		if !ok {
 			return srv, query.Problem{Reason: v1alpha1.ReasonCredentialsMissing, Message: "The pipeline step has no credentials named " + quote(n) + ", as prometheus.credentialsName says"}

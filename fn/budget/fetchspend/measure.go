@@ -67,7 +67,13 @@ const waiting = time.Minute
 
 // Measure looks at an agent's samples once. A server's failure is an outcome
 // without Spent, never an error and never zero.
-func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:funlen // a look, from its beginning to its end
+func Measure(ctx context.Context, q query.Querier, f Facts) Outcome {
+	o, _ := f.measure(ctx, q)
+	return o
+}
+
+// measure also says what the outcome follows from, if the agent is at rest; else nil.
+func (f Facts) measure(ctx context.Context, q query.Querier) (Outcome, *proven) { //nolint:funlen // a look, from its beginning to its end
 	s := f.Settings
 	at := count.Floor(f.Now.Add(-s.IngestDelay).UnixMilli(), s.Rules.Grid)
 	observed, lost := f.remembered(at)
@@ -78,7 +84,7 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 	if lost && f.Created.After(f.Now) {
 		early, err := f.ahead(ctx, q, at)
 		if err != nil {
-			return Outcome{NextLook: min(waiting, s.MaxLook), Problem: problemOf(err)}
+			return Outcome{NextLook: min(waiting, s.MaxLook), Problem: problemOf(err)}, nil
 		}
 		f.early = early
 	}
@@ -91,6 +97,7 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 
 	out := Outcome{NextLook: min(waiting, s.MaxLook), Measurement: v1alpha1.Measurement{Period: l.Period, Flaw: f.clock()}}
 	var t count.Tally
+	var proof []count.Series
 	var distrust []string
 	for page := 0; ; page++ {
 		end, to, behind := at, s.Rules.SettleTo(at), false
@@ -106,15 +113,15 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 			break
 		}
 		out.Window = f.span(l, end)
-		counted, err := peek(ctx, q, f, l, end, to, behind)
+		counted, proves, err := peek(ctx, q, f, l, end, to, behind)
 		if err != nil {
 			out.Problem = problemOf(err)
 			if page == 0 {
-				return out
+				return out, nil
 			}
 			break
 		}
-		t, distrust = counted, append(distrust, counted.Distrust...)
+		t, proof, distrust = counted, proves, append(distrust, counted.Distrust...)
 		if !behind {
 			break
 		}
@@ -122,7 +129,7 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 	}
 	if out.Problem == nil && count.Vanished(l, t, at) {
 		out.Problem = &v1alpha1.SpendProblem{Reason: v1alpha1.ReasonSamplesVanished, Message: "The server has none of the samples that were counted last: its data may be lost, its stores away, or prometheus.tenant may name another tenant"}
-		return out
+		return out, nil
 	}
 	whole := out.Problem == nil // everything up to at was read
 	if whole && table == nil {
@@ -140,11 +147,11 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 			t.Ledger.AsOf = at
 		}
 		out.Ledger = t.Ledger.Write()
-		return out
+		return out, nil
 	}
 	f.charge(&out, table, stale, t, at)
 	if out.Measurement.Flaw == nil {
-		out.Measurement.Flaw = f.meter(ctx, q, at)
+		out.Measurement.Flaw = f.meter(ctx, q, at-f.span(l, at).Milliseconds(), at)
 	}
 	t.Ledger.Prices, t.Ledger.PricesSince = table.Excerpt(modelsOf(t.Counted), maxPrices), 0
 	if stale != nil {
@@ -156,7 +163,7 @@ func Measure(ctx context.Context, q query.Querier, f Facts) Outcome { //nolint:f
 		out.Measurement.PricesSince = count.RFC3339(t.Ledger.PricesSince)
 	}
 	out.Ledger = t.Ledger.Write()
-	return out
+	return out, f.proven(out, proof, l, table, at)
 }
 
 // charge prices what was counted.
@@ -305,8 +312,9 @@ func shown(distrust []string) []string {
 }
 
 // peek counts as look does. Where that may be all there is to know, it asks first
-// whether anything moved, which costs a fraction; it must be certain of it.
-func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, settleTo int64, force bool) (count.Tally, error) {
+// whether anything moved, which costs a fraction; it must be certain of it. The answer that
+// says so is its proof; nil: all was counted.
+func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, settleTo int64, force bool) (t count.Tally, proof []count.Series, err error) {
 	r, agent := f.Settings.Rules, f.Budget.AgentName
 	// What isn't still is not before more of it is settled: nobody asks that often.
 	key := strings.Join([]string{l.Mapping, l.Period, count.RFC3339(l.From), count.RFC3339(l.SettledAt)}, " ")
@@ -314,13 +322,14 @@ func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 		Stirred(key string, remember bool) bool
 	})
 	if f.whole || f.Ledger == nil || force || !l.MayBeStill(r, settleTo) || memory != nil && memory.Stirred(key, false) {
-		return look(ctx, q, f, l, end, settleTo, force)
+		t, err = look(ctx, q, f, l, end, settleTo, force)
+		return t, nil, err
 	}
 	span := f.span(l, end)
 	since := end - span.Milliseconds()
 	if answer, ok := f.Resting.rest(ctx, q, f, since, end); ok {
 		if cs, still := count.Still(answer, l, agent, r, since, end); still {
-			return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), nil
+			return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), answer, nil
 		}
 	}
 	answer, err := raw(ctx, q, f, func(exact bool) []string { return query.Still(r.Metrics, agent, span, time.UnixMilli(end), exact) }, end)
@@ -328,17 +337,18 @@ func peek(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 	// this question alone, and then the samples are to be had.
 	var p query.Problem
 	if errors.As(err, &p) && (p.Reason == v1alpha1.ReasonPrometheusUnreachable || p.Reason == v1alpha1.ReasonQueryTimedOut) {
-		return count.Tally{}, err
+		return count.Tally{}, nil, err
 	}
 	cs, still := count.Still(answer, l, agent, r, since, end)
 	if err != nil || !still {
 		if memory != nil {
 			memory.Stirred(key, true)
 		}
-		return look(ctx, q, f, l, end, settleTo, force)
+		t, err = look(ctx, q, f, l, end, settleTo, force)
+		return t, nil, err
 	}
 	f.Resting.proved(f, since, answer)
-	return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), nil
+	return count.Fold(l, r, cs, nil, nil, end, l.SettledAt, false), answer, nil
 }
 
 // span is how much a look up to a time reads.

@@ -15,11 +15,15 @@ func (s Settings) heard() time.Duration { return max(3*time.Minute, 4*s.Rules.Gr
 
 // meter says that nobody counts what the agent uses: its meter has fallen silent, or
 // never spoke. A figure that stands still looks the same for an agent at rest. Nil: all
-// is well, or the counters aren't a meter's.
-func (f Facts) meter(ctx context.Context, q query.Querier, at int64) *v1alpha1.SpendProblem {
+// is well, or the counters aren't a meter's. For agents at rest since a time it is asked of
+// all of them at once.
+func (f Facts) meter(ctx context.Context, q query.Querier, since, at int64) *v1alpha1.SpendProblem {
 	s := f.Settings
 	if s.Canary == "" || f.Created.After(time.UnixMilli(at).Add(-s.heard())) {
 		return nil // a meter needs a moment to hear of a new budget
+	}
+	if f.Resting.heard(f, f.who(since), at) {
+		return nil
 	}
 	beats, err := each(ctx, q, f, []string{query.Last(s.Canary, s.Rules.Metrics, f.Budget.AgentName, s.heard())}, at)
 	if err != nil {

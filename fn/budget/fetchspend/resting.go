@@ -53,9 +53,10 @@ type proof struct {
 
 // An answered question. It is never changed.
 type answered struct {
-	at   int64     // up to when
-	when time.Time // it was asked
-	sums map[string]float64
+	at    int64     // up to when
+	when  time.Time // it was asked
+	sums  map[string]float64
+	beats map[string]bool // of which agents the meter was heard; nil: it isn't known
 }
 
 const (
@@ -80,7 +81,7 @@ const (
 // who tells whose answers a question may be for: nobody else's credentials, tenant or
 // selection.
 func (f Facts) who(since int64) string {
-	return strings.Join([]string{f.Server, query.Rest(f.Settings.Rules.Metrics, []string{""}, 0, time.Time{}), count.RFC3339(count.Floor(since, sinceStep))}, "\x00")
+	return strings.Join([]string{f.Server, f.Settings.Canary, query.Rest(f.Settings.Rules.Metrics, []string{""}, 0, time.Time{}), count.RFC3339(count.Floor(since, sinceStep))}, "\x00")
 }
 
 // fingerprint of a server, and of as whom it is asked.
@@ -99,8 +100,13 @@ func (c *Resting) rest(ctx context.Context, q query.Querier, f Facts, since, at 
 	if c == nil || f.Server == "" || !f.future.IsZero() {
 		return nil, false
 	}
+	return c.restOf(ctx, q, f, f.who(since), since, at)
+}
+
+// restOf is rest of an agent of whom it is known for whom questions may be.
+func (c *Resting) restOf(ctx context.Context, q query.Querier, f Facts, who string, since, at int64) (series []count.Series, ok bool) {
 	agent := f.Budget.AgentName
-	g := c.of(f.who(since), agent)
+	g := c.of(who, agent)
 	if g == nil {
 		return nil, false
 	}
@@ -165,13 +171,48 @@ func (g *group) ask(ctx context.Context, q query.Querier, f Facts, since, at int
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), f.Settings.Timeout)
 	defer cancel()
 	all, err := each(ctx, q, f, []string{query.Rest(m, sortedKeys(sums), time.Duration(at-since)*time.Millisecond, time.UnixMilli(at))}, at)
-	if err != nil || !told(all, m, sums) {
+	var beats map[string]bool
+	switch {
+	case err != nil || !told(all, m, sums):
 		sums = nil
+	case f.Settings.Canary != "":
+		beats = f.beats(ctx, q, sortedKeys(sums), at)
 	}
 	g.mu.Lock()
-	g.answer = &answered{at: at, when: f.Now, sums: sums}
+	g.answer = &answered{at: at, when: f.Now, sums: sums, beats: beats}
 	g.asking = nil
 	close(done)
+}
+
+// beats says of which agents a meter was heard, as far as that is known.
+func (f Facts) beats(ctx context.Context, q query.Querier, agents []string, at int64) map[string]bool {
+	m := f.Settings.Rules.Metrics
+	all, err := each(ctx, q, f, []string{query.Beats(f.Settings.Canary, m, agents, f.Settings.heard())}, at)
+	if err != nil {
+		return nil
+	}
+	beats := map[string]bool{}
+	for _, s := range all {
+		if agent, ok := strings.CutPrefix(s.Labels[m.AgentLabel], m.AgentPrefix); ok && len(s.Samples) == 1 && s.Samples[0].Value > 0 {
+			beats[agent] = true
+		}
+	}
+	return beats
+}
+
+// heard says whether the last question for all of an agent's group told that its meter was
+// heard. False: that isn't known.
+func (c *Resting) heard(f Facts, who string, at int64) bool {
+	if c == nil || f.Server == "" {
+		return false
+	}
+	g := c.of(who, f.Budget.AgentName)
+	if g == nil {
+		return false
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.counts(f.Now, at) && g.answer.beats[f.Budget.AgentName]
 }
 
 // told reads an answer into the sums of agents, and says whether it is one.

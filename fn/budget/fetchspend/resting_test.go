@@ -27,6 +27,7 @@ type fleet struct {
 	who    string // is looked at
 	asked  []string
 	answer func(string, query.Answer) (query.Answer, error) // what becomes of an answer; nil: it is given
+	beats  map[string]time.Time                             // the last heartbeat that a meter showed of an agent
 }
 
 var (
@@ -46,6 +47,9 @@ func (f *fleet) Query(ctx context.Context, promQL string, at time.Time) (query.A
 }
 
 func (f *fleet) query(ctx context.Context, promQL string, at time.Time) (query.Answer, error) {
+	if strings.Contains(promQL, heartbeat) {
+		return f.heartbeats(promQL, at)
+	}
 	if !manyAgent.MatchString(promQL) {
 		s := f.agents[f.who]
 		s.now = f.now
@@ -85,6 +89,23 @@ func (f *fleet) query(ctx context.Context, promQL string, at time.Time) (query.A
 		}
 	}
 	row(map[string]string{}, 0)
+	return out, nil
+}
+
+const heartbeat = "whisperops_meter_heartbeat_timestamp_seconds"
+
+// heartbeats answers of which agents there is one in the three minutes up to a time.
+func (f *fleet) heartbeats(promQL string, at time.Time) (query.Answer, error) {
+	out := query.Answer{}
+	for _, n := range strings.Split(ofAgents.FindStringSubmatch(promQL)[1], "|") {
+		if last := f.beats[n]; last.After(at) || at.Sub(last) < 3*time.Minute {
+			labels := map[string]string{"agent_name": n}
+			if !strings.HasPrefix(promQL, "count by (agent_name)") {
+				labels["__name__"] = heartbeat
+			}
+			out.Series = append(out.Series, count.Series{Labels: labels, Samples: []count.Sample{{At: at.UnixMilli(), Value: 1}}})
+		}
+	}
 	return out, nil
 }
 

@@ -123,9 +123,9 @@ func (c *Call) AnyObserved() bool { return wire.AnyComposed(c.Req.GetObserved())
 // whether it has looked at all. An answer may be older than the requirement:
 // Crossplane hands over at once what the previous pass asked for.
 func (c *Call) Required(key string) (found []Part, answered bool) {
-	rs, answered := c.Req.GetRequiredResources()[key]
-	for _, r := range rs.GetItems() {
-		found = append(found, Part{r: wire.Decoded(r)})
+	rs, answered := wire.Required(c.Req, key)
+	for _, r := range rs {
+		found = append(found, Part{r: r})
 	}
 	return found, answered
 }

@@ -41,6 +41,20 @@ func (m *inputs) recall(came []byte, into runtime.Object) bool {
 	return true
 }
 
+// SameInput says what the step's input was read as by an earlier call of the function, if it
+// still holds the same: what Input would fill in. Nobody may change it.
+func (c *Call) SameInput() (is runtime.Object, ok bool) {
+	came := wire.Encoded(c.Req.GetInput())
+	if c.inputs == nil || came == nil {
+		return nil, false
+	}
+	l := c.inputs.last.Load()
+	if l == nil || !wire.Same(l.came, came) {
+		return nil, false
+	}
+	return l.is, true
+}
+
 func (m *inputs) remember(came []byte, is runtime.Object) {
 	if m != nil && came != nil {
 		m.last.Store(&inputRead{bytes.Clone(came), is.DeepCopyObject()})

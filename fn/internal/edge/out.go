@@ -7,6 +7,7 @@ import (
 	"time"
 
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/structpb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -37,6 +38,39 @@ func (c *Call) setContext(key string, v *structpb.Value) {
 		c.Rsp.Context = &structpb.Struct{}
 	}
 	wire.SetField(c.Rsp.GetContext(), key, v)
+}
+
+// Left is a value that was left for later steps, as it was encoded.
+type Left struct {
+	key   string
+	value []byte
+}
+
+// Left returns the values that this call leaves under some of the context's keys.
+func (c *Call) Left(keys ...string) ([]Left, error) {
+	all := make([]Left, 0, len(keys))
+	for _, k := range keys {
+		v, ok := wire.Field(c.Rsp.GetContext(), k)
+		if !ok {
+			return nil, errors.Errorf("nothing is left under context key %q", k)
+		}
+		b, err := proto.Marshal(v)
+		if err != nil {
+			return nil, errors.Wrapf(err, "cannot keep context key %q", k)
+		}
+		all = append(all, Left{k, b})
+	}
+	return all, nil
+}
+
+// Leave leaves values again as an earlier call left them.
+func (c *Call) Leave(all []Left) {
+	if c.Rsp.GetContext() == nil {
+		c.Rsp.Context = &structpb.Struct{}
+	}
+	for _, l := range all {
+		wire.SetEncoded(c.Rsp.GetContext(), l.key, l.value)
+	}
 }
 
 // SetStatus sets top-level fields of the XR's desired status and keeps those that

@@ -23,6 +23,10 @@ func (p Part) Exists() bool { return p.r.Exists() }
 // Value returns the value at a path of map keys, or nil.
 func (p Part) Value(path ...string) *structpb.Value { return p.r.Value(path...) }
 
+// Encoded returns the value at a path of map keys as it came, for who compares it with another
+// (wire.SameValue): nil where there is none; ok is false where the part came decoded.
+func (p Part) Encoded(path ...string) (v []byte, ok bool) { return p.r.Encoded(path...) }
+
 // Into decodes the value at a path of map keys. It ignores fields that it doesn't
 // know. Errors name the field, but not the part.
 func (p Part) Into(into any, path ...string) error {

@@ -1,5 +1,10 @@
 package count
 
+import (
+	"cmp"
+	"slices"
+)
+
 // A fall of a series is either a reset, because its process began anew, or a step
 // back, because it came from somewhere that is behind: a server that failed over, a
 // sample out of turn, a second writer.
@@ -30,6 +35,13 @@ const (
 
 // falls finds and judges those of one counter, as far as it can tell by itself.
 func falls(points []point, r Rules, at int64) []fall {
+	if !slices.ContainsFunc(points, func(p point) bool { return p.twin != points[0].twin }) {
+		fs := fallsOf(points, r, at)
+		for i := range fs {
+			fs[i].twin = points[0].twin
+		}
+		return fs
+	}
 	byTwin, order := map[int][]point{}, []int{}
 	for _, p := range points {
 		if byTwin[p.twin] == nil {
@@ -52,6 +64,9 @@ func falls(points []point, r Rules, at int64) []fall {
 }
 
 func fallsOf(points []point, r Rules, at int64) []fall {
+	if slices.IsSortedFunc(points, func(a, b point) int { return cmp.Compare(a.v, b.v) }) {
+		return nil // as nearly all
+	}
 	var out []fall
 	company, away := r.near().Milliseconds(), r.away().Milliseconds()
 	silence := r.silence().Milliseconds()

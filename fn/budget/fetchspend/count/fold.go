@@ -165,6 +165,7 @@ func (f *folding) count(c Counter, fs []fall, past Past) {
 // walk adds a counter's points: those after a time count. It returns where the counter
 // stands in what is to be settled, and what it sank by.
 func (f *folding) walk(c Counter, w *walker, points []point, doubts doubts, kin *decided, counts int64) (settled Cursor, sunk []loss) {
+	gains := make([]Gain, 0, len(points))
 	for _, p := range points {
 		if c.untold(p, f.told, f.rules, f.at) {
 			break
@@ -182,9 +183,10 @@ func (f *folding) walk(c Counter, w *walker, points []point, doubts doubts, kin 
 			settled = w.cursor()
 		}
 		if tokens > 0 && p.at > counts {
-			f.gain(c.meter, Gain{At: p.at, Tokens: tokens})
+			gains = append(gains, Gain{At: p.at, Tokens: tokens})
 		}
 	}
+	f.gain(c.meter, gains)
 	return settled, sunk
 }
 
@@ -213,17 +215,41 @@ func (f *folding) doubt(c Counter, all []loss, counts int64) {
 	}
 }
 
-// gain adds what one sample added.
-func (f *folding) gain(m Meter, g Gain) {
-	m.From = f.rules.began(m.Model, g.At)
-	m = m.named(f.Counted)
-	f.Counted[m] = add(f.Counted[m], g.Tokens)
-	f.Gains[m] = append(f.Gains[m], g)
-	f.lastGain = max(f.lastGain, g.At)
-	if g.At <= f.settleTo {
-		f.settled.Totals[m] = add(f.settled.Totals[m], g.Tokens)
-		f.moved = true
+// gain adds what samples of one counter added, the earliest first.
+func (f *folding) gain(m Meter, all []Gain) {
+	for len(all) > 0 {
+		n := f.span(m.Model, all)
+		m := m
+		m.From = f.rules.began(m.Model, all[0].At)
+		m = m.named(f.Counted)
+		var counted, settled uint64
+		for _, g := range all[:n] {
+			counted = add(counted, g.Tokens)
+			if g.At <= f.settleTo {
+				settled, f.moved = add(settled, g.Tokens), true
+			}
+		}
+		f.Counted[m] = add(f.Counted[m], counted)
+		if settled > 0 {
+			f.settled.Totals[m] = add(f.settled.Totals[m], settled)
+		}
+		f.Gains[m] = append(f.Gains[m], all[:n]...)
+		f.lastGain = max(f.lastGain, all[n-1].At)
+		all = all[n:]
 	}
+}
+
+// span is how many of some gains lie in the price span of the first.
+func (f *folding) span(model string, all []Gain) int {
+	first := f.rules.began(model, all[0].At)
+	if f.rules.began(model, all[len(all)-1].At) == first {
+		return len(all)
+	}
+	n := 1
+	for f.rules.began(model, all[n].At) == first {
+		n++
+	}
+	return n
 }
 
 // cachedTold says of each process and model up to when its cached input is known,

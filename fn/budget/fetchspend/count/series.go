@@ -130,7 +130,11 @@ func counterOf(id string, ts []twin, m Mapping) (Counter, error) {
 		process: processOf(labels),
 	}
 	c.keys = []string{c.Key}
-	why := map[string]bool{}
+	why, samples := map[string]bool{}, 0
+	for _, t := range ts {
+		samples += len(t.series.Samples)
+	}
+	c.points = make([]point, 0, samples)
 	for i, t := range ts {
 		if i > 0 && t.replica == ts[i-1].replica {
 			return Counter{}, errors.New("it holds the same series twice")

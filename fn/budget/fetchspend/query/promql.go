@@ -200,6 +200,16 @@ func Last(metric string, m count.Mapping, agent string, span time.Duration) stri
 	return "last_over_time(" + selector([]string{matchAny("__name__", []string{metric}), label(m.AgentLabel) + "=" + quote(m.Agent(agent))}) + within(span) + ")"
 }
 
+// Beats asks which of some agents had a metric within a span of time: a row for each that
+// had.
+func Beats(metric string, m count.Mapping, agents []string, span time.Duration) string {
+	values := make([]string, 0, len(agents))
+	for _, a := range agents {
+		values = append(values, m.Agent(a))
+	}
+	return "count by (" + label(m.AgentLabel) + ") (last_over_time(" + selector([]string{matchAny("__name__", []string{metric}), matchAny(m.AgentLabel, values)}) + within(span) + "))"
+}
+
 // Starts asks when the processes of some counters started, in a span of time.
 func Starts(m count.Mapping, counters []count.Counter, span time.Duration, exact bool) []string {
 	labels := map[string][]count.Counter{}

@@ -56,6 +56,15 @@ func TestStillQuery(t *testing.T) {
 	}
 }
 
+// Heartbeats of many agents are one query, with an exact name, which every server takes.
+func TestBeatsQuery(t *testing.T) {
+	prefixed := usual
+	prefixed.AgentLabel, prefixed.AgentPrefix = "k8s.namespace.name", "agent-"
+	if got, want := Beats("beat", prefixed, []string{"a", "b.c"}, 3*time.Minute), `count by ("k8s.namespace.name") (last_over_time({__name__="beat","k8s.namespace.name"=~"agent-a|agent-b\\.c"}[180s]))`; got != want {
+		t.Errorf("asks\n%s\nwant\n%s", got, want)
+	}
+}
+
 // Whether any of many agents moved is one query: each metric by itself, with an exact name,
 // which every server takes, and for the agents it is asked about and no others.
 func TestRestQuery(t *testing.T) {
