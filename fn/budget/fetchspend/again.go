@@ -129,7 +129,7 @@ func (s station) again(c *edge.Call) (done bool) {
 	if a == nil {
 		return false
 	}
-	if in, ok := c.SameInput(); !ok || in != a.in {
+	if c.SameInput() != a.in {
 		return false
 	}
 	for i, path := range fields {
@@ -182,8 +182,8 @@ func (s station) keep(c *edge.Call, in *input.FetchSpendInput, f Facts, o Outcom
 	budget, ok := came(xr)
 	found, _ := c.Required(requirePricing)
 	table := tableIn(found)
-	same, read := c.SameInput()
-	if rest == nil || !ok || table == "" || !read {
+	same := c.SameInput()
+	if rest == nil || !ok || table == "" || same == nil {
 		s.answers.forget(key)
 		return nil
 	}

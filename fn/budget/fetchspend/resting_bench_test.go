@@ -9,7 +9,6 @@ import (
 	"github.com/crossplane/crossplane-runtime/v2/pkg/logging"
 	fnv1 "github.com/crossplane/function-sdk-go/proto/v1"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/structpb"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/query"
@@ -27,36 +26,16 @@ func BenchmarkRestingCall(b *testing.B) {
 	f := &fleet{agents: map[string]*store{"bot": s}, who: "bot"}
 	f.now = when(b, "14:00:20")
 	fn := NewWith(logging.NewNopLogger(), func() time.Time { return f.now }, func(query.Server) (query.Querier, error) { return f, nil })
-	object := func(m map[string]any) *structpb.Struct {
-		s, err := structpb.NewStruct(m)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return s
+	w := world{
+		metadata: map[string]any{"name": "bot", "namespace": "agent-bot", "creationTimestamp": "2026-11-23T10:00:00Z"},
+		spec:     map[string]any{"agentName": "bot", "budgetUsd": 10000.0},
+		input:    map[string]any{"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "FetchSpendInput", "prometheus": map[string]any{"url": "http://x", "timeout": "30s"}},
+		table: map[string]any{
+			"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "whisperops-pricing", "namespace": "crossplane-system"},
+			"data": map[string]any{"prices.yaml": `models: {m: {input: "0.30", output: "2.50", cachedInput: "0.03"}, gemini-2.5-pro: {input: "1.25", output: "10.00", cachedInput: "0.125"}}`},
+		},
 	}
-	var ledger map[string]any
-	call := func() []byte {
-		xr := map[string]any{
-			"apiVersion": "whisperops.io/v1alpha1", "kind": "XAgentBudget",
-			"metadata": map[string]any{"name": "bot", "namespace": "agent-bot", "creationTimestamp": "2026-11-23T10:00:00Z"},
-			"spec":     map[string]any{"agentName": "bot", "budgetUsd": 10000.0},
-		}
-		if ledger != nil {
-			xr["status"] = map[string]any{"ledger": ledger}
-		}
-		bytes, err := proto.Marshal(&fnv1.RunFunctionRequest{
-			Observed: &fnv1.State{Composite: &fnv1.Resource{Resource: object(xr)}},
-			Input:    object(map[string]any{"apiVersion": "fn.whisperops.io/v1alpha1", "kind": "FetchSpendInput", "prometheus": map[string]any{"url": "http://x", "timeout": "30s"}}),
-			RequiredResources: map[string]*fnv1.Resources{"pricing": {Items: []*fnv1.Resource{{Resource: object(map[string]any{
-				"apiVersion": "v1", "kind": "ConfigMap", "metadata": map[string]any{"name": "whisperops-pricing", "namespace": "crossplane-system"},
-				"data": map[string]any{"prices.yaml": `models: {m: {input: "0.30", output: "2.50", cachedInput: "0.03"}, gemini-2.5-pro: {input: "1.25", output: "10.00", cachedInput: "0.125"}}`},
-			})}}}},
-		})
-		if err != nil {
-			b.Fatal(err)
-		}
-		return bytes
-	}
+	var status map[string]any
 	answer := func(bytes []byte) *fnv1.RunFunctionResponse {
 		req := &fnv1.RunFunctionRequest{}
 		if err := wire.Unmarshal(bytes, req); err != nil {
@@ -72,7 +51,7 @@ func BenchmarkRestingCall(b *testing.B) {
 		return rsp
 	}
 	for range 3 {
-		rsp := answer(call())
+		rsp := answer(w.request(b, status))
 		if err := wire.Decode(rsp); err != nil {
 			b.Fatal(err)
 		}
@@ -81,11 +60,13 @@ func BenchmarkRestingCall(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
+		var ledger map[string]any
 		if err := json.Unmarshal(text, &ledger); err != nil {
 			b.Fatal(err)
 		}
+		status = map[string]any{"ledger": ledger}
 	}
-	bytes, asked := call(), len(f.asked)
+	bytes, asked := w.request(b, status), len(f.asked)
 	b.ReportAllocs()
 	for b.Loop() {
 		answer(bytes)

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -411,16 +412,24 @@ func TestInputIsRemembered(t *testing.T) {
 	}
 	ab := map[string]any{"a": "1", "b": "2", "c": "3"}
 	with(ab).SidecarLabel["a"] = "changed"
-	first := remembered.last.Load()
 	for range 20 { // protobuf writes maps in another order each time
 		with(ab)
 	}
-	if remembered.last.Load() != first {
-		t.Error("the same input was read twice")
+	if n := len(remembered.read); n != 1 {
+		t.Errorf("the same input was read %d times", n)
 	}
-	with(map[string]any{"a": "1", "b": "2", "c": "4"})
-	if remembered.last.Load() == first {
-		t.Error("another input was taken for the same")
+	for range 3 { // two Compositions use the step in turn
+		with(map[string]any{"a": "1", "b": "2", "c": "4"})
+		with(ab)
+	}
+	if n := len(remembered.read); n != 2 {
+		t.Errorf("two inputs were read %d times", n)
+	}
+	for i := range 20 {
+		with(map[string]any{"a": strconv.Itoa(i)})
+	}
+	if n := len(remembered.read); n != maxInputs {
+		t.Errorf("%d inputs are remembered, want %d", n, maxInputs)
 	}
 	for range 2 {
 		with(map[string]any{"a": "not a label!"})

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"sync/atomic"
+	"sync"
 
 	"k8s.io/apimachinery/pkg/runtime"
 	strict "sigs.k8s.io/json"
@@ -17,9 +17,15 @@ import (
 	"whisperops.io/functions/internal/wire"
 )
 
-// inputs remembers the input that a function was given last, which is the Composition's and
-// thus the same from call to call: reading it strictly costs more than rendering does.
-type inputs struct{ last atomic.Pointer[inputRead] }
+// inputs remembers the inputs that a function was given last, which are its Compositions' and
+// thus the same from call to call: reading one strictly costs more than rendering does.
+type inputs struct {
+	mu   sync.Mutex
+	read []*inputRead // the latest first
+}
+
+// maxInputs is more Compositions than use a step at a time.
+const maxInputs = 4
 
 // An inputRead is a good input: what came, and what it was read as.
 type inputRead struct {
@@ -27,38 +33,47 @@ type inputRead struct {
 	is   runtime.Object // nobody may change it
 }
 
-// recall fills into with what an input that holds the same was read as the last time. It says
-// whether there was one.
-func (m *inputs) recall(came []byte, into runtime.Object) bool {
+// of returns what an input that holds the same was read as; nil: none did.
+func (m *inputs) of(came []byte) runtime.Object {
 	if m == nil || came == nil {
+		return nil
+	}
+	m.mu.Lock()
+	read := m.read
+	m.mu.Unlock()
+	for _, r := range read {
+		if wire.Same(r.came, came) {
+			return r.is
+		}
+	}
+	return nil
+}
+
+// recall fills into with what an input that holds the same was read as. It says whether there
+// was one.
+func (m *inputs) recall(came []byte, into runtime.Object) bool {
+	is := m.of(came)
+	if is == nil || reflect.TypeOf(is) != reflect.TypeOf(into) {
 		return false
 	}
-	l := m.last.Load()
-	if l == nil || !wire.Same(l.came, came) || reflect.TypeOf(l.is) != reflect.TypeOf(into) {
-		return false
-	}
-	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(l.is.DeepCopyObject()).Elem())
+	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(is.DeepCopyObject()).Elem())
 	return true
 }
 
-// SameInput says what the step's input was read as by an earlier call of the function, if it
-// still holds the same: what Input would fill in. Nobody may change it.
-func (c *Call) SameInput() (is runtime.Object, ok bool) {
-	came := wire.Encoded(c.Req.GetInput())
-	if c.inputs == nil || came == nil {
-		return nil, false
-	}
-	l := c.inputs.last.Load()
-	if l == nil || !wire.Same(l.came, came) {
-		return nil, false
-	}
-	return l.is, true
-}
+// SameInput returns what the step's input was read as by an earlier call of the function, if
+// it still holds the same, and nil otherwise: two calls that get the same object have the
+// same input. Nobody may change it.
+func (c *Call) SameInput() runtime.Object { return c.inputs.of(wire.Encoded(c.Req.GetInput())) }
 
 func (m *inputs) remember(came []byte, is runtime.Object) {
-	if m != nil && came != nil {
-		m.last.Store(&inputRead{bytes.Clone(came), is.DeepCopyObject()})
+	if m == nil || came == nil {
+		return
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	// Who reads the list holds no lock: it is made anew.
+	read := append([]*inputRead{{bytes.Clone(came), is.DeepCopyObject()}}, m.read...)
+	m.read = read[:min(len(read), maxInputs)]
 }
 
 // Input decodes the step's input over its defaults, strictly: a typo fails early.
