@@ -52,6 +52,7 @@ func (t *Table) With(earlier *Table) *Table {
 		}
 	}
 	slices.SortFunc(out.Models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
+	out.index()
 	return &out
 }
 

@@ -349,6 +349,7 @@ func (r *reader) done() (*Table, error) {
 	t := r.table
 	slices.SortFunc(t.Models, func(a, b *Model) int { return strings.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.patterns, comparePatterns)
+	t.index()
 	slices.SortStableFunc(t.Flaws, func(a, b Flaw) int { return a.Line - b.Line })
 	if len(t.Models) == 0 {
 		var text strings.Builder

@@ -30,7 +30,8 @@ type Table struct {
 	Flaws []Flaw
 
 	exact    map[string]*Model
-	patterns []pattern // the most particular one first
+	alike    map[string]*Model // by other spellings of exact's names; nil: of several models
+	patterns []pattern         // the most particular one first
 
 	broken map[string][]string // models of which a row can't be used; if none can, with their other names
 }
@@ -95,21 +96,21 @@ func Tier(name string) string {
 // It is not known if the row says nothing about the tier, and is then the usual
 // one, or nothing less.
 func (r Row) Rate(u Use, regional bool) (rate money.USD, known bool) {
-	rates := r.Rates
+	rates, times := r.Rates, int64(one)
 	if u.Context == ContextLong && r.Above > 0 {
 		rates = r.Long
 	}
-	rate, known = rates[u.Class], true
+	known = true
 	if tier := Tier(u.Tier); tier != "" {
 		var factor int64
 		if factor, known = r.Tiers[tier]; known {
-			rate = rate.Scaled(factor, one)
+			times = factor
 		}
 	}
-	if regional && r.Regional > 0 {
-		rate = rate.Scaled(r.Regional, one)
+	if !regional || r.Regional == 0 {
+		return rates[u.Class].Scaled(times, one), known
 	}
-	return rate, known
+	return rates[u.Class].Scaled(times*r.Regional, one*one), known // rounded once
 }
 
 // one is a factor of 1.
@@ -125,30 +126,6 @@ func (m *Model) At(t time.Time) Row {
 		}
 	}
 	return at
-}
-
-// Find returns the prices of a model by the name that a counter has for it: an
-// exact name or alias wins, then the pattern with the most characters of its own. Either
-// is looked up as it is written, and then without the path of its publisher
-// (google/<model>, publishers/google/models/<model>). nil: it has none.
-func (t *Table) Find(name string) *Model {
-	names := []string{name}
-	if i := strings.LastIndex(name, "/"); i >= 0 && i < len(name)-1 {
-		names = append(names, name[i+1:])
-	}
-	for _, n := range names {
-		if m, ok := t.exact[n]; ok {
-			return m
-		}
-	}
-	for _, n := range names {
-		for _, p := range t.patterns {
-			if p.matches(n) {
-				return p.model
-			}
-		}
-	}
-	return nil
 }
 
 // Context says in which context a prompt of so many tokens, cached ones included,

@@ -303,6 +303,67 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A table is written from one dialect, and counters speak another: what is one model for
+// certain is found, and what may be two is not.
+func TestFindInOtherDialects(t *testing.T) {
+	tab := read(t, `version: 2
+models:
+  google/gemini-9-pro: {input: "1", output: "1"}
+  publishers/google/models/gemini-9-flash: {input: "2", output: "2", aliases: ["gemini-9-flash@*"]}
+  azure/gpt-9: {input: "3", output: "3"}
+  openai/gpt-9: {input: "4", output: "4"}
+  gemini-9: {input: "5", output: "5"}
+  Llama-9: {input: "6", output: "6"}
+  llama-9: {input: "7", output: "7"}
+  "gpt-*": {input: "8", output: "8"}
+  "anthropic/*": {input: "9", output: "9"}
+`)
+	for name, want := range map[string]string{
+		"gemini-9-pro":                          "google/gemini-9-pro",
+		"models/gemini-9-pro":                   "google/gemini-9-pro",
+		"publishers/google/models/gemini-9-pro": "google/gemini-9-pro",
+		"Gemini-9-Pro":                          "google/gemini-9-pro",
+		"other/gemini-9-pro":                    "", // another publisher's may have another price
+		"gemini-9-flash":                        "publishers/google/models/gemini-9-flash",
+		"google/gemini-9-flash":                 "publishers/google/models/gemini-9-flash",
+		"google/gemini-9-flash@001":             "publishers/google/models/gemini-9-flash",
+		"projects/p/locations/global/publishers/google/models/gemini-9-flash": "publishers/google/models/gemini-9-flash",
+		"models/gemini-9":                   "gemini-9",
+		"vertex_ai/GEMINI-9":                "gemini-9",
+		"gpt-9":                             "gpt-*", // of two publishers: neither
+		"openai/gpt-9":                      "openai/gpt-9",
+		"OpenAI/GPT-9":                      "openai/gpt-9",
+		"LLAMA-9":                           "", // of two rows: neither
+		"Llama-9":                           "Llama-9",
+		"publishers/anthropic/models/opus":  "anthropic/*",
+		"publishers/anthropic/models/opus/": "",
+		"models/":                           "",
+	} {
+		got := ""
+		if m := tab.Find(name); m != nil {
+			got = m.Name
+		}
+		if got != want {
+			t.Errorf("%q is %q, want %q", name, got, want)
+		}
+		if got == "" {
+			continue
+		}
+		// What is kept of the table finds it, too, and so does a table with a broken row.
+		kept := read(t, tab.Excerpt([]string{name}, 4<<10))
+		if m := kept.Find(name); m == nil || m.Name != want {
+			t.Errorf("%q is %v in what is kept, want %q", name, m, want)
+		}
+		broken, err := Read("version: 2\nmodels: {zero: {input: \"1\", output: \"1\"}, " + fmt.Sprintf("%q", want) + ": {input: \"1\"}}")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := broken.With(kept).Find(name); m == nil || m.Name != want {
+			t.Errorf("%q is %v once its row is broken, want %q", name, m, want)
+		}
+	}
+}
+
 func TestTimes(t *testing.T) {
 	for text, want := range map[string]string{
 		"2027-01-01":                  "2027-01-01T00:00:00Z",
