@@ -202,15 +202,35 @@ func Burn(t *pricing.Table, gains map[count.Meter][]count.Gain, c Contained, at 
 			steps[end][m] += g.Tokens
 		}
 	}
-	var steepest money.USD
+	// At most what each token costs by itself: to price all windows takes as long as to count.
+	alone := make(map[count.Meter]money.USD, len(gains))
+	for m := range gains {
+		alone[m] = Cost(t, map[count.Meter]uint64{m: 1}, c).Total
+	}
+	type window struct {
+		tokens map[count.Meter]uint64
+		most   money.USD
+	}
+	windows := make([]window, 0, len(steps))
 	for end := range steps {
-		tokens := map[count.Meter]uint64{}
+		w := window{tokens: map[count.Meter]uint64{}}
 		for e := end; e > end-width.Milliseconds(); e -= r.Grid.Milliseconds() {
 			for m, n := range steps[e] {
-				tokens[m] += n
+				w.tokens[m] += n
 			}
 		}
-		steepest = max(steepest, Cost(t, tokens, c).Total)
+		for m, n := range w.tokens {
+			w.most = w.most.Plus(alone[m].Times(n))
+		}
+		windows = append(windows, w)
+	}
+	slices.SortFunc(windows, func(a, b window) int { return cmp.Compare(b.most, a.most) })
+	var steepest money.USD
+	for _, w := range windows {
+		if w.most <= steepest {
+			break
+		}
+		steepest = max(steepest, Cost(t, w.tokens, c).Total)
 	}
 	return steepest.Scaled(time.Hour.Milliseconds(), width.Milliseconds())
 }

@@ -5,9 +5,11 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
+	"whisperops.io/functions/internal/money"
 	"whisperops.io/functions/internal/pricing"
 )
 
@@ -83,6 +85,43 @@ models:
 			}
 		})
 	}
+}
+
+// Whatever is used when, of models with and without a price, and whatever contains what: the
+// burn is that of the dearest minute, each of which is priced here.
+func TestBurnIsOfTheDearestMinute(t *testing.T) {
+	table := read(t, `models: {m: {input: "0.30", cachedInput: "0.03", output: "2.50"}, n: {input: "1.25", cachedInput: "0.125", output: "1.50"}}`)
+	at := time.Date(2026, 11, 23, 10, 30, 0, 0, time.UTC).UnixMilli()
+	contained := Contained{InInput: []v1alpha1.TokenClass{v1alpha1.TokenCachedInput}, InOutput: []v1alpha1.TokenClass{v1alpha1.TokenThoughts}}
+	rapid.Check(t, func(rt *rapid.T) {
+		gains := map[count.Meter][]count.Gain{}
+		for range rapid.IntRange(0, 12).Draw(rt, "gains") {
+			m := count.Meter{
+				Model: rapid.SampledFrom([]string{"m", "n", "unpriced"}).Draw(rt, "model"),
+				Class: rapid.SampledFrom([]v1alpha1.TokenClass{v1alpha1.TokenInput, v1alpha1.TokenCachedInput, v1alpha1.TokenOutput, v1alpha1.TokenThoughts}).Draw(rt, "class"),
+			}
+			gains[m] = append(gains[m], count.Gain{At: at - int64(rapid.IntRange(0, 310).Draw(rt, "ago"))*1000, Tokens: uint64(rapid.IntRange(1, 1000).Draw(rt, "tokens"))})
+		}
+		var want money.USD
+		for end := at - 5*60_000; end <= at; end += 30_000 {
+			minute, last := map[count.Meter]uint64{}, false
+			for m, gs := range gains {
+				for _, g := range gs {
+					if g.At > max(end-60_000, at-5*60_000) && g.At <= end {
+						minute[m] += g.Tokens
+						last = last || g.At > end-30_000
+					}
+				}
+			}
+			if !last {
+				continue // a minute ends with what was used last in it
+			}
+			want = max(want, Cost(table, minute, contained).Total)
+		}
+		if got := Burn(table, gains, contained, at, count.Rules{Grid: 30 * time.Second}); got != want*60 {
+			rt.Fatalf("burns %s an hour, want %s", got, want*60)
+		}
+	})
 }
 
 // The burn is the steepest minute of the last five.
