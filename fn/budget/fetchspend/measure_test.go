@@ -270,6 +270,14 @@ func TestMeasure(t *testing.T) {
 			},
 			looks: []glance{{now: "10:56:20", want: 104000}, {now: "13:40:20", want: 104000}},
 		},
+		"TwoMonitorsOfARestart": {
+			reason: "Just begun and begun anew, and one of the two sees it first: it is one process all the same.",
+			series: map[string]string{
+				"output pod=a job=x": "10:07:00=100 10:07:30=200 10:08:00=300 10:08:30=300 10:09:00=0 10:09:30=100 10:10:00=100 10:10:30=100 10:11:00=100 10:11:30=100",
+				"output pod=a job=y": "10:07:07=100 10:07:37=200 10:08:07=300 10:08:37=300 10:09:07=0 10:09:37=100 10:10:07=100 10:10:37=100 10:11:07=100 10:11:37=100",
+			},
+			looks: []glance{{now: "10:09:20", want: 300, distrusted: "collected more than once"}, {now: "10:10:50", want: 400, distrusted: "collected more than once"}, {now: "10:12:20", want: 400, distrusted: "collected more than once"}},
+		},
 		"RestartedInASilence": {
 			reason: "Nobody saw it fall, but it is lower than it was.",
 			series: map[string]string{out: "10:05:00=500 11:30:00=30"},

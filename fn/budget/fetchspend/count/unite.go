@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"sort"
 	"strings"
 )
 
@@ -256,7 +257,7 @@ func (r Rules) tracks(a, b Counter) bool {
 	said, wrong, grew := 0, 0, false
 	for _, pair := range [2][2][]point{{a.points, b.points}, {b.points, a.points}} {
 		of, in := pair[0], pair[1]
-		lo, hi := -1, 0
+		lo, hi, fell, fellItself := -1, 0, r.heardFalls(of), r.heardFalls(in)
 		for _, p := range in {
 			if p.at < from-quiet || p.at > to+quiet {
 				continue
@@ -270,6 +271,8 @@ func (r Rules) tracks(a, b Counter) bool {
 			switch {
 			case lo >= 0 && hi < len(of) && (of[lo].v > of[hi].v || lo+1 == hi && of[hi].at-of[lo].at > r.long().Milliseconds()):
 				continue // it was reset in between, or not heard
+			case !differs(of[lo+1:hi], p) && (fell.between(p.at-quiet, p.at+quiet) || fellItself.between(p.at-quiet, p.at+quiet)):
+				continue // one of them was reset about then, and the other before or after
 			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v, differs(of[lo+1:hi], p):
 				wrong++
 			case lo < 0 && hi == len(of) && !fits(of, p):
@@ -281,6 +284,26 @@ func (r Rules) tracks(a, b Counter) bool {
 	}
 	certain := a.process.is(b.process)
 	return grew && wrong*10 <= said && (certain || said >= 6)
+}
+
+// fallen are the times of points that are lower than the one before, and of those.
+type fallen [][2]int64
+
+// heardFalls are those that no silence hides.
+func (r Rules) heardFalls(points []point) fallen {
+	var out fallen
+	for i := 1; i < len(points); i++ {
+		if points[i].v < points[i-1].v && points[i].at-points[i-1].at <= r.silence().Milliseconds() {
+			out = append(out, [2]int64{points[i-1].at, points[i].at})
+		}
+	}
+	return out
+}
+
+// between says whether one of them lies in a time, or reaches into it.
+func (f fallen) between(from, to int64) bool {
+	i := sort.Search(len(f), func(i int) bool { return f[i][1] > from })
+	return i < len(f) && f[i][0] < to
 }
 
 // differs says whether samples of the same time have other values: between counters that
