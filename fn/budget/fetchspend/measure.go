@@ -366,6 +366,9 @@ func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 	if err != nil {
 		return count.Tally{}, err
 	}
+	if series, err = moved(ctx, q, f, series, span, end); err != nil {
+		return count.Tally{}, err
+	}
 	cs := count.Unite(series, r)
 	var past count.Past
 	if strangers := count.Strangers(l, cs, end); len(strangers) > 0 {
@@ -383,6 +386,21 @@ func look(ctx context.Context, q query.Querier, f Facts, l count.Ledger, end, se
 	t := count.Fold(l, r, cs, past, starts, end, settleTo, force)
 	t.Distrust = append(t.Distrust, strange...)
 	return t, nil
+}
+
+// moved are series as they are, after their processes were asked when they started where
+// nothing but the address says that they are two.
+func moved(ctx context.Context, q query.Querier, f Facts, series []count.Counter, span time.Duration, at int64) ([]count.Counter, error) {
+	r := f.Settings.Rules
+	alike := count.Elsewhere(series, r)
+	if len(alike) == 0 {
+		return series, nil
+	}
+	starts, err := raw(ctx, q, f, func(exact bool) []string { return query.Starts(r.Metrics, alike, span, exact) }, at)
+	if err != nil {
+		return nil, err
+	}
+	return count.Moved(series, r, starts), nil
 }
 
 func ask(ctx context.Context, q query.Querier, f Facts, queries func(exact bool) []string, at int64) ([]count.Counter, []string, error) {

@@ -278,6 +278,36 @@ func TestMeasure(t *testing.T) {
 			},
 			looks: []glance{{now: "10:09:20", want: 300, distrusted: "collected more than once"}, {now: "10:10:50", want: 400, distrusted: "collected more than once"}, {now: "10:12:20", want: 400, distrusted: "collected more than once"}},
 		},
+		"MovedToAnotherAddress": {
+			reason: "Nothing but the address names the process, and that changes; it says that it started when the other did.",
+			series: map[string]string{
+				"output instance=10.0.0.1:8080": "10:00:30=1000 .. 10:20:00=40000",
+				"output instance=bot-0:8080":    "10:20:30=41000 .. 10:30:00=60000",
+				"start instance=10.0.0.1:8080":  "10:00:30=1795427000.25 .. 10:20:00=1795427000.25",
+				"start instance=bot-0:8080":     "10:20:30=1795427000.25 .. 10:30:00=1795427000.25",
+			},
+			looks: []glance{{now: "10:20:50", want: 41000}, {now: "10:30:20", want: 60000}, {now: "13:30:20", want: 60000}},
+		},
+		"AnotherAtAnotherAddress": {
+			reason: "As above, but it started later: it is another process, and counts from zero.",
+			series: map[string]string{
+				"output instance=10.0.0.1:8080": "10:00:30=1000 .. 10:20:00=40000",
+				"output instance=10.0.0.2:8080": "10:20:30=41000 .. 10:30:00=60000",
+				"start instance=10.0.0.1:8080":  "10:00:30=1795427000.25 .. 10:20:00=1795427000.25",
+				"start instance=10.0.0.2:8080":  "10:20:30=1795429220.31 .. 10:30:00=1795429220.31",
+			},
+			looks: []glance{{now: "10:20:50", want: 81000}, {now: "10:30:20", want: 100000}, {now: "13:30:20", want: 100000}},
+		},
+		"CollectedAtTwoPorts": {
+			reason: "One process, and no label names it but its address; it says at both that it started at once.",
+			series: map[string]string{
+				"output instance=10.0.0.1:8080": "10:00:30=1000 .. 10:20:00=40000",
+				"output instance=10.0.0.1:9090": "10:10:30=21000 .. 10:20:00=40000",
+				"start instance=10.0.0.1:8080":  "10:00:30=1795427000.25 .. 10:20:00=1795427000.25",
+				"start instance=10.0.0.1:9090":  "10:10:30=1795427000.25 .. 10:20:00=1795427000.25",
+			},
+			looks: []glance{{now: "10:10:50", want: 21000, distrusted: "collected more than once"}, {now: "10:20:20", want: 40000, distrusted: "collected more than once"}, {now: "13:20:20", want: 40000, distrusted: "collected more than once"}},
+		},
 		"RestartedInASilence": {
 			reason: "Nobody saw it fall, but it is lower than it was.",
 			series: map[string]string{out: "10:05:00=500 11:30:00=30"},

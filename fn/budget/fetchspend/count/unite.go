@@ -44,7 +44,7 @@ func Unite(cs []Counter, r Rules) []Counter {
 				a, b := cs[i], cs[j]
 				switch {
 				case !a.process.may(b.process), r.parted(a, b):
-				case !r.apart(a, b) && r.tracks(a, b):
+				case !r.apart(a, b) && r.tracks(a, b, a.process.is(b.process)):
 					doubled[i], doubled[j] = true, true
 					root[find(j)] = find(i)
 				default:
@@ -123,8 +123,10 @@ func (r Rules) links(cs []Counter, stretches map[int][]Counter, family []int, i,
 	a, b := stretches[i], stretches[j]
 	exact, pod := r.apart(cs[i], cs[j]), onlyPod(cs, family, cs[i], cs[j])
 	differ := len(labelsApart(cs[i].Labels, cs[j].Labels))
-	out := r.switches(a, b, exact, pod)
-	back := r.switches(b, a, exact, pod)
+	goesOn := func(a, b Counter) bool {
+		return r.follows(a, b) && (!exact || r.goesOn(a, b, 0)) || pod && r.goesOn(a, b, 0)
+	}
+	out, back := r.switches(a, b, goesOn), r.switches(b, a, goesOn)
 	for k := range out {
 		out[k].from.series, out[k].to.series, out[k].differ = i, j, differ
 	}
@@ -136,7 +138,7 @@ func (r Rules) links(cs []Counter, stretches map[int][]Counter, family []int, i,
 
 // switches are the links from stretches of one series to those of another. While one of a
 // link is heard the other is not.
-func (r Rules) switches(a, b []Counter, exact, pod bool) []link {
+func (r Rules) switches(a, b []Counter, goesOn func(a, b Counter) bool) []link {
 	var out []link
 	quiet, next := r.Quiet().Milliseconds(), 0
 	for k, from := range a {
@@ -149,7 +151,7 @@ func (r Rules) switches(a, b []Counter, exact, pod bool) []link {
 			return out
 		case k+1 < len(a) && a[k+1].points[0].at < b[next].last()-quiet, next > 0 && b[next-1].last() > from.points[0].at+quiet:
 			continue // both were heard, or neither
-		case r.follows(from, b[next]) && (!exact || r.goesOn(from, b[next], 0)) || pod && r.goesOn(from, b[next], 0):
+		case goesOn(from, b[next]):
 			out = append(out, link{from: end{stretch: k}, to: end{stretch: next}, ended: ended, began: b[next].points[0].at})
 		}
 	}
@@ -244,8 +246,9 @@ func differing(cs []Counter, members []int) string {
 }
 
 // tracks says whether two series that are there at the same time go through the
-// same values: each lies where the other was a scrape before and is a scrape later.
-func (r Rules) tracks(a, b Counter) bool {
+// same values: each lies where the other was a scrape before and is a scrape later. Where it is
+// not certain that they are of one process, few samples are not enough.
+func (r Rules) tracks(a, b Counter, certain bool) bool {
 	if len(a.points) == 0 || len(b.points) == 0 {
 		return false
 	}
@@ -282,7 +285,6 @@ func (r Rules) tracks(a, b Counter) bool {
 			grew = grew || p.v > 0
 		}
 	}
-	certain := a.process.is(b.process)
 	return grew && wrong*10 <= said && (certain || said >= 6)
 }
 
