@@ -98,20 +98,28 @@ func liteLLMRow(key string, raw json.RawMessage) (row, error) {
 		if err != nil {
 			return row{}, errors.Wrap(err, f)
 		}
-		if above == "" {
-			if was, twice := r.prices[class]; twice && was != p {
-				return row{}, errors.Errorf("it has two prices of %s, %s and %s: write it by hand", class, was, p)
-			}
-			r.prices[class] = p
-			continue
+		if err := r.add(class, p, above); err != nil {
+			return row{}, err
 		}
-		if r.above != "" && r.above != above {
-			return row{}, errors.Errorf("it has prices above %s and above %s tokens, and a row has one of them: write it by hand", r.above, above)
-		}
-		r.above, r.long[class] = above, p
 	}
 	err := r.addTiers(fields)
 	return r, err
+}
+
+// add adds a price of prompts of any length, or of those above one.
+func (r *row) add(class v1alpha1.TokenClass, price, above string) error {
+	if above == "" {
+		if was, twice := r.prices[class]; twice && was != price {
+			return errors.Errorf("it has two prices of %s, %s and %s: write it by hand", class, was, price)
+		}
+		r.prices[class] = price
+		return nil
+	}
+	if r.above != "" && r.above != above {
+		return errors.Errorf("it has prices above %s and above %s tokens, and a row has one of them: write it by hand", r.above, above)
+	}
+	r.above, r.long[class] = above, price
+	return nil
 }
 
 // addTiers reads tiers as multipliers: a table has one for all of a row's prices. A catalog
@@ -131,17 +139,8 @@ func (r *row) addTiers(fields map[string]any) error {
 			}
 			factor, has[liteLLMFields[f]] = q, true
 		}
-		if factor != nil {
-			for _, class := range []v1alpha1.TokenClass{v1alpha1.TokenInput, v1alpha1.TokenOutput} {
-				if !has[class] {
-					return errors.Errorf("it has no %s price of %s, which a row's multiplier would make up: write it by hand", class, tier)
-				}
-			}
-			text, err := decimal(rounded(factor))
-			if err != nil {
-				return errors.Wrapf(err, "the multiplier of %s", tier)
-			}
-			r.tiers[tier] = text
+		if err := r.addTier(tier, factor, has); err != nil {
+			return err
 		}
 		for _, f := range slices.Sorted(maps.Keys(fields)) {
 			base, ours := tierOf(f, tier)
@@ -154,6 +153,24 @@ func (r *row) addTiers(fields map[string]any) error {
 			}
 		}
 	}
+	return nil
+}
+
+// addTier adds a tier's multiplier that some classes have; nil: there is none.
+func (r *row) addTier(tier string, factor *big.Rat, has map[v1alpha1.TokenClass]bool) error {
+	if factor == nil {
+		return nil
+	}
+	for _, class := range []v1alpha1.TokenClass{v1alpha1.TokenInput, v1alpha1.TokenOutput} {
+		if !has[class] {
+			return errors.Errorf("it has no %s price of %s, which a row's multiplier would make up: write it by hand", class, tier)
+		}
+	}
+	text, err := decimal(rounded(factor))
+	if err != nil {
+		return errors.Wrapf(err, "the multiplier of %s", tier)
+	}
+	r.tiers[tier] = text
 	return nil
 }
 

@@ -6,8 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
-
 	input "whisperops.io/functions/apis/input/v1alpha1"
 	"whisperops.io/functions/apis/v1alpha1"
 	"whisperops.io/functions/fn/budget/fetchspend/count"
@@ -31,8 +29,8 @@ type answers struct {
 
 // An answer and all that it was made of. It is never changed.
 type answer struct {
-	budget [][]byte       // fields of the XR, as they came
-	in     runtime.Object // see edge.Call.SameInput
+	budget [][]byte // fields of the XR, as they came
+	in     edge.ReadInput
 	table  string
 	asked  input.Prometheus
 	server query.Server
@@ -129,7 +127,7 @@ func (s station) again(c *edge.Call) (done bool) {
 	if a == nil {
 		return false
 	}
-	if c.SameInput() != a.in {
+	if in, ok := c.ReadInput(); !ok || in != a.in {
 		return false
 	}
 	for i, path := range fields {
@@ -182,8 +180,8 @@ func (s station) keep(c *edge.Call, in *input.FetchSpendInput, f Facts, o Outcom
 	budget, ok := came(xr)
 	found, _ := c.Required(requirePricing)
 	table := tableIn(found)
-	same := c.SameInput()
-	if rest == nil || !ok || table == "" || same == nil {
+	same, read := c.ReadInput()
+	if rest == nil || !ok || table == "" || !read {
 		s.answers.forget(key)
 		return nil
 	}

@@ -52,7 +52,7 @@ func (stranger) Query(context.Context, string, time.Time) (query.Answer, error) 
 
 // A world is what one look differs in from another.
 type world struct {
-	name, ledger                 string
+	name                         string
 	spec, metadata, input, table map[string]any
 	token                        string
 	unresolved                   bool

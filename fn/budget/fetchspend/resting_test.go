@@ -97,7 +97,7 @@ const heartbeat = "whisperops_meter_heartbeat_timestamp_seconds"
 // heartbeats answers of which agents there is one in the three minutes up to a time.
 func (f *fleet) heartbeats(promQL string, at time.Time) (query.Answer, error) {
 	out := query.Answer{}
-	for _, n := range strings.Split(ofAgents.FindStringSubmatch(promQL)[1], "|") {
+	for n := range strings.SplitSeq(ofAgents.FindStringSubmatch(promQL)[1], "|") {
 		if last := f.beats[n]; last.After(at) || at.Sub(last) < 3*time.Minute {
 			labels := map[string]string{"agent_name": n}
 			if !strings.HasPrefix(promQL, "count by (agent_name)") {

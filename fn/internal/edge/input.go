@@ -33,8 +33,8 @@ type inputRead struct {
 	is   runtime.Object // nobody may change it
 }
 
-// of returns what an input that holds the same was read as; nil: none did.
-func (m *inputs) of(came []byte) runtime.Object {
+// of returns the reading of an input that holds the same; nil: there is none.
+func (m *inputs) of(came []byte) *inputRead {
 	if m == nil || came == nil {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (m *inputs) of(came []byte) runtime.Object {
 	m.mu.Unlock()
 	for _, r := range read {
 		if wire.Same(r.came, came) {
-			return r.is
+			return r
 		}
 	}
 	return nil
@@ -52,18 +52,23 @@ func (m *inputs) of(came []byte) runtime.Object {
 // recall fills into with what an input that holds the same was read as. It says whether there
 // was one.
 func (m *inputs) recall(came []byte, into runtime.Object) bool {
-	is := m.of(came)
-	if is == nil || reflect.TypeOf(is) != reflect.TypeOf(into) {
+	r := m.of(came)
+	if r == nil || reflect.TypeOf(r.is) != reflect.TypeOf(into) {
 		return false
 	}
-	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(is.DeepCopyObject()).Elem())
+	reflect.ValueOf(into).Elem().Set(reflect.ValueOf(r.is.DeepCopyObject()).Elem())
 	return true
 }
 
-// SameInput returns what the step's input was read as by an earlier call of the function, if
-// it still holds the same, and nil otherwise: two calls that get the same object have the
-// same input. Nobody may change it.
-func (c *Call) SameInput() runtime.Object { return c.inputs.of(wire.Encoded(c.Req.GetInput())) }
+// A ReadInput tells inputs apart that the calls of a function had.
+type ReadInput struct{ read *inputRead }
+
+// ReadInput returns the step's input as an earlier call of the function read it; ok is false if
+// none that is remembered did.
+func (c *Call) ReadInput() (in ReadInput, ok bool) {
+	r := c.inputs.of(wire.Encoded(c.Req.GetInput()))
+	return ReadInput{r}, r != nil
+}
 
 func (m *inputs) remember(came []byte, is runtime.Object) {
 	if m == nil || came == nil {

@@ -272,8 +272,8 @@ func (r Rules) tracks(a, b Counter, certain bool) bool {
 				hi++
 			}
 			switch {
-			case lo >= 0 && hi < len(of) && (of[lo].v > of[hi].v || lo+1 == hi && of[hi].at-of[lo].at > r.long().Milliseconds()):
-				continue // it was reset in between, or not heard
+			case r.unheard(of, lo, hi):
+				continue
 			case !differs(of[lo+1:hi], p) && (fell.between(p.at-quiet, p.at+quiet) || fellItself.between(p.at-quiet, p.at+quiet)):
 				continue // one of them was reset about then, and the other before or after
 			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v, differs(of[lo+1:hi], p):
@@ -286,6 +286,11 @@ func (r Rules) tracks(a, b Counter, certain bool) bool {
 		}
 	}
 	return grew && wrong*10 <= said && (certain || said >= 6)
+}
+
+// unheard says whether between two of some points they were reset, or not heard.
+func (r Rules) unheard(of []point, lo, hi int) bool {
+	return lo >= 0 && hi < len(of) && (of[lo].v > of[hi].v || lo+1 == hi && of[hi].at-of[lo].at > r.long().Milliseconds())
 }
 
 // fallen are the times of points that are lower than the one before, and of those.
