@@ -275,8 +275,9 @@ func (r Rules) tracks(a, b Counter, certain bool) bool {
 			case r.unheard(of, lo, hi):
 				continue
 			case !differs(of[lo+1:hi], p) && (fell.between(p.at-quiet, p.at+quiet) || fellItself.between(p.at-quiet, p.at+quiet)):
+				grew = grew || p.v > 0 && slices.ContainsFunc(of[lo+1:hi], func(o point) bool { return o.v == p.v })
 				continue // one of them was reset about then, and the other before or after
-			case lo >= 0 && p.v < of[lo].v, hi < len(of) && p.v > of[hi].v, differs(of[lo+1:hi], p):
+			case r.outside(of, lo, hi, p), differs(of[lo+1:hi], p):
 				wrong++
 			case lo < 0 && hi == len(of) && !fits(of, p):
 				wrong++ // nothing around it but what is near, and that is something else
@@ -291,6 +292,16 @@ func (r Rules) tracks(a, b Counter, certain bool) bool {
 // unheard says whether between two of some points they were reset, or not heard.
 func (r Rules) unheard(of []point, lo, hi int) bool {
 	return lo >= 0 && hi < len(of) && (of[lo].v > of[hi].v || lo+1 == hi && of[hi].at-of[lo].at > r.long().Milliseconds())
+}
+
+// outside says whether a sample is lower than one of some points that lies before all that are
+// near it, or higher than one after them. Where those near were reset or silent, it may be.
+func (r Rules) outside(of []point, lo, hi int, p point) bool {
+	goesOn := func(i int) bool {
+		near := i > lo && i < hi || i+1 > lo && i+1 < hi
+		return !near || of[i].v <= of[i+1].v && of[i+1].at-of[i].at <= r.silence().Milliseconds()
+	}
+	return lo >= 0 && p.v < of[lo].v && goesOn(lo) || hi < len(of) && p.v > of[hi].v && (hi == 0 || goesOn(hi-1))
 }
 
 // fallen are the times of points that are lower than the one before, and of those.
