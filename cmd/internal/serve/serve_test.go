@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"flag"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -145,5 +146,19 @@ func TestAResponseTakesItsSize(t *testing.T) {
 	same := &fnv1.RunFunctionResponse{}
 	if err := proto.Unmarshal(b, same); err != nil || !proto.Equal(rsp, same) {
 		t.Errorf("the response came out as another: %v", err)
+	}
+}
+
+// A function uses one processor, unless whoever runs it says how many.
+func TestOneProcessor(t *testing.T) {
+	was := runtime.GOMAXPROCS(2)
+	defer runtime.GOMAXPROCS(was)
+	oneProcessor(func(string) string { return "2" })
+	if got := runtime.GOMAXPROCS(0); got != 2 {
+		t.Errorf("GOMAXPROCS=2 is set, and %d processors are used", got)
+	}
+	oneProcessor(func(string) string { return "" })
+	if got := runtime.GOMAXPROCS(0); got != 1 {
+		t.Errorf("%d processors are used, want 1", got)
 	}
 }

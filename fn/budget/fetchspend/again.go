@@ -31,7 +31,6 @@ type answers struct {
 type answer struct {
 	budget [][]byte // fields of the XR, as they came
 	in     edge.ReadInput
-	table  string
 	asked  input.Prometheus
 	server query.Server
 	facts  Facts
@@ -140,8 +139,8 @@ func (s station) again(c *edge.Call) (done bool) {
 		require(c, a.pricing)
 		return true
 	}
-	if tableIn(found) != a.table {
-		return false
+	if prices, _ := s.prices(found, a.pricing); prices == nil || prices != a.facts.Prices {
+		return false // what is read from the same text is the same table, see tables
 	}
 	if srv, err := server(c, a.asked, a.facts.Settings); err != nil || srv != a.server {
 		return false
@@ -178,10 +177,8 @@ func (s station) keep(c *edge.Call, in *input.FetchSpendInput, f Facts, o Outcom
 	xr := c.Composite()
 	key := keyOfBudget(xr)
 	budget, ok := came(xr)
-	found, _ := c.Required(requirePricing)
-	table := tableIn(found)
 	same, read := c.ReadInput()
-	if rest == nil || !ok || table == "" || !read {
+	if rest == nil || !ok || f.Prices == nil || !read {
 		s.answers.forget(key)
 		return nil
 	}
@@ -195,18 +192,10 @@ func (s station) keep(c *edge.Call, in *input.FetchSpendInput, f Facts, o Outcom
 		}
 	}
 	s.answers.put(key, &answer{
-		budget: budget, in: same, asked: in.Prometheus, table: table, server: srv, facts: f, rest: rest,
+		budget: budget, in: same, asked: in.Prometheus, server: srv, facts: f, rest: rest,
 		pricing: f.Budget.PricingRef.OrDefault(), left: left, next: o.NextLook,
 	})
 	return nil
-}
-
-// tableIn is the text of the price table that Crossplane found; "": there is none.
-func tableIn(found []edge.Part) string {
-	if len(found) == 0 {
-		return ""
-	}
-	return found[0].String("data", v1alpha1.PricingKey)
 }
 
 func (as *answers) get(key string) *answer {

@@ -231,7 +231,7 @@ func (s *anthropicState) fold(r *Report, doc []byte) {
 		r.Complete = true
 	case "message_start":
 		r.model(v.Get("message.model"))
-		// Its figure for the output is a placeholder.
+		// Its figure for the output is provisional.
 		s.usage(r, v.Get("message.usage"), true)
 	case "message_delta":
 		s.usage(r, v.Get("usage"), false)

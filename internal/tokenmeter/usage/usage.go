@@ -105,7 +105,7 @@ type Report struct {
 	Unread int
 
 	// InputOnly: the figures of the output are still to come, as at the beginning of
-	// Anthropic's streams, whose first figure for it is a placeholder.
+	// Anthropic's streams, whose first figure for it is provisional.
 	InputOnly bool
 }
 
