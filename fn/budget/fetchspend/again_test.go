@@ -285,4 +285,8 @@ func TestAgainHearsTheMeter(t *testing.T) {
 			t.Errorf("%s at %s: flaw %q, asks %d, %d answered as the last time; want %q, %d, %d\n%v", tc.agent, tc.clock, flaw, asked, again, tc.flaw, tc.asked, tc.again, f.asked)
 		}
 	}
+	f.beats["bot-b"] = when(t, "15:00:00")
+	if flaw, _ := look("bot-b", "13:10:00"); flaw != "" {
+		t.Errorf("the meter is heard again, and %s is said again", flaw)
+	}
 }
