@@ -543,3 +543,12 @@ func FuzzRead(f *testing.F) {
 		}
 	})
 }
+
+// A tier served from a region has two multipliers, and one price: it is rounded once, as whoever
+// checks a bill would.
+func TestRateIsRoundedOnce(t *testing.T) {
+	r := Row{Rates: map[v1alpha1.TokenClass]money.USD{v1alpha1.TokenInput: 1}, Tiers: map[string]int64{Tier("flex"): one / 2}, Regional: one * 3 / 2}
+	if got, known := r.Rate(Use{Class: v1alpha1.TokenInput, Tier: "flex"}, true); got != 1 || !known {
+		t.Errorf("half of one picodollar, times 1.5, is %d (known: %v), want 1", got, known)
+	}
+}
